@@ -1,0 +1,37 @@
+//! The atproto sync protocol as pure functions: bytes in, values out.
+//!
+//! No I/O, no async, no clock, no policy. Every decoder is bounded and gives [`Invalid`] for bad
+//! input; nothing here panics on bytes from outside. Requirement IDs in the docs are those of
+//! `docs/conformance.md`.
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
+
+mod car;
+mod cbor;
+mod cid;
+mod commit;
+mod did_doc;
+mod frame;
+mod invalid;
+mod inversion;
+mod key;
+mod message;
+mod mst;
+mod splice;
+mod syntax;
+mod tid;
+
+pub use car::Blocks;
+pub use cbor::{Reader, Writer};
+pub use cid::{Cid, Codec, CommitCid, DataCid};
+pub use commit::Commit;
+pub use did_doc::{DidDocument, Endpoint};
+pub use frame::{Envelope, FrameKind, error_frame, info_frame};
+pub use invalid::Invalid;
+pub use inversion::{Inversion, invert};
+pub use key::{Curve, VerifyingKey};
+pub use message::{Account, CommitMessage, Identity, Message, Op, OpAction, Sync};
+pub use mst::{EMPTY_TREE, key_layer};
+pub use splice::{Edit, Unsequenced, account_frame, identity_frame, unsequence};
+pub use syntax::{Did, DidMethod, Handle, Hostname, Nsid, is_datetime, is_record_key, repo_path};
+pub use tid::Rev;
