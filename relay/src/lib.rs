@@ -1,1 +1,32 @@
-//! x
+//! An atproto relay: subscribes to every host, verifies each commit, serves one ordered firehose.
+//!
+//! ```text
+//! upstream ──► ingest ──► eventlog ──► firehose
+//!  one task     sharded     one          one task per consumer,
+//!  per host     by DID      writer       reading the log
+//!                 │
+//!    identity ◄───┤    side rooms: hosts, accounts, drops, store,
+//!    accounts ◄───┘    api, config, telemetry; daemon composes them
+//! ```
+//!
+//! `docs/architecture.md` walks through it; `docs/invariants.md` lists what always holds.
+
+pub mod accounts;
+pub mod api;
+pub mod checkpoint;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod domain;
+pub mod drops;
+pub mod eventlog;
+pub mod firehose;
+pub mod hosts;
+pub mod identity;
+pub mod ingest;
+pub mod net;
+pub mod store;
+pub mod tasks;
+pub mod telemetry;
+pub mod units;
+pub mod upstream;

@@ -21,16 +21,26 @@ pub struct Cid {
 }
 impl Cid {
     /// Reads the 36 binary bytes, nothing before or after.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Invalid> { todo!() }
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Invalid> {
+        todo!()
+    }
     /// Reads `b…` (59 characters).
-    pub fn parse(text: &str) -> Result<Self, Invalid> { todo!() }
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        todo!()
+    }
     /// The 36 binary bytes.
-    pub fn to_bytes(self) -> [u8; 36] { todo!() }
+    pub fn to_bytes(self) -> [u8; 36] {
+        todo!()
+    }
     /// dag-cbor CID of a block.
-    pub fn of(block: &[u8]) -> Self { todo!() }
+    pub fn of(block: &[u8]) -> Self {
+        todo!()
+    }
 }
 impl fmt::Display for Cid {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result { todo!() }
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        todo!()
+    }
 }
 /// CID of the root of a repo's tree (dag-cbor), as its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,8 +49,12 @@ pub struct DataCid(pub [u8; 32]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CommitCid(pub [u8; 32]);
 impl fmt::Display for DataCid {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result { todo!() }
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        todo!()
+    }
 }
 impl fmt::Display for CommitCid {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result { todo!() }
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        todo!()
+    }
 }

@@ -18,9 +18,15 @@ pub struct Commit<'a> {
 impl<'a> Commit<'a> {
     /// Decodes a block whose CID was checked; must be canonical (ENC-9), version 3 (COM-1); unknown
     /// fields are kept for the signature (COM-2).
-    pub fn decode(block: &'a [u8]) -> Result<Self, Invalid> { todo!() }
+    pub fn decode(block: &'a [u8]) -> Result<Self, Invalid> {
+        todo!()
+    }
     /// The bytes that were signed: the same map without `sig` (COM-3).
-    pub fn unsigned(&self) -> Vec<u8> { todo!() }
+    pub fn unsigned(&self) -> Vec<u8> {
+        todo!()
+    }
     /// KEY-1, KEY-2.
-    pub fn verify(&self, key: &VerifyingKey) -> Result<(), Invalid> { key.verify(&self.unsigned(), self.sig) }
+    pub fn verify(&self, key: &VerifyingKey) -> Result<(), Invalid> {
+        key.verify(&self.unsigned(), self.sig)
+    }
 }

@@ -22,5 +22,7 @@ pub struct DidDocument {
 impl DidDocument {
     /// Parses JSON of at most 64 KiB; `id` must be `did` (DOC-1). Unusable entries are skipped, they
     /// do not fail the parse. `dev` permits http, localhost with port and `.test`.
-    pub fn parse(json: &[u8], did: &Did, dev: bool) -> Result<Self, Invalid> { todo!() }
+    pub fn parse(json: &[u8], did: &Did, dev: bool) -> Result<Self, Invalid> {
+        todo!()
+    }
 }

@@ -32,9 +32,15 @@ pub struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Reads header and the two payload fields. An error means wrong framing or CBOR: the
     /// connection is to be dropped (UP-3, ENC-9).
-    pub fn peek(frame: &'a [u8]) -> Result<Self, Invalid> { todo!() }
+    pub fn peek(frame: &'a [u8]) -> Result<Self, Invalid> {
+        todo!()
+    }
 }
 /// `{op:-1} {error, message?}`
-pub fn error_frame(name: &str, message: Option<&str>) -> Vec<u8> { todo!() }
+pub fn error_frame(name: &str, message: Option<&str>) -> Vec<u8> {
+    todo!()
+}
 /// `{t:"#info", op:1} {name, message?}`
-pub fn info_frame(name: &str, message: Option<&str>) -> Vec<u8> { todo!() }
+pub fn info_frame(name: &str, message: Option<&str>) -> Vec<u8> {
+    todo!()
+}

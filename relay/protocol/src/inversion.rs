@@ -19,4 +19,11 @@ pub enum Inversion {
 /// Undoes `ops` in the tree under `root` and compares with `prev_data` (`EMPTY_TREE` for a first
 /// commit, INV-6). Checks MST-2…6 on every present node. Bounded by the number of blocks and
 /// operations. Does not check record blocks.
-pub fn invert(root: &DataCid, prev_data: &DataCid, ops: &[Op<'_>], blocks: &Blocks<'_>) -> Inversion { todo!() }
+pub fn invert(
+    root: &DataCid,
+    prev_data: &DataCid,
+    ops: &[Op<'_>],
+    blocks: &Blocks<'_>,
+) -> Inversion {
+    todo!()
+}

@@ -4,7 +4,11 @@ use crate::{Cid, CommitCid, DataCid, Invalid, Rev};
 /// What an operation did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the wire's own words")]
-pub enum OpAction { Create, Update, Delete }
+pub enum OpAction {
+    Create,
+    Update,
+    Delete,
+}
 /// One entry of `ops`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Op<'a> {
@@ -38,15 +42,32 @@ pub struct CommitMessage<'a> {
 /// `#sync`
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the wire's own words")]
-pub struct Sync<'a> { pub host_seq: u64, pub did: &'a str, pub blocks: &'a [u8], pub rev: Rev, pub time: &'a str }
+pub struct Sync<'a> {
+    pub host_seq: u64,
+    pub did: &'a str,
+    pub blocks: &'a [u8],
+    pub rev: Rev,
+    pub time: &'a str,
+}
 /// `#identity`
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the wire's own words")]
-pub struct Identity<'a> { pub host_seq: u64, pub did: &'a str, pub time: &'a str, pub handle: Option<&'a str> }
+pub struct Identity<'a> {
+    pub host_seq: u64,
+    pub did: &'a str,
+    pub time: &'a str,
+    pub handle: Option<&'a str>,
+}
 /// `#account`
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the wire's own words")]
-pub struct Account<'a> { pub host_seq: u64, pub did: &'a str, pub time: &'a str, pub active: bool, pub status: Option<&'a str> }
+pub struct Account<'a> {
+    pub host_seq: u64,
+    pub did: &'a str,
+    pub time: &'a str,
+    pub active: bool,
+    pub status: Option<&'a str>,
+}
 /// Any frame, decoded.
 #[derive(Debug, Clone)]
 pub enum Message<'a> {
@@ -68,5 +89,7 @@ pub enum Message<'a> {
 impl<'a> Message<'a> {
     /// Decodes a frame that [`crate::Envelope::peek`] accepted. An error drops the message (MSG-4).
     /// [`Invalid::what`] starts with `too large: ` when a size of MSG-1 is exceeded.
-    pub fn decode(frame: &'a [u8]) -> Result<Self, Invalid> { todo!() }
+    pub fn decode(frame: &'a [u8]) -> Result<Self, Invalid> {
+        todo!()
+    }
 }

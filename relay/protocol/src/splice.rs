@@ -25,16 +25,30 @@ pub struct Unsequenced {
 }
 impl Unsequenced {
     /// Length with this seq.
-    pub fn len_with(&self, seq: u64) -> usize { todo!() }
+    pub fn len_with(&self, seq: u64) -> usize {
+        todo!()
+    }
     /// Appends the whole frame with this seq to `out`.
-    pub fn write_with(&self, seq: u64, out: &mut Vec<u8>) { todo!() }
+    pub fn write_with(&self, seq: u64, out: &mut Vec<u8>) {
+        todo!()
+    }
     /// The whole frame.
-    pub fn with_seq(&self, seq: u64) -> Vec<u8> { let mut out = Vec::new(); self.write_with(seq, &mut out); out }
+    pub fn with_seq(&self, seq: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write_with(seq, &mut out);
+        out
+    }
 }
 /// Cuts `seq` out of a frame's payload and applies `edits`, keeping all other bytes and the
 /// canonical order. With no edits this shares `frame` and copies nothing.
-pub fn unsequence(frame: &Bytes, edits: &[Edit<'_>]) -> Result<Unsequenced, Invalid> { todo!() }
+pub fn unsequence(frame: &Bytes, edits: &[Edit<'_>]) -> Result<Unsequenced, Invalid> {
+    todo!()
+}
 /// An `#account` frame of our own making.
-pub fn account_frame(did: &str, time: &str, active: bool, status: Option<&str>) -> Unsequenced { todo!() }
+pub fn account_frame(did: &str, time: &str, active: bool, status: Option<&str>) -> Unsequenced {
+    todo!()
+}
 /// An `#identity` frame of our own making.
-pub fn identity_frame(did: &str, time: &str, handle: Option<&str>) -> Unsequenced { todo!() }
+pub fn identity_frame(did: &str, time: &str, handle: Option<&str>) -> Unsequenced {
+    todo!()
+}

@@ -1,0 +1,1 @@
+//! HTTP: xrpc, admin, health (spec 12). Reads all rooms, changes only by commands.

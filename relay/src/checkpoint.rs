@@ -1,0 +1,1 @@
+//! Checkpoints and recovery: state after a crash = checkpoint + replay of the log's tail (I3).

@@ -1,0 +1,1 @@
+//! Composes the rooms; the one file that names every stage.

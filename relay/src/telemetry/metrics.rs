@@ -1,0 +1,1 @@
+//! The catalogue of metrics; each is recorded by the room named in its prefix.

@@ -1,0 +1,1 @@
+//! Units in settings: sizes and durations with their suffixes.
