@@ -1,57 +1,47 @@
 //! Identifier syntax (SYN-1…10): DIDs, handles, NSIDs, record keys, paths, datetimes, host names.
+//!
+//! Hand-written instead of regular expressions: each check is one pass over bounded bytes.
 
-use std::fmt;
+mod datetime;
+mod did;
+mod hostname;
+
+pub use datetime::is_datetime;
+pub use did::{Did, DidMethod};
+pub use hostname::Hostname;
 
 use crate::Invalid;
 
-/// Methods that the network supports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DidMethod {
-    /// `did:plc`
-    Plc,
-    /// `did:web`
-    Web,
-}
-
-/// A DID with valid syntax (SYN-2), case kept; cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Did(std::sync::Arc<str>);
-
-impl Did {
-    /// Checks the general syntax of SYN-2 only; see [`Self::method`].
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        todo!()
-    }
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-    /// The method when it is supported and its own rules hold (SYN-3, SYN-4; `dev` permits
-    /// `did:web:localhost%3A<port>`).
-    pub fn method(&self, dev: bool) -> Result<DidMethod, Invalid> {
-        todo!()
-    }
-    /// The host of a did:web, percent-decoded (`example.com`, `localhost:2583`); `None` for others.
-    pub fn web_host(&self) -> Option<String> {
-        todo!()
-    }
-}
-
-impl fmt::Display for Did {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
-    }
-}
+/// Characters of a host name or handle (SYN-5).
+const NAME_BYTES_MAX: usize = 253;
+/// Characters between two dots of a name.
+const LABEL_BYTES_MAX: usize = 63;
+/// Characters of an NSID: authority, dot, name (SYN-6).
+const NSID_BYTES_MAX: usize = 317;
+/// Characters of a record key (SYN-7).
+const RECORD_KEY_BYTES_MAX: usize = 512;
+/// Bytes of a key of the tree (SYN-8).
+const PATH_BYTES_MAX: usize = 1_024;
+/// Top-level domains that never name a public host (SYN-5).
+const RESERVED_TLDS: [&str; 8] =
+    ["alt", "arpa", "example", "internal", "invalid", "local", "localhost", "onion"];
 
 /// A handle, lower-cased (SYN-5).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Handle(Box<str>);
+
 impl Handle {
     /// Checks the syntax and lower-cases. Reserved TLDs are refused, `.test` too unless `dev`;
     /// `handle.invalid` is accepted.
     pub fn parse(text: &str, dev: bool) -> Result<Self, Invalid> {
-        todo!()
+        check_name(text)?;
+        let name = text.to_ascii_lowercase();
+        if name != "handle.invalid" {
+            check_tld(&name, dev)?;
+        }
+        Ok(Self(name.into()))
     }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -61,55 +51,106 @@ impl Handle {
 /// An NSID (SYN-6).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Nsid(Box<str>);
+
 impl Nsid {
-    /// Checks the syntax.
+    /// Checks the syntax; the case is kept.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        todo!()
+        if is_nsid(text) { Ok(Self(text.into())) } else { Err(Invalid::new("not a valid NSID")) }
     }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A host we may subscribe to, normalised `host` or `host:port` (SYN-10, HOST-2), and its scheme.
-/// Authority comparison (VAL-4) is equality of [`Self::as_str`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Hostname {
-    name: Box<str>,
-    secure: bool,
-}
-impl Hostname {
-    /// Parses `host`, `https://host/…`, `wss://host`, and with `dev` also `http`, `ws` and
-    /// `localhost:<port>` (plain unless https/wss is given; a bare `localhost:PORT` is plain).
-    /// The error says which rule was broken and, where `--dev` would lift it, names `--dev`.
-    pub fn parse(text: &str, dev: bool) -> Result<Self, Invalid> {
-        todo!()
-    }
-    /// `host` or `host:port`, lower case.
-    pub fn as_str(&self) -> &str {
-        &self.name
-    }
-    /// Whether TLS is used.
-    pub fn is_secure(&self) -> bool {
-        self.secure
-    }
-}
-impl fmt::Display for Hostname {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
-    }
-}
-
 /// Splits and checks a repo path `<nsid>/<rkey>` (SYN-8).
 pub fn repo_path(path: &str) -> Result<(&str, &str), Invalid> {
-    todo!()
+    if path.len() > PATH_BYTES_MAX {
+        return Err(Invalid::new("a repo path is longer than 1,024 bytes"));
+    }
+    let (collection, record_key) = path
+        .split_once('/')
+        .ok_or(Invalid::new("a repo path is not a collection, a slash and a record key"))?;
+    if !is_nsid(collection) {
+        return Err(Invalid::new("the collection of a repo path is not a valid NSID"));
+    }
+    if !is_record_key(record_key) {
+        return Err(Invalid::new("the record key of a repo path is not valid"));
+    }
+    Ok((collection, record_key))
 }
-/// SYN-7.
+
+/// Whether this is a record key: 1 to 512 characters of `A-Za-z0-9._:~-`, not `.` or `..` (SYN-7).
 pub fn is_record_key(text: &str) -> bool {
-    todo!()
+    (1..=RECORD_KEY_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'~' | b'-')
+        })
+        && text != "."
+        && text != ".."
 }
-/// SYN-9.
-pub fn is_datetime(text: &str) -> bool {
-    todo!()
+
+fn is_nsid(text: &str) -> bool {
+    let Some((authority, name)) = text.rsplit_once('.') else { return false };
+    let (mut labels, mut first_is_alphabetic) = (0_usize, false);
+    for label in authority.split('.') {
+        if !is_label(label) {
+            return false;
+        }
+        if labels == 0 {
+            first_is_alphabetic = starts_with_letter(label);
+        }
+        labels = labels.saturating_add(1);
+    }
+    text.len() <= NSID_BYTES_MAX
+        && authority.len() <= NAME_BYTES_MAX
+        && labels >= 2
+        && first_is_alphabetic
+        && name.len() <= LABEL_BYTES_MAX
+        && starts_with_letter(name)
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The regular expression of SYN-5 and its length, without the list of reserved TLDs.
+fn check_name(text: &str) -> Result<(), Invalid> {
+    if text.len() > NAME_BYTES_MAX {
+        return Err(Invalid::new("a name is longer than 253 characters"));
+    }
+    if text.ends_with('.') {
+        return Err(Invalid::new("a name ends with a dot"));
+    }
+    let (rest, tld) = text.rsplit_once('.').ok_or(Invalid::new("a name needs at least one dot"))?;
+    if !is_label(tld) || !rest.split('.').all(is_label) {
+        return Err(Invalid::new(
+            "a name has a label that is not 1 to 63 letters, digits and inner hyphens",
+        ));
+    }
+    if !starts_with_letter(tld) {
+        return Err(Invalid::new("the last label of a name does not start with a letter"));
+    }
+    Ok(())
+}
+
+/// Refuses reserved TLDs of a lower-case name (SYN-5).
+fn check_tld(name: &str, dev: bool) -> Result<(), Invalid> {
+    let tld = name.rsplit('.').next().unwrap_or(name);
+    if RESERVED_TLDS.contains(&tld) {
+        return Err(Invalid::new("a name ends in a reserved top-level domain"));
+    }
+    if tld == "test" && !dev {
+        return Err(Invalid::new("a name ends in .test, which only --dev permits"));
+    }
+    Ok(())
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=LABEL_BYTES_MAX).contains(&label.len())
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+fn starts_with_letter(text: &str) -> bool {
+    text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic())
 }
