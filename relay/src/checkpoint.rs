@@ -1,1 +1,234 @@
 //! Checkpoints and recovery: state after a crash = checkpoint + replay of the log's tail (I3).
+//!
+//! A checkpoint is fuzzy (DESIGN 10.5). Its order matters:
+//!
+//! 1. note the head `P`: every event up to it is durable, so its shard has judged it;
+//! 2. copy the dirty rows of all shards: each holds at least what the events up to `P` made of it;
+//! 3. wait until everything appended so far is durable: a row must not hold an event that a crash
+//!    takes back, or the host's replay of that event would count as stale and be lost (I3);
+//! 4. write rows, marks and `P` in one transaction;
+//! 5. tell the shards and the log.
+//!
+//! Replay starts after `P` and applies every event in order. Rows may already hold some of them;
+//! applying these again ends in the same row, because the last event of an account decides.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use relay_protocol::{Did, Envelope};
+use tokio::time::Instant;
+
+use crate::{
+    domain::{Account, HostId, Seq, UpstreamStatus},
+    eventlog::{Appender, Event, LogError, ReadError, Reader},
+    hosts::Hosts,
+    ingest::{Ingest, replay},
+    store::{Checkpoint, Store, StoreError},
+    tasks::Tasks,
+};
+
+/// Longest time between two checkpoints; what a restart has to replay stays small.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+/// Dirty rows that trigger one earlier.
+const DIRTY_ROWS_MAX: usize = 100_000;
+/// Low-water marks alone are written this often (UP-9).
+const CURSORS_EVERY: Duration = Duration::from_secs(4);
+/// How often the conditions are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Events that recovery applies between two writes.
+const REPLAY_CHUNK: usize = 2_000;
+/// Bytes that recovery reads at once.
+const REPLAY_BYTES: usize = 8 << 20;
+
+/// Why a checkpoint or a recovery did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A record of the tail could not be read or understood.
+    #[error("the event log could not be replayed: {0}")]
+    Replay(String),
+}
+
+impl From<ReadError> for CheckpointError {
+    fn from(error: ReadError) -> Self {
+        Self::Replay(error.to_string())
+    }
+}
+
+/// Writes checkpoints; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Checkpointer {
+    /// Where they go.
+    pub store: Store,
+    /// Whose rows they hold.
+    pub ingest: Ingest,
+    /// Told how far retention may go; asked what is durable.
+    pub appender: Appender,
+    /// Where the head is.
+    pub reader: Reader,
+    /// Whose marks they hold.
+    pub hosts: Hosts,
+}
+
+impl Checkpointer {
+    /// Writes checkpoints until the tasks stop; the daemon writes the last one itself.
+    pub async fn run(self, tasks: Tasks) {
+        let mut last = Instant::now();
+        let mut last_cursors = Instant::now();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = tasks.stopping().cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            let due = last.elapsed() >= CHECKPOINT_EVERY;
+            let outcome = if due || self.ingest.dirty_count() >= DIRTY_ROWS_MAX {
+                last = Instant::now();
+                last_cursors = last;
+                self.write().await
+            } else if last_cursors.elapsed() >= CURSORS_EVERY {
+                last_cursors = Instant::now();
+                self.write_cursors().await
+            } else {
+                Ok(())
+            };
+            if let Err(error) = outcome {
+                // The rows stay dirty and the marks are written with the next checkpoint.
+                tracing::warn!(%error, "checkpoint not written, will be tried again");
+            }
+        }
+    }
+
+    /// One checkpoint in the order that the module explains.
+    ///
+    /// # Errors
+    /// The database or the log; nothing was written then, and the rows stay dirty.
+    pub async fn write(&self) -> Result<(), CheckpointError> {
+        let position = self.reader.window().head;
+        let snapshot = self.ingest.snapshot().await;
+        self.appender.barrier().await?;
+        let cursors = self.hosts.take_moved_marks();
+        let checkpoint = Checkpoint {
+            position,
+            accounts: snapshot.accounts,
+            cursors,
+            count_deltas: snapshot.count_deltas,
+        };
+        if let Err(error) = self.store.checkpoint(&checkpoint).await {
+            self.hosts.put_back_marks(&checkpoint.cursors);
+            return Err(error.into());
+        }
+        self.ingest.checkpointed(snapshot.ticket).await;
+        self.appender.set_checkpoint(position);
+        self.hosts.flush().await?;
+        Ok(())
+    }
+
+    async fn write_cursors(&self) -> Result<(), CheckpointError> {
+        let cursors = self.hosts.take_moved_marks();
+        if cursors.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.store.save_cursors(&cursors).await {
+            self.hosts.put_back_marks(&cursors);
+            return Err(error.into());
+        }
+        Ok(())
+    }
+}
+
+/// What recovery did, for the start-up log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// Events applied.
+    pub events: u64,
+    /// Rows written.
+    pub accounts: u64,
+    /// Position of the new checkpoint.
+    pub position: Seq,
+}
+
+/// Applies the log after the last checkpoint to the rows in the store. Runs before any host is read.
+///
+/// # Errors
+/// The database, or a record that this program did not write as it should.
+pub async fn recover(store: &Store, reader: &Reader) -> Result<Recovered, CheckpointError> {
+    let from = store.last_checkpoint().await?.unwrap_or(Seq(0));
+    let window = reader.window();
+    let mut recovered = Recovered { events: 0, accounts: 0, position: from };
+    // Everything before the window is held by the rows: retention never passes a checkpoint.
+    let mut place = reader.after(from.max(Seq(window.oldest.0.saturating_sub(1))));
+    while place.seq() < window.head {
+        let mut chunk = Vec::new();
+        while chunk.len() < REPLAY_CHUNK {
+            let events = place.read(REPLAY_BYTES).await?;
+            if events.is_empty() {
+                break;
+            }
+            chunk.extend(events);
+        }
+        if chunk.is_empty() {
+            break;
+        }
+        let rows = apply(store, &chunk).await?;
+        recovered.events += chunk.len() as u64;
+        recovered.accounts += rows.accounts.len() as u64;
+        recovered.position = rows.position;
+        store.checkpoint(&rows).await?;
+    }
+    Ok(recovered)
+}
+
+async fn apply(store: &Store, chunk: &[Event]) -> Result<Checkpoint, CheckpointError> {
+    let mut dids = Vec::with_capacity(chunk.len());
+    for event in chunk {
+        let did = Envelope::peek(&event.frame)
+            .ok()
+            .and_then(|envelope| Did::parse(envelope.did?).ok())
+            .ok_or_else(|| CheckpointError::Replay(format!("seq {} names no DID", event.seq)))?;
+        dids.push(did);
+    }
+    let mut unique = dids.clone();
+    unique.sort();
+    unique.dedup();
+    let before: BTreeMap<Did, Account> = store
+        .accounts(&unique)
+        .await?
+        .into_iter()
+        .map(|account| (account.did.clone(), account))
+        .collect();
+    let mut after = before.clone();
+    for (event, did) in chunk.iter().zip(dids) {
+        let row = after.remove(&did);
+        if let Some(row) = replay(row, event) {
+            after.insert(did, row);
+        } else {
+            return Err(CheckpointError::Replay(format!("seq {} cannot be applied", event.seq)));
+        }
+    }
+    let mut deltas = BTreeMap::<HostId, i64>::new();
+    for (did, row) in &after {
+        if let Some(host) = before.get(did).and_then(counted_at) {
+            *deltas.entry(host).or_default() -= 1;
+        }
+        if let Some(host) = counted_at(row) {
+            *deltas.entry(host).or_default() += 1;
+        }
+    }
+    Ok(Checkpoint {
+        position: chunk.last().map_or(Seq(0), |event| event.seq),
+        accounts: after.into_values().collect(),
+        cursors: Vec::new(),
+        count_deltas: deltas.into_iter().filter(|(_, delta)| *delta != 0).collect(),
+    })
+}
+
+/// The host that an account counts for (HOST-10).
+fn counted_at(account: &Account) -> Option<HostId> {
+    (account.upstream != UpstreamStatus::Deleted).then_some(account.host)
+}

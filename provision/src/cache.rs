@@ -1,0 +1,104 @@
+//! Where downloads and build results are kept between runs: one directory outside the checkout, with
+//! a folder per lock file, so that a changed lock file starts afresh and an old one is found again.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use anyhow::{Context, Result};
+
+/// Folders of one kind that are kept; older ones are removed.
+const KEPT_PER_KIND: usize = 2;
+
+/// The cache directory: `RELAY_CACHE_DIR`, else `$XDG_CACHE_HOME/atproto-relay`, else
+/// `~/.cache/atproto-relay`.
+#[derive(Debug, Clone)]
+pub(crate) struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root).with_context(|| format!("create the cache {}", root.display()))?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// The folder of `kind` for the present contents of `lock_files` and `extra`. Marks it as used
+    /// and removes the least recently used ones of its kind.
+    pub(crate) fn folder(
+        &self,
+        kind: &str,
+        lock_files: &[PathBuf],
+        extra: &str,
+    ) -> Result<PathBuf> {
+        let mut hasher = DefaultHasher::new();
+        extra.hash(&mut hasher);
+        for file in lock_files {
+            fs::read(file).with_context(|| format!("read {}", file.display()))?.hash(&mut hasher);
+        }
+        let parent = self.root.join(kind);
+        let folder = parent.join(format!("{:016x}", hasher.finish()));
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        fs::write(folder.join(".used"), "").context("mark the cache folder as used")?;
+        prune(&parent, &folder)?;
+        Ok(folder)
+    }
+}
+
+fn prune(parent: &Path, current: &Path) -> Result<()> {
+    let mut others = Vec::new();
+    for entry in fs::read_dir(parent).context("list the cache")? {
+        let path = entry.context("list the cache")?.path();
+        if path != current {
+            let used = fs::metadata(path.join(".used")).and_then(|found| found.modified());
+            others.push((used.unwrap_or(SystemTime::UNIX_EPOCH), path));
+        }
+    }
+    others.sort();
+    let surplus = (others.len() + 1).saturating_sub(KEPT_PER_KIND);
+    for (_, path) in others.into_iter().take(surplus) {
+        fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A changed lock file gets a new folder, an unchanged one its old folder with its contents.
+    #[test]
+    fn a_folder_lives_as_long_as_its_lock_file() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let lock = dir.path().join("lock");
+        let cache = Cache::open(&dir.path().join("cache"))?;
+
+        fs::write(&lock, "one")?;
+        let first = cache.folder("target", std::slice::from_ref(&lock), "")?;
+        fs::write(first.join("kept"), "")?;
+        fs::write(&lock, "two")?;
+        let second = cache.folder("target", std::slice::from_ref(&lock), "")?;
+        fs::write(&lock, "one")?;
+        let again = cache.folder("target", std::slice::from_ref(&lock), "")?;
+
+        assert_ne!(first, second);
+        assert_eq!(first, again);
+        assert!(again.join("kept").exists());
+        Ok(())
+    }
+
+    /// Only the most recent folders of a kind stay.
+    #[test]
+    fn old_folders_are_removed() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let cache = Cache::open(dir.path())?;
+        for extra in ["a", "b", "c", "d"] {
+            cache.folder("npm", &[], extra)?;
+        }
+        assert_eq!(fs::read_dir(dir.path().join("npm"))?.count(), KEPT_PER_KIND);
+        Ok(())
+    }
+}

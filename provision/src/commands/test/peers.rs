@@ -1,0 +1,130 @@
+//! Peers that no one here wrote: the reference PDS, PLC directory and consumer from npm, the Python
+//! consumer from PyPI. Fetched once per lock file into the cache.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    thread::ScopedJoinHandle,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::{Outcome, Workplace, now, seconds};
+use crate::{cache::Cache, out, run};
+
+/// Where the peers are kept.
+#[derive(Debug)]
+pub(crate) struct Folders {
+    /// Holds `node_modules`.
+    pub(crate) npm: PathBuf,
+    /// A Python virtual environment.
+    pub(crate) python: PathBuf,
+}
+
+impl Folders {
+    pub(crate) fn open(root: &Path, cache: &Cache) -> Result<Self> {
+        let here = root.join("relay/tests/real_peers");
+        let npm_lock = [here.join("package-lock.json"), here.join("package.json")];
+        Ok(Self {
+            npm: cache.folder("npm", &npm_lock, std::env::consts::ARCH)?,
+            python: cache.folder(
+                "python",
+                &[here.join("requirements.txt")],
+                std::env::consts::ARCH,
+            )?,
+        })
+    }
+
+    /// The `bin` directory of the Node that the peers need; it comes from npm too.
+    pub(crate) fn node_bin(&self) -> PathBuf {
+        self.node_home().join("bin")
+    }
+
+    fn node_home(&self) -> PathBuf {
+        let arch = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x64" };
+        self.npm.join(format!("node_modules/node-linux-{arch}"))
+    }
+
+    /// `PATH` with that Node first.
+    pub(crate) fn path(&self) -> OsString {
+        let mut path = self.node_bin().into_os_string();
+        if let Some(rest) = std::env::var_os("PATH") {
+            path.push(":");
+            path.push(rest);
+        }
+        path
+    }
+}
+
+/// Fetches both, unless a finished copy is there. Runs beside compiling.
+pub(crate) fn download(work: &Workplace) -> (Result<()>, u64) {
+    let began = now();
+    let both = npm(work).and_then(|()| python(work));
+    (both, seconds(began))
+}
+
+/// Waits for [`download`] and turns it into a line of the report.
+pub(crate) fn joined(
+    thread: ScopedJoinHandle<'_, (Result<()>, u64)>,
+) -> Result<(&'static str, Outcome, u64)> {
+    let waited: Instant = now();
+    let (outcome, took) = thread.join().map_err(|_panic| anyhow!("the download thread failed"))?;
+    out::line(&format!(
+        "== downloads: took {took} s beside compiling, waited {} s",
+        seconds(waited)
+    ));
+    Ok(match outcome {
+        Ok(()) => ("downloads", Outcome::Passed, took),
+        Err(error) => {
+            out::line(&format!("{error:#}"));
+            ("downloads", Outcome::Failed, took)
+        }
+    })
+}
+
+fn npm(work: &Workplace) -> Result<()> {
+    let folder = &work.peers.npm;
+    let done = folder.join(".complete");
+    if done.exists() {
+        return Ok(());
+    }
+    let here = work.root.join("relay/tests/real_peers");
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(here.join(file), folder.join(file)).with_context(|| format!("copy {file}"))?;
+    }
+    // Install scripts would fetch prebuilt binaries from elsewhere; the one that is needed is built.
+    run::quiet(run::program(
+        folder,
+        &["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+    ))?;
+    let mut build =
+        run::program(folder, &["npm", "rebuild", "better-sqlite3", "--build-from-source"]);
+    build.env("PATH", work.peers.path()).env("npm_config_nodedir", work.peers.node_home());
+    run::quiet(build)?;
+    fs::write(&done, "").context("mark the npm folder as complete")
+}
+
+fn python(work: &Workplace) -> Result<()> {
+    let folder = &work.peers.python;
+    let done = folder.join(".complete");
+    if done.exists() {
+        return Ok(());
+    }
+    let venv = folder.to_string_lossy();
+    run::quiet(run::program(&work.root, &["python3", "-m", "venv", &venv]))?;
+    let pip = folder.join("bin/pip");
+    run::quiet(run::program(
+        &work.root,
+        &[
+            &pip.to_string_lossy(),
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+            "relay/tests/real_peers/requirements.txt",
+        ],
+    ))?;
+    fs::write(&done, "").context("mark the Python folder as complete")
+}

@@ -1,0 +1,173 @@
+//! The stages of `provision test`, in order.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Outcome, Workplace};
+use crate::{out, run};
+
+/// One stage.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Whether the downloads must be there.
+    pub(crate) needs_peers: bool,
+    pub(crate) run: fn(&Workplace) -> Result<Outcome>,
+}
+
+/// All stages.
+pub(crate) const STAGES: &[Stage] = &[
+    Stage { name: "format", about: "rustfmt", needs_peers: false, run: format },
+    Stage {
+        name: "build",
+        about: "compile everything once, optimised",
+        needs_peers: false,
+        run: build,
+    },
+    Stage {
+        name: "tests",
+        about: "unit, property, store, crash and end-to-end tests",
+        needs_peers: false,
+        run: tests,
+    },
+    Stage {
+        name: "readme",
+        about: "the README's first command, word by word",
+        needs_peers: false,
+        run: readme,
+    },
+    Stage {
+        name: "clippy",
+        about: "clippy and rustdoc without a warning",
+        needs_peers: false,
+        run: clippy,
+    },
+    Stage {
+        name: "lint",
+        about: "shell, JavaScript and Python files",
+        needs_peers: true,
+        run: lint,
+    },
+    Stage {
+        name: "real-peers",
+        about: "reference PDSes, PLC directory and foreign consumers",
+        needs_peers: true,
+        run: real_peers,
+    },
+];
+
+/// Whether a stage was asked for.
+pub(crate) fn wanted(name: &str, only: &[String]) -> bool {
+    only.is_empty() || only.iter().any(|wanted| wanted == name)
+}
+
+/// Refuses a stage that does not exist.
+pub(crate) fn check_names(only: &[String]) -> Result<()> {
+    let known: Vec<_> = STAGES.iter().map(|stage| stage.name).collect();
+    match only.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(unknown) => bail!("there is no stage `{unknown}`; stages: {}", known.join(", ")),
+        None => Ok(()),
+    }
+}
+
+fn cargo(work: &Workplace, words: &[&str]) -> Command {
+    let mut command = run::program(&work.root, &["cargo"]);
+    command.args(words).env("CARGO_TARGET_DIR", &work.target).env("CARGO_INCREMENTAL", "0");
+    command
+}
+
+fn passed(success: bool) -> Outcome {
+    if success { Outcome::Passed } else { Outcome::Failed }
+}
+
+fn format(work: &Workplace) -> Result<Outcome> {
+    run::streamed(cargo(work, &["fmt", "--all", "--check"])).map(passed)
+}
+
+fn build(work: &Workplace) -> Result<Outcome> {
+    run::streamed(cargo(
+        work,
+        &["build", "--quiet", "--release", "--locked", "--workspace", "--all-targets"],
+    ))
+    .map(passed)
+}
+
+fn tests(work: &Workplace) -> Result<Outcome> {
+    run::streamed(cargo(
+        work,
+        &["test", "--quiet", "--release", "--locked", "--workspace", "--no-fail-fast"],
+    ))
+    .map(passed)
+}
+
+/// The README promises that its first command works as it stands: it is read from there.
+fn readme(work: &Workplace) -> Result<Outcome> {
+    let text = fs::read_to_string(work.root.join("README.md")).context("read README.md")?;
+    let line = text
+        .lines()
+        .skip_while(|line| !line.starts_with("```sh"))
+        .nth(1)
+        .context("README.md has no ```sh block")?;
+    out::line(&format!("$ {line}"));
+    let mut words = line.split_whitespace();
+    if words.next() != Some("cargo") {
+        bail!("the first command of README.md is not cargo's: {line}");
+    }
+    let words: Vec<_> = words.collect();
+    run::streamed(cargo(work, &words)).map(passed)
+}
+
+fn clippy(work: &Workplace) -> Result<Outcome> {
+    let lints =
+        ["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let code = run::streamed(cargo(work, &lints))?;
+    let mut docs = cargo(work, &["doc", "--quiet", "--locked", "--workspace", "--no-deps"]);
+    docs.env("RUSTDOCFLAGS", "-D warnings");
+    Ok(passed(run::streamed(docs)? && code))
+}
+
+fn lint(work: &Workplace) -> Result<Outcome> {
+    let mut good = true;
+    if !work.missing.contains(&"shellcheck") {
+        good &=
+            run::streamed(run::program(&work.root, &["shellcheck", "provision/test", ".ci/run"]))?;
+    }
+    let peers = work.root.join("relay/tests/real_peers");
+    let node = work.peers.node_bin().join("node");
+    for entry in fs::read_dir(&peers).context("list the real peers")? {
+        let path = entry.context("list the real peers")?.path();
+        if path.extension().is_some_and(|extension| extension == "mjs") {
+            let shown = (node.to_string_lossy(), path.to_string_lossy());
+            good &= run::streamed(run::program(&work.root, &[&shown.0, "--check", &shown.1]))?;
+        }
+    }
+    let ruff = work.peers.python.join("bin/ruff");
+    let ruff = ruff.to_string_lossy();
+    good &= run::streamed(run::program(
+        &work.root,
+        &[&ruff, "check", "--quiet", "--no-cache", "relay/tests/real_peers"],
+    ))?;
+    good &= run::streamed(run::program(
+        &work.root,
+        &[&ruff, "format", "--check", "--quiet", "--no-cache", "relay/tests/real_peers"],
+    ))?;
+    Ok(passed(good))
+}
+
+fn real_peers(work: &Workplace) -> Result<Outcome> {
+    if !work.peers.npm.join(".complete").exists() {
+        out::line("the reference peers are not there; see the downloads above");
+        return Ok(if work.strict { Outcome::Failed } else { Outcome::Skipped });
+    }
+    let node = work.peers.node_bin().join("node");
+    let mut command =
+        run::program(&work.root, &[&node.to_string_lossy(), "relay/tests/real_peers/run.mjs"]);
+    command
+        .env("PATH", work.peers.path())
+        .env("REAL_PEERS_MODULES", work.peers.npm.join("node_modules"))
+        .env("REAL_PEERS_PYTHON", work.peers.python.join("bin/python"))
+        .env("RELAY_BINARY", work.target.join("release/relay"));
+    run::streamed(command).map(passed)
+}
