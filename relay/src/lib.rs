@@ -13,10 +13,8 @@
 
 pub mod accounts;
 pub mod api;
-pub mod checkpoint;
 pub mod clock;
 pub mod config;
-pub mod daemon;
 pub mod domain;
 pub mod drops;
 pub mod eventlog;
