@@ -92,9 +92,6 @@ enum Point {
 
 impl VerifyingKey {
     /// Parses a Multikey, or the part after `did:key:` (KEY-3).
-    ///
-    /// # Errors
-    /// Not `z` and base58btc, another codec, not 33 bytes, or not a point of the curve.
     pub fn from_multikey(text: &str) -> Result<Self, Invalid> {
         let (curve, point) = text::decode_multikey(text)?;
         Self::from_compressed(curve, &point)
@@ -102,9 +99,6 @@ impl VerifyingKey {
 
     /// Parses the `publicKeyMultibase` of a legacy verification method (KEY-4): `z` and base58btc of
     /// a raw point, 33 bytes compressed or 65 bytes uncompressed.
-    ///
-    /// # Errors
-    /// Another form or length, or not a point of the curve.
     pub fn from_legacy(text: &str, curve: Curve) -> Result<Self, Invalid> {
         match text::decode_point(text)? {
             text::RawPoint::Compressed(point) => Self::from_compressed(curve, &point),
@@ -113,9 +107,6 @@ impl VerifyingKey {
     }
 
     /// Parses what [`Self::to_bytes`] gave.
-    ///
-    /// # Errors
-    /// An unknown curve, or not a point of it.
     pub fn from_bytes(bytes: &[u8; 34]) -> Result<Self, Invalid> {
         let [tag, point @ ..] = bytes;
         let curve = [Curve::P256, Curve::K256]
@@ -185,18 +176,12 @@ impl VerifyingKey {
     /// Checks a signature over SHA-256 of `message`: 64 bytes r‖s, low S on both curves (KEY-1,
     /// KEY-2).
     ///
-    /// # Errors
-    /// The signature has a wrong form, or this key did not make it.
-    ///
     /// Cost: about 25 µs (K-256) or 40 µs (P-256).
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Invalid> {
         self.verify_digest(&Sha256::digest(message).into(), signature)
     }
 
     /// Like [`Self::verify`], for a message that was hashed already.
-    ///
-    /// # Errors
-    /// As [`Self::verify`].
     pub fn verify_digest(&self, digest: &[u8; 32], signature: &[u8]) -> Result<(), Invalid> {
         check_signature_form(self.curve(), signature)?;
         match &self.point {

@@ -95,6 +95,11 @@ impl Writer {
         self.out.clear();
     }
 
+    /// Forgets what was written after the first `position` bytes.
+    pub fn truncate(&mut self, position: usize) {
+        self.out.truncate(position);
+    }
+
     /// What was written.
     pub fn into_bytes(self) -> Vec<u8> {
         self.out
