@@ -32,12 +32,15 @@ pub use cbor::{
 };
 pub use cid::{Cid, Codec, CommitCid, DataCid};
 pub use commit::Commit;
-pub use did_doc::{DidDocument, Endpoint};
-pub use frame::{Envelope, FrameKind, error_frame, info_frame};
+pub use did_doc::{DOCUMENT_BYTES_MAX, DidDocument, Endpoint};
+pub use frame::{Envelope, FRAME_BYTES_MAX, FrameKind, error_frame, info_frame};
 pub use invalid::Invalid;
 pub use inversion::{Inversion, check_applied, invert, invert_counted};
 pub use key::{Curve, VerifyingKey};
-pub use message::{Account, CommitMessage, Identity, Message, Op, OpAction, Sync};
+pub use message::{
+    Account, COMMIT_BLOCKS_BYTES_MAX, CommitMessage, Identity, Message, OPS_MAX, Op, OpAction,
+    SYNC_BLOCKS_BYTES_MAX, Sync,
+};
 pub use mst::{EMPTY_TREE, key_layer};
 pub use ops::{check_ops, check_records, ops_are_legacy};
 pub use splice::{Edit, Unsequenced, account_frame, identity_frame, unsequence};

@@ -1,0 +1,159 @@
+//! Decoding `#commit`.
+
+use super::{
+    COMMIT_BLOCKS_BYTES_MAX, CommitMessage, OPS_MAX, Op, OpAction, car, present, seq, text, tid,
+};
+use crate::{
+    Cid, Codec, CommitCid, DataCid, Invalid, Kind, Reader, Rev, frame::read_payload_head,
+    syntax::repo_path,
+};
+
+/// The fields as far as they were seen.
+#[derive(Default)]
+struct Fields<'a> {
+    host_seq: Option<u64>,
+    repo: Option<&'a str>,
+    commit: Option<CommitCid>,
+    rev: Option<Rev>,
+    since: Option<Rev>,
+    has_since: bool,
+    blocks: Option<&'a [u8]>,
+    ops: Option<Vec<Op<'a>>>,
+    prev_data: Option<DataCid>,
+    time: Option<&'a str>,
+    has_rebase: bool,
+    has_too_big: bool,
+    has_blobs: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn read_field(&mut self, key: &str, reader: &mut Reader<'a>) -> Result<(), Invalid> {
+        match key {
+            "ops" => self.ops = Some(read_ops(reader)?),
+            "rev" => self.rev = Some(tid(reader, "rev is not a TID")?),
+            "seq" => self.host_seq = Some(seq(reader)?),
+            "repo" => self.repo = Some(text(reader, "repo is not text")?),
+            "time" => self.time = Some(text(reader, "time is not text")?),
+            "since" => {
+                self.has_since = true;
+                if !reader.take_null() {
+                    self.since = Some(tid(reader, "since is not a TID or null")?);
+                }
+            }
+            "blocks" => self.blocks = Some(car(reader)?),
+            "commit" => {
+                let digest = reader
+                    .block_link()
+                    .or(Err(Invalid::new("commit is not a link to a dag-cbor block")))?;
+                self.commit = Some(CommitCid(*digest));
+            }
+            "prevData" if !reader.take_null() => {
+                let digest = reader
+                    .block_link()
+                    .or(Err(Invalid::new("prevData is not a link to a dag-cbor block")))?;
+                self.prev_data = Some(DataCid(*digest));
+            }
+            "prevData" => {}
+            _ => {
+                let kind = reader.kind();
+                match key {
+                    "blobs" => self.has_blobs = kind == Some(Kind::Array),
+                    "rebase" => self.has_rebase = kind == Some(Kind::Bool),
+                    "tooBig" => self.has_too_big = kind == Some(Kind::Bool),
+                    _ => {}
+                }
+                reader.skip_value()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> CommitMessage<'a> {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Invalid> {
+        let mut fields = Fields::default();
+        let mut entries = read_payload_head(reader)?;
+        while let Some(key) = entries.next_key(reader)? {
+            fields.read_field(key, reader)?;
+        }
+        if !fields.has_since {
+            return Err(Invalid::new("since is missing"));
+        }
+        let blocks = present(fields.blocks, "blocks is missing")?;
+        if blocks.len() > COMMIT_BLOCKS_BYTES_MAX {
+            return Err(Invalid::new("too large: blocks of a #commit exceed 2,000,000 bytes"));
+        }
+        Ok(Self {
+            host_seq: present(fields.host_seq, "seq is missing")?,
+            repo: present(fields.repo, "repo is missing")?,
+            commit: present(fields.commit, "commit is missing")?,
+            rev: present(fields.rev, "rev is missing")?,
+            since: fields.since,
+            blocks,
+            ops: present(fields.ops, "ops is missing")?,
+            prev_data: fields.prev_data,
+            time: present(fields.time, "time is missing")?,
+            missing_rebase: !fields.has_rebase,
+            missing_too_big: !fields.has_too_big,
+            missing_blobs: !fields.has_blobs,
+        })
+    }
+}
+
+fn read_ops<'a>(reader: &mut Reader<'a>) -> Result<Vec<Op<'a>>, Invalid> {
+    let count = reader.array_len().or(Err(Invalid::new("ops is not an array")))?;
+    if count > OPS_MAX {
+        return Err(Invalid::new("too large: a #commit has more than 200 operations"));
+    }
+    let mut ops = Vec::with_capacity(count);
+    for _ in 0..count {
+        ops.push(read_op(reader)?);
+    }
+    Ok(ops)
+}
+
+fn read_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Invalid> {
+    let (mut action, mut path, mut cid, mut prev) = (None, None, None, None);
+    let mut entries = reader.map().or(Err(Invalid::new("an operation is not a map")))?;
+    while let Some(key) = entries.next_key(reader)? {
+        match key {
+            "cid" => cid = Some(record_link(reader, "cid of an operation is not a dag-cbor link")?),
+            "path" => {
+                let text = text(reader, "path of an operation is not text")?;
+                repo_path(text)?;
+                path = Some(text);
+            }
+            "prev" => prev = record_link(reader, "prev of an operation is not a dag-cbor link")?,
+            "action" => action = Some(read_action(reader)?),
+            _ => reader.skip_value()?,
+        }
+    }
+    Ok(Op {
+        action: present(action, "action of an operation is missing")?,
+        path: present(path, "path of an operation is missing")?,
+        cid: present(cid, "cid of an operation is missing")?,
+        prev,
+    })
+}
+
+fn read_action(reader: &mut Reader<'_>) -> Result<OpAction, Invalid> {
+    match reader.text() {
+        Ok("create") => Ok(OpAction::Create),
+        Ok("update") => Ok(OpAction::Update),
+        Ok("delete") => Ok(OpAction::Delete),
+        _ => Err(Invalid::new("action of an operation is not create, update or delete")),
+    }
+}
+
+/// Reads a link to a record, or null. Records are dag-cbor (ENC-12).
+fn record_link(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<Cid>, Invalid> {
+    if reader.take_null() {
+        return Ok(None);
+    }
+    reader
+        .cid_link()
+        .ok()
+        .filter(|cid| cid.codec == Codec::DagCbor)
+        .map(Some)
+        .ok_or(Invalid::new(what))
+}
