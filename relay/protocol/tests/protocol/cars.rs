@@ -97,9 +97,7 @@ fn no_bytes_are_no_slice() {
 fn lengths_are_minimal_and_within_the_bytes() {
     let good = [header(), block(COMMIT)].concat();
     assert!(Blocks::read(&good).is_ok());
-    let cid_and_data =
-        |data: &[u8]| Cid::of(data).to_bytes().into_iter().chain(data.iter().copied());
-    let body: Vec<u8> = cid_and_data(COMMIT).collect();
+    let body = [Cid::of(COMMIT).to_bytes().as_slice(), COMMIT].concat();
     let length = u8::try_from(body.len()).unwrap();
 
     let not_minimal = [&[length | 0x80, 0x00], body.as_slice()].concat();
