@@ -16,7 +16,8 @@ use crate::Invalid;
 const NAME_BYTES_MAX: usize = 253;
 /// Characters between two dots of a name.
 const LABEL_BYTES_MAX: usize = 63;
-/// Characters of an NSID: authority, dot, name (SYN-6).
+/// Characters of an NSID (SYN-6): 253, a dot and 63. The authority alone is not held to 253, because
+/// the official list names a longer one as valid.
 const NSID_BYTES_MAX: usize = 317;
 /// Characters of a record key (SYN-7).
 const RECORD_KEY_BYTES_MAX: usize = 512;
@@ -104,7 +105,6 @@ fn is_nsid(text: &str) -> bool {
         labels = labels.saturating_add(1);
     }
     text.len() <= NSID_BYTES_MAX
-        && authority.len() <= NAME_BYTES_MAX
         && labels >= 2
         && first_is_alphabetic
         && name.len() <= LABEL_BYTES_MAX

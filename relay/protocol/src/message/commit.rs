@@ -10,6 +10,7 @@ use crate::{
 
 /// The fields as far as they were seen.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "which fields were seen")]
 struct Fields<'a> {
     host_seq: Option<u64>,
     repo: Option<&'a str>,

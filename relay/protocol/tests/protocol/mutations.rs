@@ -90,10 +90,14 @@ fn accepts(bytes: &[u8]) -> bool {
     reader.skip_value().is_ok() && reader.expect_end().is_ok()
 }
 
-/// Whether something is inside that the two codecs judge differently by design: tags, of which ours
-/// checks the frame only, and floats, which ours refuses.
-fn is_disputed(bytes: &[u8]) -> bool {
-    bytes.iter().any(|byte| matches!(byte >> 5, 6) || *byte == 0xfb)
+/// What the rules of the protocol say of a value that a general codec took: no floats (ENC-4) and
+/// integers of 64 signed bits (ENC-5).
+fn is_permitted(value: &Ipld) -> bool {
+    value.iter().all(|part| match part {
+        Ipld::Float(_) => false,
+        Ipld::Integer(number) => i64::try_from(*number).is_ok(),
+        _ => true,
+    })
 }
 
 proptest! {
@@ -113,17 +117,13 @@ proptest! {
         spoils in collection::vec(a_spoil(), 1..4),
     ) {
         let bytes = spoiled(encode(&value), &spoils);
-        prop_assume!(!is_disputed(&bytes));
-        let theirs = serde_ipld_dagcbor::from_slice::<Ipld>(&bytes);
-        let in_range = |value: &Ipld| match value {
-            Ipld::Integer(number) => i64::try_from(*number).is_ok(),
-            _ => true,
-        };
-        match theirs {
+        match serde_ipld_dagcbor::from_slice::<Ipld>(&bytes) {
             Ok(value) => {
-                prop_assert_eq!(accepts(&bytes), value.iter().all(in_range));
+                prop_assert_eq!(accepts(&bytes), is_permitted(&value));
                 prop_assert_eq!(encode(&value), bytes);
             }
+            // Ours leaves it to the reader of a link what its CID is (ENC-3).
+            Err(_) if bytes.windows(2).any(|window| window == [0xd8, 0x2a]) => {}
             Err(_) => prop_assert!(!accepts(&bytes)),
         }
     }

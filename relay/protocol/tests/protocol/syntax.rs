@@ -249,9 +249,9 @@ fn nsids() {
     official("nsid", is_valid);
     let longest_name = format!("com.example.{}", "o".repeat(63));
     let too_long_name = format!("com.example.{}", "o".repeat(64));
-    let authority = format!("{}com", "a.".repeat(125));
-    let longest = format!("{authority}.{}", "o".repeat(63));
-    assert_eq!((authority.len(), longest.len()), (253, 317));
+    let longest = format!("{}com.{}", "a.".repeat(125), "o".repeat(63));
+    assert_eq!(longest.len(), 317);
+    let long_authority = format!("com{}.foo", ".middle".repeat(40));
     let too_long = format!("a{longest}");
     ours(
         is_valid,
@@ -264,6 +264,7 @@ fn nsids() {
             "com.example.f00",
             &longest_name,
             &longest,
+            &long_authority,
         ],
         &[
             "",
