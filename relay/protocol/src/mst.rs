@@ -47,3 +47,6 @@ fn digest_layer(digest: &[u8; 32]) -> u32 {
     }
     zero_bits / 2
 }
+
+#[cfg(test)]
+mod tests;

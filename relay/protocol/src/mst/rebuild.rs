@@ -182,6 +182,6 @@ fn write_link(out: &mut Writer, value: &[u8; 32], right: Option<&[u8; 32]>) {
 }
 
 /// How many bytes two keys share at their start.
-fn common_prefix(left: &[u8], right: &[u8]) -> usize {
+pub(super) fn common_prefix(left: &[u8], right: &[u8]) -> usize {
     left.iter().zip(right).take_while(|(a, b)| a == b).count()
 }
