@@ -54,19 +54,15 @@ pub(crate) fn by_path<'o, 'm>(ops: &'o [Op<'m>], rules: Rules) -> Result<Vec<&'o
 }
 
 fn check_values(op: &Op<'_>, rules: Rules) -> Result<(), Invalid> {
-    let old_may_be_absent = rules == Rules::Legacy;
-    let wrong = match (op.action, op.cid.is_some(), op.prev.is_some()) {
-        (OpAction::Create, true, false)
-        | (OpAction::Update, true, true)
-        | (OpAction::Delete, false, true) => None,
-        (OpAction::Create, false, _) => Some("a create has no cid"),
-        (OpAction::Create, true, true) => Some("a create has a prev"),
-        (OpAction::Update, false, _) => Some("an update has no cid"),
-        (OpAction::Update, true, false) if old_may_be_absent => None,
-        (OpAction::Update, true, false) => Some("an update has no prev"),
-        (OpAction::Delete, true, _) => Some("a delete has a cid"),
-        (OpAction::Delete, false, false) if old_may_be_absent => None,
-        (OpAction::Delete, false, false) => Some("a delete has no prev"),
+    let prev_is_due = rules == Rules::Inductive && op.prev.is_none();
+    let wrong = match (op.action, op.cid.is_some()) {
+        (OpAction::Create, false) => Some("a create has no cid"),
+        (OpAction::Create, true) if op.prev.is_some() => Some("a create has a prev"),
+        (OpAction::Update, false) => Some("an update has no cid"),
+        (OpAction::Update, true) if prev_is_due => Some("an update has no prev"),
+        (OpAction::Delete, true) => Some("a delete has a cid"),
+        (OpAction::Delete, false) if prev_is_due => Some("a delete has no prev"),
+        _ => None,
     };
     match wrong {
         Some(what) => Err(Invalid::new(what)),

@@ -7,7 +7,7 @@ use super::{
 use crate::{Blocks, DataCid, Invalid};
 
 /// What the walk meets.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Item<'w, 'a> {
     /// A key and its value.
     Leaf { key: &'w [u8], layer: u32, value: &'a [u8; 32] },

@@ -1,8 +1,7 @@
 //! A change of a repository as a commit message carries it, made by the simulator's trees.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use relay_protocol::{
-    Cid, DataCid, Inversion, Invalid, Op, OpAction, check_applied, check_records, invert_counted,
+    Cid, DataCid, Invalid, Inversion, Op, OpAction, check_applied, check_records, invert_counted,
 };
 use relay_simnet::{
     block::{self, Cid36, cid_of, cid_of_nothing},
@@ -103,10 +102,7 @@ impl Change {
     }
 
     /// Passes the blocks through a CAR file, as they arrive.
-    fn with_blocks<T>(
-        &self,
-        check: impl FnOnce(&[Op<'_>], &relay_protocol::Blocks<'_>) -> T,
-    ) -> T {
+    fn with_blocks<T>(&self, check: impl FnOnce(&[Op<'_>], &relay_protocol::Blocks<'_>) -> T) -> T {
         let commit = b"stands for the commit".as_slice();
         let commit_cid = cid_of(commit);
         let blocks = self.blocks.iter().map(|(cid, block)| (cid, block.as_slice()));

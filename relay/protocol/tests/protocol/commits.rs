@@ -66,7 +66,8 @@ fn a_commit_gives_its_fields_and_the_bytes_that_were_signed() {
     assert_eq!(commit.unsigned(), block(&fields()));
     assert_eq!(commit.verify(&key().1), Ok(()));
 
-    let other = VerifyingKey::from_multikey("zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc").unwrap();
+    let other =
+        VerifyingKey::from_multikey("zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc").unwrap();
     let refused = Invalid::new("the signature is not of this key and message");
     assert_eq!(commit.verify(&other), Err(refused));
 }

@@ -1,5 +1,4 @@
 //! Nodes that no honest tree holds, encoded by hand.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use relay_simnet::{
     block::{self, Cid36, cid_of, cid_of_nothing},
@@ -25,7 +24,7 @@ pub(crate) fn entries<K: AsRef<[u8]>>(keys: &[(K, Option<Cid36>)]) -> Vec<Entry>
             previous = key;
             Entry {
                 prefix,
-                suffix: key.get(prefix..).unwrap().to_vec(),
+                suffix: key[prefix..].to_vec(),
                 value: cid_of_nothing(7),
                 right: *right,
             }
@@ -69,9 +68,9 @@ pub(crate) fn head(out: &mut Vec<u8>, major: u8, argument: usize) {
     if let Ok(short @ 0..24) = u8::try_from(argument) {
         out.push(major | short);
     } else if let Ok(byte) = u8::try_from(argument) {
-        out.extend([major | 24, byte]);
+        out.extend([major | 0x18, byte]);
     } else {
-        out.push(major | 25);
+        out.push(major | 0x19);
         out.extend(u16::try_from(argument).unwrap().to_be_bytes());
     }
 }

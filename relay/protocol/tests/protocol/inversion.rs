@@ -1,7 +1,7 @@
 //! INV-1…10: operations that do not belong to their tree, one fault each beside the same commit
 //! without it (T12), and the unusual commits that are valid (T13).
 
-use relay_protocol::{Cid, Codec, EMPTY_TREE, Inversion, OpAction, check_ops, ops_are_legacy, Op};
+use relay_protocol::{Cid, Codec, EMPTY_TREE, Inversion, Op, OpAction, check_ops, ops_are_legacy};
 use relay_simnet::{
     block::{Blocks, Cid36, cid_of, cid_of_nothing, cid_text},
     mst::Tree,
@@ -12,7 +12,8 @@ use crate::change::{Change, OwnedOp, data, structure, tree_of};
 /// A repository of 60 records in three collections, and one commit that creates, updates and
 /// deletes two of them each.
 fn sample() -> (Tree, Tree, Change) {
-    let keys: Vec<String> = (0..60).map(|number| format!("com.example.c{}/{number:04}", number % 3)).collect();
+    let keys: Vec<String> =
+        (0..60).map(|number| format!("com.example.c{}/{number:04}", number % 3)).collect();
     let before = tree_of(&keys);
     let mut after = before.clone();
     for (number, value) in [(1, 501), (2, 502)] {
@@ -162,7 +163,9 @@ fn two_operations_on_one_path_are_refused() {
 fn operations_need_the_values_of_their_action_and_no_others() {
     let cid = |digest| Some(Cid { codec: Codec::DagCbor, digest: [digest; 32] });
     let raw = Some(Cid { codec: Codec::Raw, digest: [1; 32] });
-    let check = |action, cid, prev| check_ops(&[Op { action, path: "a.b.c/1", cid, prev }]).map_err(|invalid| invalid.what);
+    let check = |action, cid, prev| {
+        check_ops(&[Op { action, path: "a.b.c/1", cid, prev }]).map_err(|invalid| invalid.what)
+    };
 
     assert_eq!(check(OpAction::Create, cid(1), None), Ok(()));
     assert_eq!(check(OpAction::Update, cid(1), cid(2)), Ok(()));
@@ -183,7 +186,11 @@ fn operations_need_the_values_of_their_action_and_no_others() {
 fn legacy_commits_are_recognised_and_checked_against_their_tree() {
     let (_, after, change) = sample();
     let as_ops = |change: &Change| -> bool {
-        let ops: Vec<Op<'_>> = change.ops.iter().map(|op| Op { action: op.action, path: &op.path, cid: op.cid, prev: op.prev }).collect();
+        let ops: Vec<Op<'_>> = change
+            .ops
+            .iter()
+            .map(|op| Op { action: op.action, path: &op.path, cid: op.cid, prev: op.prev })
+            .collect();
         ops_are_legacy(&ops)
     };
     assert!(!as_ops(&change));
@@ -198,7 +205,10 @@ fn legacy_commits_are_recognised_and_checked_against_their_tree() {
     let mut whole = legacy.clone().with_whole_tree(&after);
     assert_eq!(whole.check_applied(), Ok(()));
     whole.ops.push(OwnedOp::create("com.example.c1/0025x", cid_of_nothing(8)));
-    assert_eq!(whole.check_applied().unwrap_err().what, "a created or updated key is not in the tree");
+    assert_eq!(
+        whole.check_applied().unwrap_err().what,
+        "a created or updated key is not in the tree"
+    );
     let mut rootless = legacy.clone();
     rootless.blocks.clear();
     assert_eq!(rootless.check_applied().unwrap_err().what, "the root of the tree is absent");
@@ -206,7 +216,10 @@ fn legacy_commits_are_recognised_and_checked_against_their_tree() {
     assert_eq!(rootless.check_applied(), Ok(()));
     let place = place(&legacy, OpAction::Create);
     legacy.ops[place].cid = Some(Cid { codec: Codec::DagCbor, digest: [9; 32] });
-    assert_eq!(legacy.check_applied().unwrap_err().what, "an operation's cid is not the value in the tree");
+    assert_eq!(
+        legacy.check_applied().unwrap_err().what,
+        "an operation's cid is not the value in the tree"
+    );
 }
 
 /// MST-8, T13.
@@ -228,7 +241,9 @@ fn repositories_begin_and_end_with_the_empty_tree() {
     let (empty, full) = (Tree::new(), tree_of(["com.example.a/1", "com.example.b/2"]));
     let one = tree_of(["com.example.a/1"]);
     assert_eq!(data(&empty.root()), EMPTY_TREE);
-    for (before, after) in [(&empty, &empty), (&empty, &one), (&empty, &full), (&one, &empty), (&full, &empty)] {
+    for (before, after) in
+        [(&empty, &empty), (&empty, &one), (&empty, &full), (&one, &empty), (&full, &empty)]
+    {
         let change = Change::between(before, after);
         assert_eq!(change.invert(), Inversion::Ok);
         let mut wrong = change.clone();
@@ -294,11 +309,19 @@ fn created_and_updated_records_must_be_there_and_be_maps() {
     };
     let what = |record: &[u8]| with(record).0.check_records().map_err(|invalid| invalid.what);
     let text_of = |length: u32| {
-        [b"\xa1\x61x\x7a".as_slice(), &length.to_be_bytes(), &vec![b'x'; usize::try_from(length).unwrap()]].concat()
+        [
+            b"\xa1\x61x\x7a".as_slice(),
+            &length.to_be_bytes(),
+            &vec![b'x'; usize::try_from(length).unwrap()],
+        ]
+        .concat()
     };
     assert_eq!(what(b"\xa1\x61x\x01"), Ok(()));
     assert_eq!(what(&text_of(1_000_000 - 8)), Ok(()));
-    assert_eq!(what(&text_of(1_000_000 - 7)), Err("too large: a record block exceeds 1,000,000 bytes"));
+    assert_eq!(
+        what(&text_of(1_000_000 - 7)),
+        Err("too large: a record block exceeds 1,000,000 bytes")
+    );
     assert_eq!(what(b"\x81\x01"), Err("a record is not a map"));
     assert_eq!(what(b"\xa1\x61x"), Err("CBOR ends inside a value"));
 
@@ -313,5 +336,8 @@ fn created_and_updated_records_must_be_there_and_be_maps() {
     assert_eq!(absent.check_records(), Ok(()));
     let mut raw = good;
     raw.ops[0].cid = Some(Cid { codec: Codec::Raw, digest: [1; 32] });
-    assert_eq!(raw.check_records().unwrap_err().what, "an operation's CID is not of a dag-cbor block");
+    assert_eq!(
+        raw.check_records().unwrap_err().what,
+        "an operation's CID is not of a dag-cbor block"
+    );
 }

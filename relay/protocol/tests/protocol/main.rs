@@ -12,13 +12,23 @@
     reason = "a test fails by panicking, and says why it skips"
 )]
 
+mod agreement;
 mod build;
 mod cars;
+mod change;
+mod commits;
 mod documents;
 mod encoding;
+mod forge;
 mod frames;
+mod inversion;
+mod limits;
 mod messages;
 mod mutations;
+mod proofs;
+mod seed;
+mod signatures;
 mod splicing;
 mod syntax;
+mod tree;
 mod vectors;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     change::{Change, OwnedOp},
-    vectors::interop_json,
+    vectors::interop_cases,
 };
 
 struct Proof {
@@ -21,8 +21,7 @@ struct Proof {
 }
 
 fn proofs() -> Vec<Proof> {
-    let file = interop_json("firehose/commit-proof-fixtures.json");
-    file.iter().flat_map(|file| file.as_array()).flatten().map(read).collect()
+    interop_cases("firehose/commit-proof-fixtures.json").iter().map(read).collect()
 }
 
 fn read(vector: &Value) -> Proof {

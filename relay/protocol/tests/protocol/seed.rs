@@ -1,5 +1,4 @@
 //! Seeds of random tests: printed on every run, and taken from `SEED` to repeat one.
-#![expect(clippy::panic, clippy::print_stderr, reason = "how a test fails and speaks")]
 
 use std::env;
 
@@ -10,9 +9,9 @@ use rand::{SeedableRng, rngs::StdRng};
 pub(crate) fn seeded(test: &str, default: u64) -> StdRng {
     let seed = match env::var_os("SEED") {
         None => default,
-        Some(text) => match text.to_str().and_then(|text| text.parse().ok()) {
+        Some(given) => match given.to_str().and_then(|digits| digits.parse().ok()) {
             Some(seed) => seed,
-            None => panic!("SEED must be a number from 0 to 2^64 - 1, not {}", text.display()),
+            None => panic!("SEED must be a number from 0 to 2^64 - 1, not {}", given.display()),
         },
     };
     eprintln!("{test}: SEED={seed}");

@@ -4,17 +4,17 @@ use data_encoding::{BASE64_NOPAD, HEXLOWER};
 use rand::{RngExt, rngs::StdRng};
 use relay_protocol::{Curve, VerifyingKey};
 
-use crate::{seed::seeded, vectors::interop_json};
+use crate::{seed::seeded, vectors::interop_cases};
 
 /// The same operations on both curves, by the libraries of `RustCrypto`.
 macro_rules! other_library {
     ($name:ident, $library:ident, $codec:expr) => {
         mod $name {
+            use sha2::{Digest as _, Sha256};
             use $library::ecdsa::{
                 Signature, SigningKey, VerifyingKey,
                 signature::hazmat::{PrehashSigner as _, PrehashVerifier as _},
             };
-            use sha2::{Digest as _, Sha256};
 
             pub(super) fn key(bytes: &[u8]) -> Option<SigningKey> {
                 SigningKey::from_slice(bytes).ok()
@@ -63,8 +63,7 @@ fn base58(bytes: &[u8]) -> String {
 /// T1, T11: each key in both of its texts, each signature with its verdict.
 #[test]
 fn published_signatures_get_their_published_verdicts() {
-    let file = interop_json("crypto/signature-fixtures.json");
-    for vector in file.iter().flat_map(|file| file.as_array()).flatten() {
+    for vector in interop_cases("crypto/signature-fixtures.json") {
         let field = |name: &str| vector[name].as_str().unwrap();
         let comment = field("comment");
         let multikey = field("publicKeyDid").strip_prefix("did:key:").unwrap();
@@ -86,17 +85,15 @@ fn published_signatures_get_their_published_verdicts() {
 /// T1, KEY-3: the text of a public key follows from the private one.
 #[test]
 fn published_private_keys_have_their_published_public_keys() {
-    let k256 = interop_json("crypto/w3c_didkey_K256.json");
-    for vector in k256.iter().flat_map(|file| file.as_array()).flatten() {
+    for vector in interop_cases("crypto/w3c_didkey_K256.json") {
         let private = vector["privateKeyBytesHex"].as_str().unwrap().as_bytes();
         let private = k256_library::key(&HEXLOWER.decode(private).unwrap()).unwrap();
-        assert_public(&k256_library::multikey(&k256_library::point(&private, true)), vector);
+        assert_public(&k256_library::multikey(&k256_library::point(&private, true)), &vector);
     }
-    let p256 = interop_json("crypto/w3c_didkey_P256.json");
-    for vector in p256.iter().flat_map(|file| file.as_array()).flatten() {
+    for vector in interop_cases("crypto/w3c_didkey_P256.json") {
         let private = bs58::decode(vector["privateKeyBytesBase58"].as_str().unwrap()).into_vec();
         let private = p256_library::key(&private.unwrap()).unwrap();
-        assert_public(&p256_library::multikey(&p256_library::point(&private, true)), vector);
+        assert_public(&p256_library::multikey(&p256_library::point(&private, true)), &vector);
     }
 }
 

@@ -11,7 +11,7 @@ use relay_simnet::{
 use crate::{
     change::{Change, data, structure, tree_of},
     forge::{Entry, add, entries, head, keys_in_layer, node},
-    vectors::{interop, interop_json},
+    vectors::{interop, interop_cases},
 };
 
 fn check(root: Cid36, blocks: Blocks) -> Inversion {
@@ -33,7 +33,7 @@ fn keys() -> [Vec<String>; 4] {
 /// MST-1, T1.
 #[test]
 fn layers_of_keys_are_the_published_ones() {
-    for vector in interop_json("mst/key_heights.json").iter().flat_map(|file| file.as_array()).flatten() {
+    for vector in interop_cases("mst/key_heights.json") {
         let key = vector["key"].as_str().unwrap();
         assert_eq!(Some(u64::from(key_layer(key.as_bytes()))), vector["height"].as_u64(), "{key}");
     }
@@ -46,7 +46,7 @@ fn layers_of_keys_are_the_published_ones() {
 /// MST-2, T1: prefixes count bytes. In a tree the second key of a node shows its prefix.
 #[test]
 fn prefixes_are_the_published_ones() {
-    for vector in interop_json("mst/common_prefix.json").iter().flat_map(|file| file.as_array()).flatten() {
+    for vector in interop_cases("mst/common_prefix.json") {
         let (left, right) = (vector["left"].as_str().unwrap(), vector["right"].as_str().unwrap());
         let prefix = usize::try_from(vector["len"].as_u64().unwrap()).unwrap();
         if left.is_empty() || left >= right || layer(left) != layer(right) {
@@ -55,7 +55,6 @@ fn prefixes_are_the_published_ones() {
         let pair = entries(&[(left, None), (right, None)]);
         assert_eq!(pair[1].prefix, prefix);
         assert_eq!(check_root(node(None, &pair)), Inversion::Ok, "{left} {right}");
-
     }
 }
 
@@ -120,8 +119,8 @@ fn keys_in_a_wrong_layer_are_refused() {
 /// INV-10: a child whose keys lie on the wrong side of a key of its parent, or of a key further up.
 #[test]
 fn children_outside_the_range_of_their_place_are_refused() {
-    let [zero, _, two, three] = keys();
-    // three[0] … three[1], and between them two layers further down a key of layer 0.
+    let [zero, _, two, upper] = keys();
+    // upper[0] … upper[1], and between them two layers further down a key of layer 0.
     let tree = |low: &str, high: &str, key: &str| {
         let mut blocks = Blocks::new();
         let leaf = add(&mut blocks, node(None, &entries(&[(key, None)])));
@@ -130,10 +129,10 @@ fn children_outside_the_range_of_their_place_are_refused() {
         let root = add(&mut blocks, node(None, &entries(&[(low, Some(middle)), (high, None)])));
         check(root, blocks)
     };
-    let inside = keys_in_layer(&three[0], 0, 1).remove(0);
-    assert_eq!(tree(&three[0], &three[1], &inside), Inversion::Ok);
+    let inside = keys_in_layer(&upper[0], 0, 1).remove(0);
+    assert_eq!(tree(&upper[0], &upper[1], &inside), Inversion::Ok);
     for outside in [&zero[0], &keys_in_layer("com.example.4/", 0, 1)[0]] {
-        let refused = tree(&three[0], &three[1], outside);
+        let refused = tree(&upper[0], &upper[1], outside);
         assert_eq!(structure(refused), "a key lies outside the range of its subtree");
     }
 
@@ -197,7 +196,8 @@ fn nodes_with_another_encoding_are_refused() {
         link
     };
     let parts = |map: &[u8], key: &[u8], prefix: &[u8], right: &[u8], value: &[u8], tail: &[u8]| {
-        let entry = [map, b"\x61k", key, b"\x61p", prefix, b"\x61t", right, b"\x61v", value].concat();
+        let entry =
+            [map, b"\x61k", key, b"\x61p", prefix, b"\x61t", right, b"\x61v", value].concat();
         [b"\xa2\x61e\x81".as_slice(), &entry, tail].concat()
     };
     let what = |block: Vec<u8>| structure(check_root(block));
@@ -205,18 +205,45 @@ fn nodes_with_another_encoding_are_refused() {
     let good = parts(&[0xa4], b"\x42k1", &[0], &nil, &value, tail);
     assert_eq!(check_root(good.clone()), Inversion::Ok);
 
-    assert_eq!(what(parts(&[0xa4], b"\x58\x02k1", &[0], &nil, &value, tail)), "an integer or length is not in its shortest form");
+    assert_eq!(
+        what(parts(&[0xa4], b"\x58\x02k1", &[0], &nil, &value, tail)),
+        "an integer or length is not in its shortest form"
+    );
     assert_eq!(what(parts(&[0xa4], b"\x62k1", &[0], &nil, &value, tail)), "expected a byte string");
-    assert_eq!(what(parts(&[0xa4], b"\x42k1", &[0x20], &nil, &value, tail)), "expected an unsigned integer");
-    assert_eq!(what(parts(&[0xa4], b"\x42k1", &[0x18, 0], &nil, &value, tail)), "an integer or length is not in its shortest form");
-    assert_eq!(what(parts(&[0xa3], b"\x42k1", &[0], &nil, &value, tail)), "a node's entry has other fields than k, p, t and v");
+    assert_eq!(
+        what(parts(&[0xa4], b"\x42k1", &[0x20], &nil, &value, tail)),
+        "expected an unsigned integer"
+    );
+    assert_eq!(
+        what(parts(&[0xa4], b"\x42k1", &[0x18, 0], &nil, &value, tail)),
+        "an integer or length is not in its shortest form"
+    );
+    assert_eq!(
+        what(parts(&[0xa3], b"\x42k1", &[0], &nil, &value, tail)),
+        "a node's entry has other fields than k, p, t and v"
+    );
     assert_eq!(what(parts(&[0xa4], b"\x42k1", &[0], &nil, &nil, tail)), "expected a CID link");
-    assert_eq!(what(parts(&[0xa4], b"\x42k1", &[0], &nil, &link(0x55), tail)), "a link is not to a dag-cbor block");
-    assert_eq!(what(parts(&[0xa4], b"\x42k1", &[0], &link(0x55), &value, tail)), "a link is not to a dag-cbor block");
-    assert_eq!(what(parts(&[0xa4], b"\x42k1", &[0], &nil, &value, b"\x61m\xf6")), "a node has other fields than e and l");
-    assert_eq!(what(parts(&[0xa4], b"\x42k1", &[0], &nil, &value, b"\x61l\xf6\x00")), "bytes follow the CBOR value");
+    assert_eq!(
+        what(parts(&[0xa4], b"\x42k1", &[0], &nil, &link(0x55), tail)),
+        "a link is not to a dag-cbor block"
+    );
+    assert_eq!(
+        what(parts(&[0xa4], b"\x42k1", &[0], &link(0x55), &value, tail)),
+        "a link is not to a dag-cbor block"
+    );
+    assert_eq!(
+        what(parts(&[0xa4], b"\x42k1", &[0], &nil, &value, b"\x61m\xf6")),
+        "a node has other fields than e and l"
+    );
+    assert_eq!(
+        what(parts(&[0xa4], b"\x42k1", &[0], &nil, &value, b"\x61l\xf6\x00")),
+        "bytes follow the CBOR value"
+    );
     assert_eq!(what(b"\xa1\x61e\x80".to_vec()), "a node has other fields than e and l");
-    assert_eq!(what(b"\xa3\x61e\x80\x61l\xf6\x61x\x00".to_vec()), "a node has other fields than e and l");
+    assert_eq!(
+        what(b"\xa3\x61e\x80\x61l\xf6\x61x\x00".to_vec()),
+        "a node has other fields than e and l"
+    );
     assert_eq!(what(b"\xa2\x61l\xf6\x61e\x80".to_vec()), "a node has other fields than e and l");
     assert_eq!(what(b"\xbf\x61e\x80\x61l\xf6\xff".to_vec()), "a CBOR length is indefinite");
     assert_eq!(what(b"\xa2\x61e\x9f\xff\x61l\xf6".to_vec()), "a CBOR length is indefinite");
@@ -240,7 +267,11 @@ fn mutated_nodes_are_refused_or_canonical() {
     assert_eq!(check_root(good.clone()), Inversion::Ok);
 
     for end in 0..good.len() {
-        assert_ne!(structure(check_root(good[..end].to_vec())), "no structure error", "cut at {end}");
+        assert_ne!(
+            structure(check_root(good[..end].to_vec())),
+            "no structure error",
+            "cut at {end}"
+        );
     }
     for byte in 0..=255 {
         let longer = [good.as_slice(), &[byte]].concat();

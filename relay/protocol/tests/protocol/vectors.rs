@@ -53,3 +53,12 @@ pub(crate) fn interop_lines(file: &str) -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+/// Reads one JSON file of the official vectors that is a list of cases; empty where it is missing.
+pub(crate) fn interop_cases(file: &str) -> Vec<serde_json::Value> {
+    match interop_json(file) {
+        None => Vec::new(),
+        Some(serde_json::Value::Array(cases)) => cases,
+        Some(_) => panic!("{file} is not a list"),
+    }
+}
