@@ -1,9 +1,28 @@
 //! What is small and must be queried: hosts, accounts, checkpoints, in SQLite or Postgres (DESIGN 5).
 //!
-//! One set of migrations and queries for both. No sqlx type leaves this room, and no rule lives in it.
+//! Comes in: rows from `hosts`, `ingest` and checkpoints. Goes out: the same rows at the next
+//! start. One set of migrations and one text per query serve both databases. No sqlx type leaves
+//! this room, and no rule lives in it. Limits: connections as set, 500 rows per statement, memory
+//! of one checkpoint. Invariants: I2 (a cursor never falls), I3 (a checkpoint is all or nothing).
 
-use crate::domain::{Account, AccountNo, Epoch, HostId, HostSeq, HostStatus, LocalStatus, Seq};
+mod accounts;
+mod address;
+mod db;
+mod hosts;
+mod meta;
+mod setup;
+mod trouble;
+
+use std::{fmt, sync::Arc};
+
 use relay_protocol::Did;
+use tokio::sync::Mutex;
+
+use self::{address::Address, db::Db};
+use crate::domain::{Account, AccountNo, Epoch, HostId, HostSeq, HostStatus, LocalStatus, Seq};
+
+/// Accounts a host may have unless the operator sets another limit, as the reference relay has it.
+const ACCOUNT_LIMIT: u64 = 100;
 
 /// A host as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +41,8 @@ pub struct HostRow {
     pub cursor: Option<HostSeq>,
     /// Live accounts (HOST-10), kept as deltas.
     pub account_count: u64,
+    /// Accounts this host may have (HOST-7); from `RELAY_DEFAULT_ACCOUNT_LIMIT` at first sight.
+    pub account_limit: u64,
     /// First seen, ms since 1970.
     pub first_seen_ms: u64,
     /// Ever connected (HOST-11).
@@ -64,86 +85,208 @@ pub enum StoreError {
 }
 
 /// The open database; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Store {}
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    /// Limit of accounts that a new host gets (HOST-7).
+    account_limit: u64,
+}
+
+struct Shared {
+    db: Db,
+    /// Numbers of hosts are given one call at a time.
+    adding_hosts: Mutex<()>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The pools know the password (I8).
+        out.debug_struct("Store")
+            .field("account_limit", &self.account_limit)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Store {
-    /// Connects (`sqlite://path`, `postgres://…`), creates and migrates.
+    /// Connects, creates and migrates.
+    ///
+    /// * `url` – `sqlite://PATH`, `sqlite=PATH`, `postgres://…`, `postgresql://…`, `postgres=DSN`;
+    ///   directories of a SQLite file are created
+    /// * `connections_max` – of Postgres; SQLite has one writer and up to four readers
     ///
     /// # Errors
-    /// [`StoreError::Setup`] with the exact GRANT to type when a right is missing.
-    pub async fn open(_url: &str, _connections_max: u32) -> Result<Self, StoreError> {
-        todo!()
+    /// [`StoreError::Setup`] when a setting or a right is wrong, with the exact GRANT to type when
+    /// a right is missing, or when a newer relay wrote the tables; [`StoreError::Unavailable`] when
+    /// the server cannot be reached. No message holds the password (I8).
+    pub async fn open(url: &str, connections_max: u32) -> Result<Self, StoreError> {
+        let db = Db::open(Address::parse(url)?, connections_max).await?;
+        let prepared = match setup::migrate(&db).await {
+            Ok(()) => meta::create_instance_id(&db).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = prepared {
+            db.close().await;
+            return Err(error);
+        }
+        let shared = Shared { db, adding_hosts: Mutex::new(()) };
+        Ok(Self { shared: Arc::new(shared), account_limit: ACCOUNT_LIMIT })
     }
+
+    /// Sets the limit of accounts that new hosts get (`RELAY_DEFAULT_ACCOUNT_LIMIT`); hosts that
+    /// have a row keep theirs.
+    #[must_use]
+    pub fn with_account_limit(mut self, limit: u64) -> Self {
+        self.account_limit = limit;
+        self
+    }
+
+    fn db(&self) -> &Db {
+        &self.shared.db
+    }
+
     /// Random id shared with the event log (DESIGN 10.18); made at first open.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     pub async fn instance_id(&self) -> Result<String, StoreError> {
-        todo!()
+        meta::instance_id(self.db()).await
     }
+
     /// All hosts, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     pub async fn hosts(&self) -> Result<Vec<HostRow>, StoreError> {
-        todo!()
+        hosts::all(self.db()).await
     }
-    /// Inserts hosts that are not there yet (by hostname); gives all rows of these names.
+
+    /// Inserts hosts that are not there yet (by hostname); gives all rows of these names, oldest
+    /// first. Durable at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was inserted then.
     pub async fn add_hosts(
         &self,
-        _hosts: &[(String, bool)],
-        _now_ms: u64,
+        hosts: &[(String, bool)],
+        now_ms: u64,
     ) -> Result<Vec<HostRow>, StoreError> {
-        todo!()
+        let _alone = self.shared.adding_hosts.lock().await;
+        hosts::add(self.db(), hosts, self.account_limit, now_ms).await
     }
-    /// Writes everything of these hosts but cursor and account count.
-    pub async fn save_hosts(&self, _hosts: &[HostRow]) -> Result<(), StoreError> {
-        todo!()
+
+    /// Writes everything of these hosts but cursor and account count. The epoch never falls; a
+    /// higher one takes the cursor away, which belonged to the older.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn save_hosts(&self, hosts: &[HostRow]) -> Result<(), StoreError> {
+        hosts::save(self.db(), hosts).await
     }
-    /// Writes low-water marks alone, every few seconds (UP-9). A lower mark of the same epoch never overwrites a higher one.
+
+    /// Writes low-water marks alone, every few seconds (UP-9). A lower mark of the same epoch never
+    /// overwrites a higher one, nor one of an older epoch any.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
     pub async fn save_cursors(
         &self,
-        _cursors: &[(HostId, Epoch, HostSeq)],
+        cursors: &[(HostId, Epoch, HostSeq)],
     ) -> Result<(), StoreError> {
-        todo!()
+        let mut tx = self.db().begin().await?;
+        hosts::raise_cursors(&mut tx, cursors).await?;
+        tx.commit().await
     }
+
     /// UP-6: new epoch, no cursor.
-    pub async fn reset_cursor(&self, _host: HostId, _now_ms: u64) -> Result<Epoch, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`StoreError`]; also when there is no such host.
+    pub async fn reset_cursor(&self, host: HostId, now_ms: u64) -> Result<Epoch, StoreError> {
+        hosts::reset_cursor(self.db(), host, now_ms).await
     }
-    /// The accounts of these DIDs that exist, in any order.
-    pub async fn accounts(&self, _dids: &[Did]) -> Result<Vec<Account>, StoreError> {
-        todo!()
+
+    /// The accounts of these DIDs that exist, in any order, with what was decided about them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn accounts(&self, dids: &[Did]) -> Result<Vec<Account>, StoreError> {
+        accounts::by_did(self.db(), dids).await
     }
+
     /// Accounts with a higher number, in order of number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     pub async fn accounts_after(
         &self,
-        _after: AccountNo,
-        _limit: u32,
+        after: AccountNo,
+        limit: u32,
     ) -> Result<Vec<Account>, StoreError> {
-        todo!()
+        accounts::after(self.db(), after, limit).await
     }
-    /// Highest number given so far.
+
+    /// Highest number given so far, 0 before the first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     pub async fn last_account_number(&self) -> Result<AccountNo, StoreError> {
-        todo!()
+        accounts::last_number(self.db()).await
     }
-    /// One transaction; all or nothing.
-    pub async fn checkpoint(&self, _checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        todo!()
+
+    /// One transaction; all or nothing. Of an account written before, [`Account::local`] is not
+    /// touched: decisions are written by [`Self::set_local_status`] alone, so that a row from
+    /// before a decision cannot undo it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let mut tx = self.db().begin().await?;
+        accounts::upsert(&mut tx, &checkpoint.accounts).await?;
+        hosts::raise_cursors(&mut tx, &checkpoint.cursors).await?;
+        hosts::add_counts(&mut tx, &checkpoint.count_deltas).await?;
+        meta::set_position(&mut tx, checkpoint.position).await?;
+        tx.commit().await
     }
+
     /// Position of the last checkpoint; `None` before the first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     pub async fn last_checkpoint(&self) -> Result<Option<Seq>, StoreError> {
-        todo!()
+        meta::position(self.db()).await
     }
-    /// Durable at once: an operator's decision about an account.
-    pub async fn set_local_status(
+
+    /// Durable at once: an operator's decision about an account, also about one that has no row
+    /// yet.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was decided then.
+    pub async fn set_local_status(&self, did: &Did, status: LocalStatus) -> Result<(), StoreError> {
+        accounts::decide(self.db(), did, status).await
+    }
+
+    /// What was decided about these DIDs, of those about which something was. [`Self::accounts`]
+    /// includes it; this is for a DID that has no row, before the first is made.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn local_statuses(
         &self,
-        _did: &Did,
-        _status: LocalStatus,
-    ) -> Result<(), StoreError> {
-        todo!()
+        dids: &[Did],
+    ) -> Result<Vec<(Did, LocalStatus)>, StoreError> {
+        accounts::decisions(self.db(), dids).await
     }
+
     /// Answers when the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] after a few seconds without an answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        todo!()
+        meta::ping(self.db()).await
     }
+
     /// Waits for open transactions and closes.
     pub async fn close(&self) {
-        todo!()
+        self.db().close().await;
     }
 }

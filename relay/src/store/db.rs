@@ -1,0 +1,383 @@
+//! One connection pool of either database, and the few operations that the store needs of it.
+//!
+//! Every query has one text for both databases (`$1` parameters, multi-row `VALUES`, `excluded`).
+//! Values cross as [`Value`] and come back as [`Row`], so that nothing above knows which it is.
+
+use std::{borrow::Cow, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgPool, Postgres, Row as _, Sqlite,
+    SqlitePool, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions, PgRow},
+    sqlite::{
+        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    },
+};
+
+use super::{
+    StoreError,
+    address::Address,
+    trouble::{self, trouble},
+};
+
+/// Values of a list that are kept prepared in every length: lookups of a few DIDs are the usual ones.
+const KEPT_VALUES_MAX: usize = 16;
+
+/// Rows per statement: where batching stops paying off on both databases (measured), and far below
+/// the 32,766 parameters that SQLite takes.
+pub(super) const CHUNK_ROWS: usize = 500;
+
+/// How long the first connection may take; a name that does not resolve or a firewall shows here.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a caller waits for a connection of a pool before the database counts as not available.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
+
+/// SQLite has one writer: a caller waits as long as a large checkpoint may take.
+const WRITER_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long SQLite waits for another process, such as a backup, to release its lock.
+const BUSY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Readers of SQLite at most; each is a thread.
+const SQLITE_READERS_MAX: u32 = 4;
+
+/// A parameter of a query.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    /// Any whole number; Postgres narrows it to the column.
+    Int(Option<i64>),
+    /// Text.
+    Text(Option<String>),
+    /// Bytes.
+    Bytes(Option<Vec<u8>>),
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Int(Some(number))
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Int(Some(number.cast_signed()))
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Self::Int(Some(number.into()))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Int(Some(truth.into()))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(Some(bytes))
+    }
+}
+
+/// Builds the query of either database from one text and its values.
+macro_rules! query {
+    ($sql:expr, $values:expr, $keep:expr) => {{
+        let mut query = sqlx::query(AssertSqlSafe($sql)).persistent($keep);
+        for value in $values {
+            query = match value {
+                Value::Int(number) => query.bind(number),
+                Value::Text(text) => query.bind(text),
+                Value::Bytes(bytes) => query.bind(bytes),
+            };
+        }
+        query
+    }};
+}
+
+/// A text and its values.
+#[derive(Debug)]
+pub(super) struct Statement {
+    sql: Cow<'static, str>,
+    values: Vec<Value>,
+    /// Whether the connection keeps it prepared: not for lists of changing length.
+    keep: bool,
+}
+
+impl Statement {
+    /// A fixed text.
+    pub(super) fn new(sql: &'static str, values: Vec<Value>) -> Self {
+        Self { sql: Cow::Borrowed(sql), values, keep: true }
+    }
+
+    /// A text with one list: `{rows}` becomes `($1,…),($n,…)`, one group for each of `rows`.
+    ///
+    /// All rows have the same number of values; there are at most [`CHUNK_ROWS`].
+    pub(super) fn rows(sql: &str, rows: Vec<Vec<Value>>) -> Self {
+        let values = rows.iter().map(Vec::len).sum::<usize>();
+        let keep = rows.len() == CHUNK_ROWS || values <= KEPT_VALUES_MAX;
+        let mut list = String::with_capacity(rows.len() * 64);
+        let mut parameter = 0_usize;
+        for (place, row) in rows.iter().enumerate() {
+            list.push_str(if place == 0 { "(" } else { "),(" });
+            for column in 0..row.len() {
+                parameter += 1;
+                list.push_str(if column == 0 { "$" } else { ",$" });
+                list.push_str(&parameter.to_string());
+            }
+        }
+        list.push(')');
+        Self {
+            sql: Cow::Owned(sql.replace("{rows}", &list)),
+            values: rows.into_iter().flatten().collect(),
+            keep,
+        }
+    }
+}
+
+/// A row of a result; columns by their place in the query.
+#[derive(Debug)]
+pub(super) enum Row {
+    /// Of SQLite.
+    Sqlite(SqliteRow),
+    /// Of Postgres.
+    Postgres(PgRow),
+}
+
+/// Reads a column without the type check of sqlx: `INTEGER` and `BIGINT` both give an i64.
+macro_rules! column {
+    ($row:expr, $column:expr) => {
+        match $row {
+            Row::Sqlite(row) => row.try_get_unchecked($column),
+            Row::Postgres(row) => row.try_get_unchecked($column),
+        }
+        .map_err(trouble)
+    };
+}
+
+impl Row {
+    /// A number that may be NULL.
+    pub(super) fn maybe_int(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        column!(self, column)
+    }
+
+    /// A number.
+    pub(super) fn int(&self, column: usize) -> Result<i64, StoreError> {
+        column!(self, column)
+    }
+
+    /// A number of ours, which all fit.
+    pub(super) fn number(&self, column: usize) -> Result<u64, StoreError> {
+        Ok(self.int(column)?.cast_unsigned())
+    }
+
+    /// 0 or 1.
+    pub(super) fn truth(&self, column: usize) -> Result<bool, StoreError> {
+        Ok(self.int(column)? != 0)
+    }
+
+    /// A text that may be NULL.
+    pub(super) fn maybe_text(&self, column: usize) -> Result<Option<String>, StoreError> {
+        column!(self, column)
+    }
+
+    /// A text.
+    pub(super) fn text(&self, column: usize) -> Result<String, StoreError> {
+        column!(self, column)
+    }
+
+    /// Bytes that may be NULL.
+    pub(super) fn maybe_bytes(&self, column: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        column!(self, column)
+    }
+
+    /// Bytes.
+    pub(super) fn bytes(&self, column: usize) -> Result<Vec<u8>, StoreError> {
+        column!(self, column)
+    }
+}
+
+/// The pools.
+#[derive(Debug)]
+pub(super) enum Db {
+    /// WAL lets readers go on beside the one writer.
+    Sqlite {
+        /// One connection.
+        writer: SqlitePool,
+        /// A few connections that cannot write.
+        readers: SqlitePool,
+    },
+    /// One pool for both.
+    Postgres(PgPool),
+}
+
+impl Db {
+    /// Connects once, so that a wrong setting shows now and in words.
+    pub(super) async fn open(address: Address, connections_max: u32) -> Result<Self, StoreError> {
+        match address {
+            Address::Sqlite(path) => {
+                if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
+                {
+                    std::fs::create_dir_all(parent).map_err(|why| {
+                        StoreError::Setup(format!(
+                            "cannot create the directory {} of the database: {why}",
+                            parent.display()
+                        ))
+                    })?;
+                }
+                let options = SqliteConnectOptions::new()
+                    .filename(&path)
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(BUSY_WITHIN)
+                    .disable_statement_logging();
+                let writer = SqlitePoolOptions::new()
+                    .max_connections(1)
+                    .acquire_timeout(WRITER_WITHIN)
+                    .idle_timeout(None)
+                    .max_lifetime(None)
+                    .connect_with(options.clone())
+                    .await
+                    .map_err(|error| trouble::opening_file(&path, error))?;
+                let readers = SqlitePoolOptions::new()
+                    .max_connections(connections_max.clamp(1, SQLITE_READERS_MAX))
+                    .acquire_timeout(ACQUIRE_WITHIN)
+                    .idle_timeout(None)
+                    .max_lifetime(None)
+                    .connect_lazy_with(options.create_if_missing(false).pragma("query_only", "on"));
+                Ok(Self::Sqlite { writer, readers })
+            }
+            Address::Postgres(options) => Self::open_postgres(*options, connections_max).await,
+        }
+    }
+
+    /// The pool would retry and then say only that time is up; a first connection says why.
+    async fn open_postgres(
+        options: PgConnectOptions,
+        connections_max: u32,
+    ) -> Result<Self, StoreError> {
+        let options = options.application_name("relay").disable_statement_logging();
+        let connection = tokio::time::timeout(CONNECT_WITHIN, options.connect())
+            .await
+            .map_err(|_elapsed| trouble::connect_timeout(&options, CONNECT_WITHIN))?
+            .map_err(|error| trouble::connecting(&options, error))?;
+        connection.close().await.map_err(trouble)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections_max.max(1))
+            .acquire_timeout(ACQUIRE_WITHIN)
+            .connect_lazy_with(options);
+        Ok(Self::Postgres(pool))
+    }
+
+    /// Reads outside of a transaction.
+    pub(super) async fn fetch(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        let Statement { sql, values, keep } = statement;
+        match self {
+            Self::Sqlite { readers, .. } => query!(sql, values, keep)
+                .fetch_all(readers)
+                .await
+                .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
+            Self::Postgres(pool) => query!(sql, values, keep)
+                .fetch_all(pool)
+                .await
+                .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
+        }
+        .map_err(trouble)
+    }
+
+    /// Begins a transaction that will write. Dropped without commit, it leaves nothing.
+    pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
+        match self {
+            // IMMEDIATE takes the lock at once: a lock that is taken later cannot be waited for.
+            Self::Sqlite { writer, .. } => {
+                writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite)
+            }
+            Self::Postgres(pool) => pool.begin().await.map(Tx::Postgres),
+        }
+        .map_err(trouble)
+    }
+
+    /// Waits for open transactions and closes.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                // Last, so that SQLite folds the WAL into the file.
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// A transaction that writes.
+#[derive(Debug)]
+pub(super) enum Tx {
+    /// Of SQLite.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// Of Postgres.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// Gives the number of rows inserted or changed.
+    pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
+        self.run(statement).await.map_err(trouble)
+    }
+
+    /// The same with the error as the database gave it, for the migrations.
+    pub(super) async fn run(&mut self, statement: Statement) -> Result<u64, sqlx::Error> {
+        let Statement { sql, values, keep } = statement;
+        match self {
+            Self::Sqlite(tx) => {
+                query!(sql, values, keep).execute(&mut **tx).await.map(|done| done.rows_affected())
+            }
+            Self::Postgres(tx) => {
+                query!(sql, values, keep).execute(&mut **tx).await.map(|done| done.rows_affected())
+            }
+        }
+    }
+
+    /// Reads what the transaction sees.
+    pub(super) async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        let Statement { sql, values, keep } = statement;
+        match self {
+            Self::Sqlite(tx) => query!(sql, values, keep)
+                .fetch_all(&mut **tx)
+                .await
+                .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
+            Self::Postgres(tx) => query!(sql, values, keep)
+                .fetch_all(&mut **tx)
+                .await
+                .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
+        }
+        .map_err(trouble)
+    }
+
+    /// Several statements without parameters, as a migration file has them.
+    pub(super) async fn script(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(drop),
+            Self::Postgres(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(drop),
+        }
+    }
+
+    /// Makes it durable.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(tx) => tx.commit().await,
+        }
+        .map_err(trouble)
+    }
+}

@@ -1,0 +1,58 @@
+//! Named values of the whole database: its id, and where the last checkpoint stands.
+
+use super::{
+    Db, StoreError,
+    db::{Statement, Tx},
+};
+use crate::domain::Seq;
+
+const INSTANCE_ID: &str = "instance_id";
+const CHECKPOINT: &str = "checkpoint";
+
+/// Gives a new database its id; an old one keeps its own.
+pub(super) async fn create_instance_id(db: &Db) -> Result<(), StoreError> {
+    if get(db, INSTANCE_ID).await?.is_some() {
+        return Ok(());
+    }
+    let id = format!("{:032x}", rand::random::<u128>());
+    let mut tx = db.begin().await?;
+    let sql = "INSERT INTO relay_meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+    tx.execute(Statement::new(sql, vec![INSTANCE_ID.into(), id.as_str().into()])).await?;
+    tx.commit().await
+}
+
+/// The id made at first open.
+pub(super) async fn instance_id(db: &Db) -> Result<String, StoreError> {
+    get(db, INSTANCE_ID)
+        .await?
+        .ok_or_else(|| StoreError::Damaged("its instance id is missing".to_owned()))
+}
+
+/// Position of the last checkpoint.
+pub(super) async fn position(db: &Db) -> Result<Option<Seq>, StoreError> {
+    let Some(text) = get(db, CHECKPOINT).await? else { return Ok(None) };
+    let seq = text.parse().map_err(|_not_a_number| {
+        StoreError::Damaged(format!("the checkpoint position `{text}` is no number"))
+    })?;
+    Ok(Some(Seq(seq)))
+}
+
+/// Moves the position of the last checkpoint.
+pub(super) async fn set_position(tx: &mut Tx, position: Seq) -> Result<(), StoreError> {
+    let sql = "INSERT INTO relay_meta (name, value) VALUES ($1, $2) \
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    let value = position.to_string();
+    tx.execute(Statement::new(sql, vec![CHECKPOINT.into(), value.as_str().into()])).await?;
+    Ok(())
+}
+
+/// Answers when the database answers.
+pub(super) async fn ping(db: &Db) -> Result<(), StoreError> {
+    get(db, INSTANCE_ID).await.map(drop)
+}
+
+async fn get(db: &Db, name: &str) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT value FROM relay_meta WHERE name = $1";
+    let rows = db.fetch(Statement::new(sql, vec![name.into()])).await?;
+    rows.first().map(|row| row.text(0)).transpose()
+}

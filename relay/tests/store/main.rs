@@ -1,0 +1,94 @@
+//! The store: one suite, run on SQLite and on Postgres.
+//!
+//! Each case gets a database of its own and may open it several times.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cases;
+mod opening;
+#[path = "../support/postgres.rs"]
+mod postgres_cluster;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use postgres_cluster::Cluster;
+use relay::store::Store;
+
+/// An empty database.
+#[derive(Debug)]
+struct Place {
+    url: String,
+    /// Holds the directory or the server as long as the case runs.
+    _held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    Directory(#[expect(dead_code, reason = "held, not read")] tempfile::TempDir),
+    Cluster(#[expect(dead_code, reason = "held, not read")] Arc<Cluster>),
+}
+
+impl Place {
+    fn sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // Directories that do not exist yet are made.
+        let path = dir.path().join("some/where/relay.sqlite");
+        Self { url: format!("sqlite://{}", path.display()), _held: Held::Directory(dir) }
+    }
+
+    fn postgres() -> Option<Self> {
+        let cluster = Cluster::shared()?;
+        Some(Self { url: cluster.database(&fresh_name()), _held: Held::Cluster(cluster) })
+    }
+
+    async fn open(&self) -> Store {
+        Store::open(&self.url, 4).await.unwrap()
+    }
+}
+
+/// A name that no other database of the cluster has.
+fn fresh_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("relay-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Makes two tests of every case.
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::cases::$name(super::Place::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                if let Some(place) = super::Place::postgres() {
+                    super::cases::$name(place).await;
+                }
+            })*
+        }
+    };
+}
+
+on_both! {
+    an_account_comes_back_as_it_was
+    hosts_get_numbers_in_order_and_keep_them
+    hosts_added_at_once_get_different_numbers
+    saving_a_host_leaves_cursor_and_count_alone
+    a_lower_cursor_never_overwrites_a_higher_one
+    a_cursor_reset_begins_an_epoch
+    a_checkpoint_writes_all_or_nothing
+    a_checkpoint_does_not_undo_a_decision
+    a_decision_is_durable_before_the_account_has_a_row
+    counts_follow_their_deltas
+    accounts_are_listed_in_order_of_number
+    more_rows_than_one_statement_takes_are_written
+    the_instance_id_stays
+    a_closed_store_is_unavailable
+    a_text_with_nul_from_outside_is_stored_without_it
+}
