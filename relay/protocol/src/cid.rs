@@ -38,18 +38,17 @@ impl Cid {
     }
 
     /// Takes the 36 binary bytes apart without copying.
+    #[inline]
     pub(crate) fn split(bytes: &[u8; 36]) -> Result<(Codec, &[u8; 32]), Invalid> {
-        match bytes.split_first_chunk::<4>() {
-            Some(([0x01, 0x71, 0x12, 0x20], digest)) => Ok((Codec::DagCbor, digest)),
-            Some(([0x01, 0x55, 0x12, 0x20], digest)) => Ok((Codec::Raw, digest)),
-            _ => Err(Invalid::new("a CID is not of version 1, dag-cbor or raw, sha2-256")),
-        }
-        .and_then(|(codec, digest)| {
-            digest
-                .try_into()
-                .map(|digest| (codec, digest))
-                .or(Err(Invalid::new("a CID is not 36 bytes long")))
-        })
+        const REFUSAL: Invalid =
+            Invalid::new("a CID is not of version 1, dag-cbor or raw, sha2-256");
+        let (prefix, digest) = bytes.split_first_chunk::<4>().ok_or(REFUSAL)?;
+        let codec = match *prefix {
+            [0x01, 0x71, 0x12, 0x20] => Codec::DagCbor,
+            [0x01, 0x55, 0x12, 0x20] => Codec::Raw,
+            _ => return Err(REFUSAL),
+        };
+        Ok((codec, digest.try_into().or(Err(REFUSAL))?))
     }
 
     /// Reads `b…` (59 characters).

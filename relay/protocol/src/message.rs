@@ -128,11 +128,11 @@ impl<'a> Message<'a> {
             FrameKind::Identity => Self::Identity(Identity::read(reader)?),
             FrameKind::Account => Self::Account(Account::read(reader)?),
             FrameKind::Info => {
-                let (name, message) = name_and_message(reader, "name")?;
+                let (name, message) = name_and_message(reader, b"name")?;
                 Self::Info(name, message)
             }
             FrameKind::Error => {
-                let (name, message) = name_and_message(reader, "error")?;
+                let (name, message) = name_and_message(reader, b"error")?;
                 Self::Error(name, message)
             }
             FrameKind::Unknown => {
@@ -149,13 +149,13 @@ impl<'a> Sync<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Invalid> {
         let (mut host_seq, mut did, mut blocks, mut rev, mut time) = (None, None, None, None, None);
         let mut entries = read_payload_head(reader)?;
-        while let Some(key) = entries.next_key(reader)? {
+        while let Some(key) = entries.next_key_bytes(reader)? {
             match key {
-                "did" => did = Some(text(reader, "did is not text")?),
-                "rev" => rev = Some(tid(reader, "rev is not a TID")?),
-                "seq" => host_seq = Some(seq(reader)?),
-                "time" => time = Some(text(reader, "time is not text")?),
-                "blocks" => blocks = Some(car(reader)?),
+                b"did" => did = Some(text(reader, "did is not text")?),
+                b"rev" => rev = Some(tid(reader, "rev is not a TID")?),
+                b"seq" => host_seq = Some(seq(reader)?),
+                b"time" => time = Some(text(reader, "time is not text")?),
+                b"blocks" => blocks = Some(car(reader)?),
                 _ => reader.skip_value()?,
             }
         }
@@ -177,12 +177,12 @@ impl<'a> Identity<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Invalid> {
         let (mut host_seq, mut did, mut time, mut handle) = (None, None, None, None);
         let mut entries = read_payload_head(reader)?;
-        while let Some(key) = entries.next_key(reader)? {
+        while let Some(key) = entries.next_key_bytes(reader)? {
             match key {
-                "did" => did = Some(text(reader, "did is not text")?),
-                "seq" => host_seq = Some(seq(reader)?),
-                "time" => time = Some(text(reader, "time is not text")?),
-                "handle" => handle = optional_text(reader, "handle is not text")?,
+                b"did" => did = Some(text(reader, "did is not text")?),
+                b"seq" => host_seq = Some(seq(reader)?),
+                b"time" => time = Some(text(reader, "time is not text")?),
+                b"handle" => handle = optional_text(reader, "handle is not text")?,
                 _ => reader.skip_value()?,
             }
         }
@@ -200,15 +200,15 @@ impl<'a> Account<'a> {
         let (mut host_seq, mut did, mut time) = (None, None, None);
         let (mut active, mut status) = (None, None);
         let mut entries = read_payload_head(reader)?;
-        while let Some(key) = entries.next_key(reader)? {
+        while let Some(key) = entries.next_key_bytes(reader)? {
             match key {
-                "did" => did = Some(text(reader, "did is not text")?),
-                "seq" => host_seq = Some(seq(reader)?),
-                "time" => time = Some(text(reader, "time is not text")?),
-                "active" => {
+                b"did" => did = Some(text(reader, "did is not text")?),
+                b"seq" => host_seq = Some(seq(reader)?),
+                b"time" => time = Some(text(reader, "time is not text")?),
+                b"active" => {
                     active = Some(reader.bool().or(Err(Invalid::new("active is not a boolean")))?);
                 }
-                "status" => status = optional_text(reader, "status is not text")?,
+                b"status" => status = optional_text(reader, "status is not text")?,
                 _ => reader.skip_value()?,
             }
         }
@@ -225,13 +225,13 @@ impl<'a> Account<'a> {
 /// Reads the payload of an error or `#info` frame.
 fn name_and_message<'a>(
     reader: &mut Reader<'a>,
-    name_key: &str,
+    name_key: &[u8],
 ) -> Result<(&'a str, Option<&'a str>), Invalid> {
     let (mut name, mut message) = (None, None);
     let mut entries = read_payload_head(reader)?;
-    while let Some(key) = entries.next_key(reader)? {
+    while let Some(key) = entries.next_key_bytes(reader)? {
         match key {
-            "message" => message = optional_text(reader, "message is not text")?,
+            b"message" => message = optional_text(reader, "message is not text")?,
             _ if key == name_key => name = Some(text(reader, "the name is not text")?),
             _ => reader.skip_value()?,
         }
@@ -255,7 +255,7 @@ fn optional_text<'a>(
 }
 
 fn tid(reader: &mut Reader<'_>, what: &'static str) -> Result<Rev, Invalid> {
-    reader.text().and_then(Rev::parse).or(Err(Invalid::new(what)))
+    reader.text_bytes().and_then(Rev::parse_bytes).or(Err(Invalid::new(what)))
 }
 
 fn seq(reader: &mut Reader<'_>) -> Result<u64, Invalid> {

@@ -10,6 +10,8 @@ use crate::{
     frame::{read_header, read_payload_head, write_header},
 };
 
+const NO_SEQ: Invalid = Invalid::new("the payload has no integer seq");
+
 /// A change of one top-level field of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edit<'a> {
@@ -79,14 +81,15 @@ impl Unsequenced {
 /// Cuts `seq` out of a frame's payload and applies `edits`, keeping all other bytes and the
 /// canonical order. With no edits this shares `frame` and copies nothing.
 ///
-/// Of several edits of one field the last counts. Unknown fields survive (MSG-3).
+/// Of several edits of one field the last counts. Unknown fields survive (MSG-3). The caller has
+/// had the frame checked by [`crate::Envelope::peek`]: what lies behind the last byte that is needed
+/// is not looked at again.
 ///
 /// # Errors
-/// The frame is malformed, its payload has no integer `seq`, or an edit names `seq`.
+/// The frame is malformed as far as it was read, its payload has no integer `seq`, or an edit names `seq`.
 pub fn unsequence(frame: &Bytes, edits: &[Edit<'_>]) -> Result<Unsequenced, Invalid> {
-    const NO_SEQ: Invalid = Invalid::new("the payload has no integer seq");
     if edits.is_empty() {
-        let (from, to) = find_seq(frame)?.ok_or(NO_SEQ)?;
+        let (from, to) = find_seq(frame)?;
         // The bounds come from a reader over this frame, so both cuts are inside it.
         return Ok(Unsequenced { before: frame.slice(..from), after: frame.slice(to..) });
     }
@@ -105,21 +108,19 @@ pub fn unsequence(frame: &Bytes, edits: &[Edit<'_>]) -> Result<Unsequenced, Inva
     Ok(Unsequenced { before: before.into_bytes().into(), after: body.slice(seq_at..) })
 }
 
-/// Where the value of `seq` begins and ends.
-fn find_seq(frame: &[u8]) -> Result<Option<(usize, usize)>, Invalid> {
+/// Where the value of `seq` begins and ends. Looks no further: what follows is copied, not read.
+fn find_seq(frame: &[u8]) -> Result<(usize, usize), Invalid> {
     let (_, mut reader) = read_header(frame)?;
     let mut entries = read_payload_head(&mut reader)?;
-    let mut found = None;
-    while let Some(key) = entries.next_key(&mut reader)? {
-        let from = reader.position();
-        let is_uint = reader.kind() == Some(Kind::Uint);
-        reader.skip_value()?;
-        if key == "seq" && is_uint {
-            found = Some((from, reader.position()));
+    while let Some(key) = entries.next_key_bytes(&mut reader)? {
+        if key == b"seq" {
+            let from = reader.position();
+            reader.uint().or(Err(NO_SEQ))?;
+            return Ok((from, reader.position()));
         }
+        reader.skip_value()?;
     }
-    reader.expect_end()?;
-    Ok(found)
+    Err(NO_SEQ)
 }
 
 /// The entries of a payload after the edits, without the map's head and without the number of seq.
@@ -139,7 +140,9 @@ impl Patched {
             Self { body: Writer::with_capacity(reader.rest().len()), entries: 0, seq_at: None };
         let mut entries = read_payload_head(reader)?;
         while let Some(key) = entries.next_key(reader)? {
-            while let Some(edit) = edits.next_if(|edit| sorts_before(edit.key(), key)) {
+            while let Some(edit) =
+                edits.next_if(|edit| sorts_before(edit.key().as_bytes(), key.as_bytes()))
+            {
                 patched.insert(edit);
             }
             let is_uint = reader.kind() == Some(Kind::Uint);
@@ -171,7 +174,8 @@ impl Patched {
 
 /// The edits in canonical order, one per field: the last.
 fn sorted<'e, 'a>(edits: &'e [Edit<'a>]) -> Cow<'e, [Edit<'a>]> {
-    if edits.is_sorted_by(|left, right| sorts_before(left.key(), right.key())) {
+    if edits.is_sorted_by(|left, right| sorts_before(left.key().as_bytes(), right.key().as_bytes()))
+    {
         return Cow::Borrowed(edits);
     }
     let mut list: Vec<_> = edits.iter().rev().copied().collect();

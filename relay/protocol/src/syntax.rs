@@ -92,24 +92,36 @@ pub fn is_record_key(text: &str) -> bool {
         && text != ".."
 }
 
+/// The regular expression of SYN-6 in one pass.
 fn is_nsid(text: &str) -> bool {
-    let Some((authority, name)) = text.rsplit_once('.') else { return false };
-    let (mut labels, mut first_is_alphabetic) = (0_usize, false);
-    for label in authority.split('.') {
-        if !is_label(label) {
-            return false;
+    let (mut dots, mut length, mut previous) = (0_usize, 0_usize, b'.');
+    let (mut starts_with_letter, mut has_hyphen) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            b'.' => {
+                if length == 0 || previous == b'-' || (dots == 0 && !starts_with_letter) {
+                    return false;
+                }
+                dots = dots.wrapping_add(1);
+                length = 0;
+                has_hyphen = false;
+            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' if length < LABEL_BYTES_MAX => {
+                if length == 0 {
+                    starts_with_letter = byte.is_ascii_alphabetic();
+                    if byte == b'-' {
+                        return false;
+                    }
+                }
+                has_hyphen |= byte == b'-';
+                length = length.wrapping_add(1);
+            }
+            _ => return false,
         }
-        if labels == 0 {
-            first_is_alphabetic = starts_with_letter(label);
-        }
-        labels = labels.saturating_add(1);
+        previous = byte;
     }
-    text.len() <= NSID_BYTES_MAX
-        && labels >= 2
-        && first_is_alphabetic
-        && name.len() <= LABEL_BYTES_MAX
-        && starts_with_letter(name)
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    // What was read last is the name: letters and digits, a letter first.
+    dots >= 2 && length > 0 && starts_with_letter && !has_hyphen && text.len() <= NSID_BYTES_MAX
 }
 
 /// The regular expression of SYN-5 and its length, without the list of reserved TLDs.

@@ -19,12 +19,17 @@ pub struct Rev(u64);
 impl Rev {
     /// Parses 13 characters of base32-sortable.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
+        Self::parse_bytes(text.as_bytes())
+    }
+
+    /// As [`Self::parse`], from bytes that need not be UTF-8.
+    pub(crate) fn parse_bytes(text: &[u8]) -> Result<Self, Invalid> {
         const REFUSAL: Invalid = Invalid::new("a TID is not 13 characters of base32-sortable");
         if text.len() != TEXT_BYTES {
             return Err(REFUSAL);
         }
         let mut number = 0_u128;
-        for digit in text.bytes() {
+        for &digit in text {
             let value = match digit {
                 b'2'..=b'7' => digit.wrapping_sub(b'2'),
                 b'a'..=b'z' => digit.wrapping_sub(b'a').wrapping_add(6),

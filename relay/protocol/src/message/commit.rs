@@ -28,39 +28,39 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn read_field(&mut self, key: &str, reader: &mut Reader<'a>) -> Result<(), Invalid> {
+    fn read_field(&mut self, key: &[u8], reader: &mut Reader<'a>) -> Result<(), Invalid> {
         match key {
-            "ops" => self.ops = Some(read_ops(reader)?),
-            "rev" => self.rev = Some(tid(reader, "rev is not a TID")?),
-            "seq" => self.host_seq = Some(seq(reader)?),
-            "repo" => self.repo = Some(text(reader, "repo is not text")?),
-            "time" => self.time = Some(text(reader, "time is not text")?),
-            "since" => {
+            b"ops" => self.ops = Some(read_ops(reader)?),
+            b"rev" => self.rev = Some(tid(reader, "rev is not a TID")?),
+            b"seq" => self.host_seq = Some(seq(reader)?),
+            b"repo" => self.repo = Some(text(reader, "repo is not text")?),
+            b"time" => self.time = Some(text(reader, "time is not text")?),
+            b"since" => {
                 self.has_since = true;
                 if !reader.take_null() {
                     self.since = Some(tid(reader, "since is not a TID or null")?);
                 }
             }
-            "blocks" => self.blocks = Some(car(reader)?),
-            "commit" => {
+            b"blocks" => self.blocks = Some(car(reader)?),
+            b"commit" => {
                 let digest = reader
                     .block_link()
                     .or(Err(Invalid::new("commit is not a link to a dag-cbor block")))?;
                 self.commit = Some(CommitCid(*digest));
             }
-            "prevData" if !reader.take_null() => {
+            b"prevData" if !reader.take_null() => {
                 let digest = reader
                     .block_link()
                     .or(Err(Invalid::new("prevData is not a link to a dag-cbor block")))?;
                 self.prev_data = Some(DataCid(*digest));
             }
-            "prevData" => {}
+            b"prevData" => {}
             _ => {
                 let kind = reader.kind();
                 match key {
-                    "blobs" => self.has_blobs = kind == Some(Kind::Array),
-                    "rebase" => self.has_rebase = kind == Some(Kind::Bool),
-                    "tooBig" => self.has_too_big = kind == Some(Kind::Bool),
+                    b"blobs" => self.has_blobs = kind == Some(Kind::Array),
+                    b"rebase" => self.has_rebase = kind == Some(Kind::Bool),
+                    b"tooBig" => self.has_too_big = kind == Some(Kind::Bool),
                     _ => {}
                 }
                 reader.skip_value()?;
@@ -74,7 +74,7 @@ impl<'a> CommitMessage<'a> {
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Invalid> {
         let mut fields = Fields::default();
         let mut entries = read_payload_head(reader)?;
-        while let Some(key) = entries.next_key(reader)? {
+        while let Some(key) = entries.next_key_bytes(reader)? {
             fields.read_field(key, reader)?;
         }
         if !fields.has_since {
@@ -116,16 +116,18 @@ fn read_ops<'a>(reader: &mut Reader<'a>) -> Result<Vec<Op<'a>>, Invalid> {
 fn read_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Invalid> {
     let (mut action, mut path, mut cid, mut prev) = (None, None, None, None);
     let mut entries = reader.map().or(Err(Invalid::new("an operation is not a map")))?;
-    while let Some(key) = entries.next_key(reader)? {
+    while let Some(key) = entries.next_key_bytes(reader)? {
         match key {
-            "cid" => cid = Some(record_link(reader, "cid of an operation is not a dag-cbor link")?),
-            "path" => {
+            b"cid" => {
+                cid = Some(record_link(reader, "cid of an operation is not a dag-cbor link")?);
+            }
+            b"path" => {
                 let text = text(reader, "path of an operation is not text")?;
                 repo_path(text)?;
                 path = Some(text);
             }
-            "prev" => prev = record_link(reader, "prev of an operation is not a dag-cbor link")?,
-            "action" => action = Some(read_action(reader)?),
+            b"prev" => prev = record_link(reader, "prev of an operation is not a dag-cbor link")?,
+            b"action" => action = Some(read_action(reader)?),
             _ => reader.skip_value()?,
         }
     }
@@ -138,10 +140,10 @@ fn read_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Invalid> {
 }
 
 fn read_action(reader: &mut Reader<'_>) -> Result<OpAction, Invalid> {
-    match reader.text() {
-        Ok("create") => Ok(OpAction::Create),
-        Ok("update") => Ok(OpAction::Update),
-        Ok("delete") => Ok(OpAction::Delete),
+    match reader.text_bytes() {
+        Ok(b"create") => Ok(OpAction::Create),
+        Ok(b"update") => Ok(OpAction::Update),
+        Ok(b"delete") => Ok(OpAction::Delete),
         _ => Err(Invalid::new("action of an operation is not create, update or delete")),
     }
 }

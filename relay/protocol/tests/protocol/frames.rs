@@ -211,6 +211,23 @@ fn broken_frames_are_refused() {
     }
 }
 
+/// UP-3: an unknown field makes a header unusual, not its frame unknown.
+#[test]
+fn headers_with_more_fields_mean_the_same() {
+    for (kind, name, payload) in [
+        (FrameKind::Commit, "#commit", commit()),
+        (FrameKind::Sync, "#sync", sync()),
+        (FrameKind::Identity, "#identity", identity()),
+        (FrameKind::Account, "#account", account()),
+    ] {
+        let header = map([("op", Ipld::Integer(1)), ("t", text(name)), ("zzz", text("more"))]);
+        let unusual = [encode(&Ipld::Map(header)), encode(&Ipld::Map(payload.clone()))].concat();
+        let envelope = Envelope::peek(&unusual).unwrap();
+        assert_eq!(envelope.kind, kind);
+        assert_eq!(Ok(envelope), Envelope::peek(&frame(name, payload)));
+    }
+}
+
 /// UP-3, WS-4.
 #[test]
 fn broken_headers_are_refused() {
