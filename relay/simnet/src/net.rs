@@ -1,0 +1,141 @@
+//! The simulated network as a whole.
+
+use crate::{
+    Account, Oracle, Pds, Plc,
+    account::Inner as AccountInner,
+    clock::Clock,
+    oracle::Ledger,
+    pds::Shared,
+    server::{Server, lock},
+};
+use anyhow::Result;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// What all parts share. Its servers stop when the last handle is dropped.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) clock: Clock,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) plc: Plc,
+    pub(crate) hosts: Mutex<BTreeMap<String, (Arc<Shared>, Arc<Server>)>>,
+    pub(crate) accounts: Mutex<BTreeMap<String, Arc<AccountInner>>>,
+    numbers: AtomicU64,
+}
+
+impl World {
+    /// A number that was not given before.
+    pub(crate) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// A network of hosts, a directory and an oracle on the loopback. Clones are the same network.
+///
+/// Everything follows from the seed apart from ports and the order in which tasks run.
+#[derive(Debug, Clone)]
+pub struct Net {
+    pub(crate) world: Arc<World>,
+}
+
+impl Net {
+    /// Starts a network with a directory and no hosts.
+    pub async fn seeded(seed: u64) -> Result<Self> {
+        let ledger = Arc::new(Ledger::default());
+        let world = World {
+            seed,
+            clock: Clock::default(),
+            plc: Plc::start(Arc::clone(&ledger)).await?,
+            ledger,
+            hosts: Mutex::default(),
+            accounts: Mutex::default(),
+            numbers: AtomicU64::new(0),
+        };
+        Ok(Self { world: Arc::new(world) })
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.world.seed
+    }
+
+    /// The directory.
+    pub fn plc(&self) -> &Plc {
+        &self.world.plc
+    }
+
+    /// The host of this name; started if there is none yet.
+    pub async fn pds(&self, name: &str) -> Result<Pds> {
+        let known = lock(&self.world.hosts).get(name).cloned();
+        let (shared, server) = match known {
+            Some(host) => host,
+            None => {
+                let number = u32::try_from(self.world.number())?;
+                let host = Pds::start(name, number, Arc::clone(&self.world.ledger)).await?;
+                let mut hosts = lock(&self.world.hosts);
+                hosts.entry(name.to_owned()).or_insert(host).clone()
+            }
+        };
+        Ok(Pds { shared, server, world: Arc::clone(&self.world) })
+    }
+
+    /// All hosts in the order of their names.
+    pub fn hosts(&self) -> Vec<Pds> {
+        let hosts = lock(&self.world.hosts);
+        hosts
+            .values()
+            .map(|(shared, server)| Pds {
+                shared: Arc::clone(shared),
+                server: Arc::clone(server),
+                world: Arc::clone(&self.world),
+            })
+            .collect()
+    }
+
+    /// All accounts in the order of their names.
+    pub fn accounts(&self) -> Vec<Account> {
+        let accounts = lock(&self.world.accounts);
+        accounts.values().map(|inner| Account::handle(inner, &self.world)).collect()
+    }
+
+    /// What has to come out of a relay, and what not.
+    pub fn oracle(&self) -> Oracle {
+        Oracle::new(Arc::clone(&self.world.ledger))
+    }
+
+    /// Faults that were put on an account and never struck, as `account: fault`.
+    pub fn unfired_faults(&self) -> Vec<String> {
+        let accounts = lock(&self.world.accounts);
+        accounts
+            .values()
+            .flat_map(|account| {
+                let pending = account.pending_faults();
+                pending.into_iter().map(|fault| format!("{}: {fault:?}", account.name()))
+            })
+            .collect()
+    }
+
+    /// Events that hosts sent and that no relay was given yet, over all hosts that a relay ever
+    /// subscribed to.
+    pub fn undelivered(&self) -> u64 {
+        let hosts = lock(&self.world.hosts);
+        hosts
+            .values()
+            .filter(|(shared, _)| shared.was_asked())
+            .map(|(shared, _)| shared.undelivered())
+            .sum()
+    }
+
+    /// Cuts every connection to every host at once.
+    pub fn cut_all(&self) {
+        for (_, server) in lock(&self.world.hosts).values() {
+            server.cut();
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Comparing the frames of one consumer with the decisions.
+
+use super::{Expected, Ledger, Verdict};
+use crate::{Received, server::lock, wire::Kind};
+use anyhow::{Result, ensure};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Sentences that a report keeps; counts go on beyond them.
+const FINDINGS_MAX: usize = 40;
+
+/// Matched events per account that are remembered to tell repetitions from strangers.
+const REMEMBERED: usize = 32;
+
+/// Compares the events of one consumer, one by one, with what the hosts sent.
+///
+/// Bounded by what is on the way: an event is forgotten when it was matched, apart from the last
+/// few digests per account.
+#[derive(Debug)]
+pub struct Checker {
+    ledger: Arc<Ledger>,
+    /// Decisions taken from the ledger so far.
+    taken: Arc<AtomicU64>,
+    /// Decisions below this one may be missing, because the consumer joined later.
+    optional_below: u64,
+    lanes: BTreeMap<Arc<str>, Vec<Lane>>,
+    last_seq: i64,
+    seen: u64,
+    matched: u64,
+    relay_made: u64,
+    lost: u64,
+    duplicated: u64,
+    strange: u64,
+    disordered: u64,
+    findings: Vec<String>,
+}
+
+/// The events of one account from one host, in order.
+#[derive(Debug)]
+struct Lane {
+    host: u32,
+    open: VecDeque<Arc<Expected>>,
+    done: VecDeque<u128>,
+    missed: VecDeque<u128>,
+}
+
+fn fits(expected: &Expected, received: &Received) -> bool {
+    expected.kind == received.kind
+        && (expected.digest == received.digest()
+            || (!expected.is_exact() && expected.loose == Some(received.loose_digest())))
+}
+
+impl Checker {
+    pub(super) fn new(ledger: Arc<Ledger>, from_now: bool) -> Self {
+        let taken = Arc::new(AtomicU64::new(0));
+        let optional_below = {
+            let mut books = lock(&ledger.books);
+            taken.store(books.log_base, Ordering::Relaxed);
+            books.readers.push(Arc::downgrade(&taken));
+            if from_now { books.log_base + books.log.len() as u64 } else { books.log_base }
+        };
+        Self {
+            ledger,
+            taken,
+            optional_below,
+            lanes: BTreeMap::new(),
+            last_seq: 0,
+            seen: 0,
+            matched: 0,
+            relay_made: 0,
+            lost: 0,
+            duplicated: 0,
+            strange: 0,
+            disordered: 0,
+            findings: Vec::new(),
+        }
+    }
+
+    fn finding(&mut self, text: String) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(text);
+        }
+    }
+
+    /// Takes over what was decided since the last time.
+    fn take(&mut self) {
+        let books = lock(&self.ledger.books);
+        let from = self.taken.load(Ordering::Relaxed);
+        let skip = usize::try_from(from.saturating_sub(books.log_base)).unwrap_or(usize::MAX);
+        let mut number = from.max(books.log_base);
+        for expected in books.log.iter().skip(skip) {
+            let optional = number < self.optional_below;
+            number += 1;
+            if optional && expected.verdict() == Verdict::Must {
+                expected.set_verdict(Verdict::May);
+            }
+            let lanes = self.lanes.entry(Arc::clone(&expected.did)).or_default();
+            let lane = match lanes.iter().position(|lane| lane.host == expected.host) {
+                Some(at) => lanes.get_mut(at),
+                None => {
+                    lanes.push(Lane {
+                        host: expected.host,
+                        open: VecDeque::new(),
+                        done: VecDeque::new(),
+                        missed: VecDeque::new(),
+                    });
+                    lanes.last_mut()
+                }
+            };
+            if let Some(lane) = lane {
+                lane.open.push_back(Arc::clone(expected));
+            }
+        }
+        self.taken.store(number, Ordering::Relaxed);
+    }
+
+    /// Compares the next event of the consumer.
+    pub fn observe(&mut self, received: &Received) {
+        self.take();
+        self.seen += 1;
+        if received.seq <= self.last_seq {
+            self.disordered += 1;
+            let text = format!("seq {} came after seq {}", received.seq, self.last_seq);
+            self.finding(text);
+        }
+        self.last_seq = received.seq;
+        let mut lanes = self.lanes.remove(received.did.as_str()).unwrap_or_default();
+        let place = lanes.iter_mut().find_map(|lane| {
+            let at = lane.open.iter().position(|expected| {
+                expected.verdict() != Verdict::Never && fits(expected, received)
+            })?;
+            Some((lane, at))
+        });
+        match place {
+            Some((lane, at)) => self.matched(lane, at),
+            None => self.unmatched(&mut lanes, received),
+        }
+        if !lanes.is_empty() {
+            self.lanes.insert(Arc::from(received.did.as_str()), lanes);
+        }
+    }
+
+    fn matched(&mut self, lane: &mut Lane, at: usize) {
+        self.matched += 1;
+        for (index, expected) in lane.open.drain(..=at).enumerate() {
+            if index == at {
+                push_bounded(&mut lane.done, expected.digest);
+            } else if expected.verdict() == Verdict::Must {
+                self.lost += 1;
+                push_bounded(&mut lane.missed, expected.digest);
+                let text = format!("a later event came before {}", describe(&expected));
+                if self.findings.len() < FINDINGS_MAX {
+                    self.findings.push(text);
+                }
+            }
+        }
+    }
+
+    fn unmatched(&mut self, lanes: &mut [Lane], received: &Received) {
+        let digest = received.digest();
+        let name = format!("seq {} {} of {}", received.seq, received.kind.name(), received.did);
+        if let Some(lane) = lanes.iter_mut().find(|lane| lane.missed.contains(&digest)) {
+            lane.missed.retain(|other| *other != digest);
+            self.lost -= 1;
+            self.disordered += 1;
+            self.finding(format!("{name} came after a later event of its account"));
+        } else if lanes.iter().any(|lane| lane.done.contains(&digest)) {
+            self.duplicated += 1;
+            self.finding(format!("{name} came twice"));
+        } else if let Some(expected) = lanes
+            .iter()
+            .flat_map(|lane| &lane.open)
+            .find(|expected| expected.digest == digest && expected.kind == received.kind)
+        {
+            self.strange += 1;
+            let reasons = expected.reasons.join(" or ");
+            self.finding(format!("{name} came although it had to be dropped as {reasons}"));
+        } else if self.is_relay_made(received) {
+            self.relay_made += 1;
+        } else {
+            self.strange += 1;
+            self.finding(format!("{name} was never sent like this"));
+        }
+    }
+
+    /// Whether the relay may have made this announcement itself.
+    fn is_relay_made(&self, received: &Received) -> bool {
+        let books = lock(&self.ledger.books);
+        let account = books.accounts.get(received.did.as_str());
+        account.is_some_and(|account| {
+            account.ignored || (received.kind == Kind::Account && account.may_announce)
+        })
+    }
+
+    /// How many events that must pass have not come yet.
+    pub fn outstanding(&mut self) -> u64 {
+        self.take();
+        self.lanes
+            .values()
+            .flatten()
+            .flat_map(|lane| &lane.open)
+            .filter(|expected| expected.verdict() == Verdict::Must)
+            .count() as u64
+    }
+
+    /// The result so far. Everything that must pass and did not come counts as lost.
+    pub fn report(&mut self) -> Report {
+        self.take();
+        let open: Vec<Arc<Expected>> = self
+            .lanes
+            .values()
+            .flatten()
+            .flat_map(|lane| &lane.open)
+            .filter(|expected| expected.verdict() == Verdict::Must)
+            .cloned()
+            .collect();
+        let mut findings = self.findings.clone();
+        let room = FINDINGS_MAX.saturating_sub(findings.len());
+        let missing = open.iter().take(room);
+        findings.extend(missing.map(|expected| format!("missing: {}", describe(expected))));
+        let overflowed = lock(&self.ledger.books).overflowed;
+        Report {
+            seen: self.seen,
+            matched: self.matched,
+            relay_made: self.relay_made,
+            lost: self.lost + open.len() as u64,
+            duplicated: self.duplicated,
+            strange: self.strange,
+            disordered: self.disordered,
+            overflowed,
+            findings,
+        }
+    }
+}
+
+fn push_bounded(digests: &mut VecDeque<u128>, digest: u128) {
+    digests.push_back(digest);
+    if digests.len() > REMEMBERED {
+        digests.pop_front();
+    }
+}
+
+fn describe(expected: &Expected) -> String {
+    format!(
+        "{} of {}, number {} of host {}",
+        expected.kind.name(),
+        expected.did,
+        expected.number,
+        expected.host
+    )
+}
+
+/// What came of comparing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Events of the consumer.
+    pub seen: u64,
+    /// Those that a host sent and that may pass.
+    pub matched: u64,
+    /// `#account` events that the relay may make itself.
+    pub relay_made: u64,
+    /// Events that must pass and did not come.
+    pub lost: u64,
+    /// Events that came twice.
+    pub duplicated: u64,
+    /// Events that no host sent like this, or that had to be dropped.
+    pub strange: u64,
+    /// Events that came after a later one of their account, and seqs that did not increase.
+    pub disordered: u64,
+    /// Whether decisions had to be forgotten before they were compared.
+    pub overflowed: bool,
+    /// Sentences about the first findings.
+    pub findings: Vec<String>,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.lost + self.duplicated + self.strange + self.disordered == 0 && !self.overflowed
+    }
+
+    /// The report itself if nothing is wrong.
+    ///
+    /// # Errors
+    /// With the whole report when something is wrong, or when nothing was compared at all.
+    pub fn clean(self) -> Result<Self> {
+        ensure!(self.is_clean(), "{self}");
+        ensure!(self.matched > 0, "nothing was compared: {self}");
+        Ok(self)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{} events seen, {} as sent, {} by the relay itself; {} lost, {} duplicated, \
+             {} strange, {} disordered",
+            self.seen,
+            self.matched,
+            self.relay_made,
+            self.lost,
+            self.duplicated,
+            self.strange,
+            self.disordered
+        )?;
+        for finding in &self.findings {
+            write!(out, "\n  {finding}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! The HTTP endpoints of a host that a relay asks.
+
+use super::{Shared, subscription::subscribe};
+use crate::{block::cid_text, clock::tid_text, plc::json_response, server::lock};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Query, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+    routing::get,
+};
+use http::{HeaderValue, Request, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{ops::Bound, sync::Arc};
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/xrpc/com.atproto.sync.subscribeRepos", get(subscribe))
+        .route("/xrpc/com.atproto.server.describeServer", get(describe_server))
+        .route("/xrpc/com.atproto.sync.listRepos", get(list_repos))
+        .route("/xrpc/com.atproto.sync.getRepoStatus", get(get_repo_status))
+        .route("/xrpc/com.atproto.sync.getLatestCommit", get(get_latest_commit))
+        .route("/xrpc/_health", get(|| async { json_response(200, &json!({"version": "0"})) }))
+        .fallback(not_implemented)
+        .layer(from_fn_with_state(Arc::clone(&shared), common))
+        .with_state(shared)
+}
+
+/// What every answer has in common: it is logged, and carries the `Server` header.
+async fn common(State(shared): State<Arc<Shared>>, request: Request<Body>, next: Next) -> Response {
+    if !request.uri().path().ends_with("subscribeRepos") {
+        shared.log(&request, None);
+        if let Some(status) = shared.scripted_status(request.uri().path()) {
+            return error(status, "Scripted", "scripted");
+        }
+    }
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(&lock(&shared.script).server_header) {
+        response.headers_mut().insert(header::SERVER, value);
+    }
+    response
+}
+
+fn error(status: u16, name: &str, text: &str) -> Response {
+    json_response(status, &json!({ "error": name, "message": text }))
+}
+
+async fn not_implemented() -> Response {
+    error(501, "MethodNotImplemented", "this simulated host does not have the method")
+}
+
+async fn describe_server(State(shared): State<Arc<Shared>>) -> Response {
+    let port = shared.port;
+    let body = json!({
+        "did": format!("did:web:localhost%3A{port}"),
+        "availableUserDomains": [".test"],
+        "inviteCodeRequired": false,
+        "links": {},
+        "contact": {},
+    });
+    json_response(200, &body)
+}
+
+#[derive(Debug, Deserialize)]
+struct ListParams {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+async fn list_repos(
+    State(shared): State<Arc<Shared>>,
+    Query(params): Query<ListParams>,
+) -> Response {
+    let limit = params.limit.unwrap_or(500);
+    if !(1..=1000).contains(&limit) {
+        return error(400, "InvalidRequest", "limit must be between 1 and 1000");
+    }
+    let after = params.cursor.map_or(Bound::Unbounded, Bound::Excluded);
+    let repos = lock(&shared.repos);
+    let page: Vec<(&String, Value)> = repos
+        .range((after, Bound::Unbounded))
+        .filter_map(|(did, repo)| {
+            let mut entry = json!({
+                "did": did,
+                "head": cid_text(repo.commit.as_ref()?),
+                "rev": tid_text(repo.rev),
+                "active": repo.active,
+            });
+            if let Some(status) = &repo.status {
+                entry["status"] = json!(status);
+            }
+            Some((did, entry))
+        })
+        .take(limit)
+        .collect();
+    let cursor = (page.len() == limit).then(|| page.last().map(|(did, _)| *did)).flatten();
+    let list: Vec<&Value> = page.iter().map(|(_, entry)| entry).collect();
+    let mut body = json!({ "repos": list });
+    if let Some(cursor) = cursor {
+        body["cursor"] = json!(cursor);
+    }
+    json_response(200, &body)
+}
+
+#[derive(Debug, Deserialize)]
+struct DidParam {
+    did: String,
+}
+
+async fn get_repo_status(
+    State(shared): State<Arc<Shared>>,
+    Query(DidParam { did }): Query<DidParam>,
+) -> Response {
+    let repos = lock(&shared.repos);
+    let Some(repo) = repos.get(&did) else {
+        return error(400, "RepoNotFound", "could not find the repo");
+    };
+    let mut body = json!({ "did": did, "active": repo.active });
+    if let Some(status) = &repo.status {
+        body["status"] = json!(status);
+    }
+    if repo.active && repo.commit.is_some() {
+        body["rev"] = json!(tid_text(repo.rev));
+    }
+    json_response(200, &body)
+}
+
+async fn get_latest_commit(
+    State(shared): State<Arc<Shared>>,
+    Query(DidParam { did }): Query<DidParam>,
+) -> Response {
+    let repos = lock(&shared.repos);
+    match repos.get(&did) {
+        Some(repo) if !repo.active => {
+            let name = match repo.status.as_deref() {
+                Some("deactivated") => "RepoDeactivated",
+                Some("takendown") => "RepoTakendown",
+                Some("suspended") => "RepoSuspended",
+                _ => "RepoNotFound",
+            };
+            error(400, name, "the repo is not active")
+        }
+        Some(repo) => match &repo.commit {
+            Some(commit) => {
+                let body = json!({ "cid": cid_text(commit), "rev": tid_text(repo.rev) });
+                json_response(200, &body)
+            }
+            None => error(400, "RepoNotFound", "could not find the repo"),
+        },
+        None => error(400, "RepoNotFound", "could not find the repo"),
+    }
+}
