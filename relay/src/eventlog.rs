@@ -1,14 +1,61 @@
 //! The ordered log of output frames: append, sync, then show (I1, I4). Knows nothing of commits.
+//!
+//! ```text
+//!  shards ──Appender──► queue ──► thread ─► writer ──► newest segment ─sync─► head, recent
+//!           waits while           one       seq, record,                        │
+//!           64 MiB are            batch     one write                           ▼
+//!           on their way                                Reader ─► Position: recent, then segments
+//! ```
+//!
+//! `segment` is the format. `recovery` makes a sound log of what a crash left. `chores` and
+//! `retention` keep it within age, bytes and free space. Every access to the disk goes through `files`,
+//! which tests replace by a disk that forgets what was not synced.
+//!
+//! Bounds (I5): 64 MiB on their way, `recent_bytes` in memory, one block of at most 1 MiB per reader,
+//! `bytes_max` on disk.
+//!
+//! Source: OUT-1…6, CUR-9, CUR-11; DESIGN 10.1, 10.5, 10.9…11, 10.18.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_protocol::Unsequenced;
 
+use self::{
+    chores::Reserve,
+    files::{Files, Machine},
+    queue::Queue,
+    recovery::{Recovered, recover},
+    shared::Shared,
+    writer::{OnDurable, Writer},
+};
+
 use crate::{
     clock::Clock,
     domain::{AccountNo, Epoch, EventKind, HostId, HostSeq, Seq},
 };
+
+mod chores;
+mod creation;
+mod files;
+mod index;
+mod measures;
+mod queue;
+mod reader;
+mod recent;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod shared;
+mod thread;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use queue::Appender;
+pub use reader::{Position, Reader};
 
 /// How the log is kept.
 #[derive(Debug, Clone)]
@@ -136,6 +183,40 @@ pub enum ReadError {
     Io(String),
 }
 
+/// Sizes that only tests change.
+#[derive(Debug, Clone, Copy)]
+struct Tuning {
+    /// Bytes on their way from `append` to the disk, entries' own memory included. Chosen: two
+    /// seconds of the full network at ten times its usual rate.
+    queue_bytes: usize,
+    /// Bytes that share one sync at most, so that a slow disk still moves the head.
+    batch_bytes: usize,
+    /// Bytes of one piece of shared memory: a consumer that still sends one event holds the whole.
+    chunk_bytes: usize,
+    /// Bytes of records between two marks of the index.
+    index_distance: u64,
+    /// Room on the disk; `None` = by its size.
+    reserve: Option<Reserve>,
+    /// Between two looks at age, bytes, and free space.
+    chores_interval: Duration,
+    /// Between two attempts to write to a full disk.
+    retry_interval: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            queue_bytes: 64 << 20,
+            batch_bytes: 8 << 20,
+            chunk_bytes: 512 << 10,
+            index_distance: index::DISTANCE,
+            reserve: None,
+            chores_interval: Duration::from_secs(1),
+            retry_interval: Duration::from_millis(250),
+        }
+    }
+}
+
 /// Opens, recovers (cuts a torn tail, I1, OUT-4) and starts the writer thread.
 ///
 /// `on_durable` runs on the writer thread after each batch has become visible; it must not block.
@@ -143,84 +224,67 @@ pub enum ReadError {
 /// # Errors
 /// [`LogError::Fatal`] on damage in the unsealed tail, a foreign instance id, an unusable directory.
 pub fn open(
-    _options: LogOptions,
-    _clock: Clock,
-    _on_durable: Box<dyn FnMut(&[Durable]) + Send>,
+    options: LogOptions,
+    clock: Clock,
+    on_durable: Box<dyn FnMut(&[Durable]) + Send>,
 ) -> Result<(Appender, Reader), LogError> {
-    todo!()
+    open_with(Arc::new(Machine), (options, Tuning::default()), clock, on_durable)
 }
 
-/// The way into the log; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Appender {}
-
-impl Appender {
-    /// Hands over entries in order; waits while too many bytes are on their way (I5). The order of
-    /// calls of one clone is the order in the log.
-    pub async fn append(&self, _entries: Vec<Entry>) -> Result<(), LogError> {
-        todo!()
-    }
-    /// Waits until all that was appended before is durable; gives the head then.
-    pub async fn barrier(&self) -> Result<Seq, LogError> {
-        todo!()
-    }
-    /// Replay of the daemon's state starts after this: retention never passes it (DESIGN 10.5).
-    pub fn set_checkpoint(&self, _position: Seq) {
-        todo!()
-    }
-    /// Waits for everything on its way, syncs, closes.
-    pub async fn close(&self) {
-        todo!()
-    }
+fn open_with(
+    files: Arc<dyn Files>,
+    (options, tuning): (LogOptions, Tuning),
+    clock: Clock,
+    on_durable: OnDurable,
+) -> Result<(Appender, Reader), LogError> {
+    let writer = prepare(files, (options, tuning), clock, on_durable)?;
+    let shared = Arc::clone(&writer.shared);
+    let queue = Arc::new(Queue::new(tuning.queue_bytes));
+    let for_thread = Arc::clone(&queue);
+    std::thread::Builder::new()
+        .name("eventlog".to_owned())
+        .spawn(move || thread::run(writer, for_thread))
+        .map_err(|error| LogError::Fatal(format!("the event log cannot start: {error}")))?;
+    Ok((Appender::new(queue, Arc::clone(&shared)), Reader::new(shared)))
 }
 
-/// The way out of the log; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Reader {}
+/// All of [`open_with`] but the thread.
+fn prepare(
+    files: Arc<dyn Files>,
+    (options, tuning): (LogOptions, Tuning),
+    clock: Clock,
+    on_durable: OnDurable,
+) -> Result<Writer, LogError> {
+    let now_us = clock.now_us();
+    let recovered = recover(&*files, &options, tuning.index_distance, now_us)?;
+    let Recovered { segments, file, set_aside } = recovered;
+    let own_bytes = segments.iter().map(|segment| segment.extent().bytes).sum::<u64>()
+        + set_aside.iter().map(|(_, bytes)| bytes).sum::<u64>();
+    let free = files.free_bytes(&options.dir).map_err(|error| {
+        LogError::Fatal(format!(
+            "the event log cannot ask for the free space of {}: {error}",
+            options.dir.display()
+        ))
+    })?;
+    // The log's own bytes count as available, or each restart would shrink the window.
+    let available = free.saturating_add(own_bytes);
+    let bytes_max = options.bytes_max.unwrap_or(available / 10 * 6);
+    let reserve = tuning.reserve.unwrap_or_else(|| Reserve::of(available));
 
-impl Reader {
-    /// What is retained now.
-    pub fn window(&self) -> ReplayWindow {
-        todo!()
+    let shared = Shared::new(files, &options.dir, segments, options.recent_bytes, bytes_max);
+    let shared = Arc::new(shared);
+    if let Some((path, _)) = set_aside.first() {
+        shared.set_damaged(Some(format!(
+            "{} and {} more files of the event log were damaged and are set aside; the replay \
+             window begins behind them. Look at the disk, then remove them",
+            path.display(),
+            set_aside.len() - 1
+        )));
     }
-    /// First event at or after this time.
-    pub fn seq_at(&self, _time_us: u64) -> Seq {
-        todo!()
+    let mut writer = Writer::new(shared, file, (options, tuning), (clock, reserve), on_durable)?;
+    for (path, bytes) in set_aside {
+        writer.keep_aside(path, bytes, now_us);
     }
-    /// Bytes on disk.
-    pub fn disk_bytes(&self) -> u64 {
-        todo!()
-    }
-    /// Changes of health.
-    pub fn health(&self) -> tokio::sync::watch::Receiver<LogHealth> {
-        todo!()
-    }
-    /// Reads from the event after `seq` on.
-    pub fn after(&self, _seq: Seq) -> Position {
-        todo!()
-    }
+    writer.do_chores().map_err(LogError::Fatal)?;
+    Ok(writer)
 }
-
-/// A place in the log that moves forward; near the head it reads shared memory, further back files.
-#[derive(Debug)]
-pub struct Position {}
-
-impl Position {
-    /// Seq of the last event given, or where it started.
-    pub fn seq(&self) -> Seq {
-        todo!()
-    }
-    /// The next events, at most about `bytes_max` (at least one event); empty at the head.
-    ///
-    /// Cancel safety: nothing is lost when dropped.
-    pub async fn read(&mut self, _bytes_max: usize) -> Result<Vec<Event>, ReadError> {
-        todo!()
-    }
-    /// Returns when there is something to read. Cancel safe.
-    pub async fn ready(&mut self) {
-        todo!()
-    }
-}
-
-#[expect(unused, reason = "skeleton")]
-fn skeleton(_: Arc<()>) {}

@@ -1,0 +1,470 @@
+//! A disk in memory that forgets what was not synced.
+//!
+//! Model, on purpose harsher than a journaling file system: after a crash each unsynced write of a
+//! file may be there, or not, or in part, sector by sector and in any order; a file may have grown
+//! over bytes that were never written, which then are zeros or rubbish; each unsynced change of a
+//! name may be there or not, independently of the others. A failed sync drops what it should have
+//! kept, while the running machine still reads it, as Linux does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use super::{File, Files};
+
+const SECTOR: usize = 512;
+
+/// A sync that the disk leaves out, as a writer would that forgot it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Skip {
+    /// Of records that were appended.
+    Data,
+    /// Of names.
+    Directory,
+    /// Of new files, before they get their name: of what recovery copies.
+    Recovery,
+}
+
+/// Numbers for tests: small, seeded, the same on every machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// SplitMix64.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    /// True once in `times`.
+    pub(crate) fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+}
+
+/// The disk; clones are the same one.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, usize>,
+    synced_names: BTreeMap<PathBuf, usize>,
+    unsynced_names: Vec<NameChange>,
+    /// Every operation that changes something, in order.
+    ops: Vec<String>,
+    crash_at: Option<usize>,
+    fail_sync_at: Option<usize>,
+    is_down: bool,
+    /// Handles of an earlier life do nothing.
+    life: u64,
+    capacity: u64,
+    skip: Option<Skip>,
+    unreadable: BTreeSet<PathBuf>,
+}
+
+#[derive(Debug, Default)]
+struct Inode {
+    now: Vec<u8>,
+    synced: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write(usize, Vec<u8>),
+    Length(usize),
+}
+
+#[derive(Debug, Clone)]
+enum NameChange {
+    Set(PathBuf, usize),
+    Unset(PathBuf),
+    Move(PathBuf, PathBuf, usize),
+}
+
+impl Change {
+    fn apply(&self, to: &mut Vec<u8>) {
+        match self {
+            Self::Write(at, bytes) => {
+                let end = at + bytes.len();
+                to.resize(to.len().max(end), 0);
+                to[*at..end].copy_from_slice(bytes);
+            }
+            Self::Length(length) => to.resize(*length, 0),
+        }
+    }
+
+    /// Applies sectors of a write by the dice.
+    fn tear(&self, to: &mut Vec<u8>, dice: &mut Dice) {
+        let Self::Write(at, bytes) = self else { return self.apply(to) };
+        let mut from = 0;
+        while from < bytes.len() {
+            let sector_end = ((at + from) / SECTOR + 1) * SECTOR - at;
+            let upto = sector_end.min(bytes.len());
+            if dice.one_in(2) {
+                Self::Write(at + from, bytes[from..upto].to_vec()).apply(to);
+            }
+            from = upto;
+        }
+    }
+}
+
+impl Inode {
+    /// What a crash leaves.
+    fn crash(&mut self, dice: &mut Dice) {
+        let changes = std::mem::take(&mut self.unsynced);
+        let mut left = std::mem::take(&mut self.synced);
+        match dice.below(5) {
+            0 => {}
+            1 => changes.iter().for_each(|change| change.apply(&mut left)),
+            2 => {
+                let count = usize::try_from(dice.below(changes.len() as u64 + 1)).unwrap();
+                changes[..count].iter().for_each(|change| change.apply(&mut left));
+                if let Some(torn) = changes.get(count) {
+                    torn.tear(&mut left, dice);
+                }
+            }
+            3 => {
+                for change in &changes {
+                    match dice.below(3) {
+                        0 => {}
+                        1 => change.apply(&mut left),
+                        _ => change.tear(&mut left, dice),
+                    }
+                }
+            }
+            _ => {
+                // The length got there, the bytes did not.
+                let fill = if dice.one_in(2) { 0 } else { u8::try_from(dice.below(256)).unwrap() };
+                left.resize(left.len().max(self.now.len()), fill);
+            }
+        }
+        self.now.clone_from(&left);
+        self.synced = left;
+    }
+}
+
+impl State {
+    /// Counts an operation; fails from the chosen one on.
+    fn op(&mut self, what: impl FnOnce() -> String) -> io::Result<usize> {
+        if self.is_down || self.crash_at.is_some_and(|at| self.ops.len() >= at) {
+            self.is_down = true;
+            return Err(io::Error::other("the simulated machine is down"));
+        }
+        self.ops.push(what());
+        Ok(self.ops.len() - 1)
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().map(|inode| self.inodes[*inode].now.len() as u64).sum()
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<usize> {
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn is_skipped(&self, inode: usize) -> bool {
+        let name = self.names.iter().find(|(_, other)| **other == inode).map(|(name, _)| name);
+        let ends = |end: &str| name.is_some_and(|name| name.to_string_lossy().ends_with(end));
+        match self.skip {
+            Some(Skip::Data) => ends(".log"),
+            Some(Skip::Recovery) => ends(".tmp"),
+            Some(Skip::Directory) | None => false,
+        }
+    }
+}
+
+impl Disk {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            inodes: Vec::new(),
+            names: BTreeMap::new(),
+            synced_names: BTreeMap::new(),
+            unsynced_names: Vec::new(),
+            ops: Vec::new(),
+            crash_at: None,
+            fail_sync_at: None,
+            is_down: false,
+            life: 0,
+            capacity: 1 << 40,
+            skip: None,
+            unreadable: BTreeSet::new(),
+        })))
+    }
+
+    pub(crate) fn skipping(skip: Option<Skip>) -> Self {
+        let disk = Self::new();
+        disk.0.lock().skip = skip;
+        disk
+    }
+
+    /// Number of operations so far.
+    pub(crate) fn ops(&self) -> usize {
+        self.0.lock().ops.len()
+    }
+
+    /// The operations from this one on, for a failing test to print.
+    pub(crate) fn story(&self, from: usize) -> String {
+        self.0.lock().ops.iter().skip(from).map(|op| format!("{op}\n")).collect()
+    }
+
+    /// The machine goes down before this operation.
+    pub(crate) fn crash_at(&self, op: usize) {
+        self.0.lock().crash_at = Some(op);
+    }
+
+    /// The first sync at or after this operation fails.
+    pub(crate) fn fail_sync_at(&self, op: usize) {
+        self.0.lock().fail_sync_at = Some(op);
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.0.lock().is_down
+    }
+
+    /// True when the chosen sync has failed.
+    pub(crate) fn has_failed_sync(&self) -> bool {
+        self.0.lock().fail_sync_at.is_none()
+    }
+
+    pub(crate) fn set_free(&self, free: u64) {
+        let mut state = self.0.lock();
+        state.capacity = state.used() + free;
+    }
+
+    /// Power off and on again: the dice decide what is left of unsynced things.
+    pub(crate) fn crash(&self, dice: &mut Dice) {
+        let mut state = self.0.lock();
+        for inode in &mut state.inodes {
+            inode.crash(dice);
+        }
+        let mut names = state.synced_names.clone();
+        let changes = std::mem::take(&mut state.unsynced_names);
+        let mode = dice.below(3);
+        for change in changes {
+            if mode == 0 || (mode == 1 && dice.one_in(2)) {
+                continue;
+            }
+            match change {
+                NameChange::Set(path, inode) => {
+                    names.insert(path, inode);
+                }
+                NameChange::Unset(path) => {
+                    names.remove(&path);
+                }
+                NameChange::Move(from, to, inode) => {
+                    if names.get(&from) == Some(&inode) {
+                        names.remove(&from);
+                    }
+                    names.insert(to, inode);
+                }
+            }
+        }
+        state.names.clone_from(&names);
+        state.synced_names = names;
+        drop(state);
+        self.restart();
+    }
+
+    /// The process ends and starts again; the machine goes on, so nothing is lost.
+    pub(crate) fn restart(&self) {
+        let mut state = self.0.lock();
+        (state.is_down, state.crash_at, state.fail_sync_at) = (false, None, None);
+        state.life += 1;
+    }
+
+    /// Paths of all files.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.0.lock().names.keys().cloned().collect()
+    }
+
+    /// The bytes of a file.
+    pub(crate) fn content(&self, path: &Path) -> Vec<u8> {
+        let state = self.0.lock();
+        state.inodes[state.inode(path).unwrap()].now.clone()
+    }
+
+    /// Changes a file behind the log's back, durably.
+    pub(crate) fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.0.lock();
+        let inode = state.inode(path).unwrap();
+        let inode = &mut state.inodes[inode];
+        change(&mut inode.now);
+        inode.synced.clone_from(&inode.now);
+        inode.unsynced.clear();
+    }
+
+    /// The medium cannot read this file any more.
+    pub(crate) fn make_unreadable(&self, path: &Path) {
+        self.0.lock().unreadable.insert(path.to_path_buf());
+    }
+
+    fn file(&self, state: &State, inode: usize, path: &Path) -> Arc<dyn File> {
+        let path = path.to_path_buf();
+        Arc::new(SimFile { disk: self.clone(), inode, path, life: state.life })
+    }
+}
+
+impl Files for Disk {
+    fn create_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+        let state = self.0.lock();
+        let below = state.names.iter().filter(|(path, _)| path.parent() == Some(dir));
+        Ok(below
+            .map(|(path, inode)| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                (name, state.inodes[*inode].now.len() as u64)
+            })
+            .collect())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let mut state = self.0.lock();
+        state.op(|| format!("create {}", path.display()))?;
+        let inode = state.inodes.len();
+        state.inodes.push(Inode::default());
+        state.names.insert(path.to_path_buf(), inode);
+        state.unsynced_names.push(NameChange::Set(path.to_path_buf(), inode));
+        Ok(self.file(&state, inode, path))
+    }
+
+    fn open(&self, path: &Path, _writable: bool) -> io::Result<Arc<dyn File>> {
+        let state = self.0.lock();
+        let inode = state.inode(path)?;
+        Ok(self.file(&state, inode, path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.op(|| format!("rename {} {}", from.display(), to.display()))?;
+        let inode = state.inode(from)?;
+        state.names.remove(from);
+        state.names.insert(to.to_path_buf(), inode);
+        let change = NameChange::Move(from.to_path_buf(), to.to_path_buf(), inode);
+        state.unsynced_names.push(change);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.op(|| format!("remove {}", path.display()))?;
+        state.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
+        state.unsynced_names.push(NameChange::Unset(path.to_path_buf()));
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.op(|| format!("sync {}", dir.display()))?;
+        if state.skip != Some(Skip::Directory) {
+            state.synced_names = state.names.clone();
+            state.unsynced_names.clear();
+        }
+        Ok(())
+    }
+
+    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        let state = self.0.lock();
+        Ok(state.capacity.saturating_sub(state.used()))
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    disk: Disk,
+    inode: usize,
+    path: PathBuf,
+    life: u64,
+}
+
+impl SimFile {
+    fn change(
+        &self,
+        what: &str,
+        act: impl FnOnce(&mut State, usize) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut state = self.disk.0.lock();
+        if state.life != self.life {
+            return Err(io::Error::other("a file of an earlier life"));
+        }
+        let op = state.op(|| format!("{what} {}", self.path.display()))?;
+        act(&mut state, op)
+    }
+}
+
+impl File for SimFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let state = self.disk.0.lock();
+        if state.unreadable.contains(&self.path) {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        let bytes = &state.inodes[self.inode].now;
+        let rest = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let at = usize::try_from(offset).unwrap();
+        self.change(&format!("write {offset}+{} to", bytes.len()), |state, _| {
+            let room = usize::try_from(state.capacity.saturating_sub(state.used())).unwrap();
+            let inode = &mut state.inodes[self.inode];
+            let growth = (at + bytes.len()).saturating_sub(inode.now.len());
+            let fits = bytes.len() - growth.saturating_sub(room).min(bytes.len());
+            let change = Change::Write(at, bytes[..fits].to_vec());
+            change.apply(&mut inode.now);
+            inode.unsynced.push(change);
+            if fits == bytes.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+        })
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.change(&format!("cut at {length}"), |state, _| {
+            let inode = &mut state.inodes[self.inode];
+            let change = Change::Length(usize::try_from(length).unwrap());
+            change.apply(&mut inode.now);
+            inode.unsynced.push(change);
+            Ok(())
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.change("sync", |state, op| {
+            let fails = state.fail_sync_at.is_some_and(|at| op >= at);
+            let is_skipped = state.is_skipped(self.inode);
+            let inode = &mut state.inodes[self.inode];
+            if fails {
+                inode.unsynced.clear();
+                state.fail_sync_at = None;
+                return Err(rustix::io::Errno::IO.into());
+            }
+            if !is_skipped {
+                let changes = std::mem::take(&mut inode.unsynced);
+                changes.iter().for_each(|change| change.apply(&mut inode.synced));
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,486 @@
+//! Opening the log: what a crash left is brought back to a state that is known to be on the disk.
+//!
+//! Sealed segments are taken by their trailers. The newest segment, if it has none, is read whole:
+//!
+//! 1. Records that a later record calls synced (`lead`) are on the disk. The others, of the last
+//!    batch, may be only in the cache of a machine whose disk refused them: they are copied to a new
+//!    file, which is synced and becomes the newest segment (DESIGN 10.9).
+//! 2. Then the old file is cut behind the synced records and sealed.
+//! 3. What follows the last whole record is cut (OUT-4), unless a record behind it calls synced what
+//!    cannot be read: then the disk lost data, which is for a person to see (DESIGN 10.10).
+//!
+//! Any step may be the last one before the next crash: a segment that is not the newest and has no
+//! trailer is sealed where the next one says that it ends.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    LogError, LogOptions,
+    creation::{Body, Trouble, create, read_trailer, seal},
+    files::{File, Files, length, read_up_to},
+    index::{Index, Mark},
+    scan::{Block, Step},
+    segment::{
+        HEADER, Header, HeaderFault, INSTANCE_ID_BYTES_MAX, Parsed, RECORD, RECORD_BYTES_MAX,
+        Trailer, base_of, parse_record, parse_trusted,
+    },
+    shared::{Extent, Marks, Segment},
+};
+
+/// Bytes read at once; records are read whole whatever their length.
+const READ_BYTES: usize = 1 << 20;
+
+/// The log as it was found and mended.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// Oldest first, without a gap; the last one is written.
+    pub(super) segments: Vec<Arc<Segment>>,
+    /// The last one, open for writing.
+    pub(super) file: Arc<dyn File>,
+    /// Files set aside now or earlier because they or a newer one were damaged.
+    pub(super) set_aside: Vec<(PathBuf, u64)>,
+}
+
+/// A file that calls itself a segment.
+#[derive(Debug)]
+struct Found {
+    base: u64,
+    path: PathBuf,
+    bytes: u64,
+    header: Result<Header, HeaderFault>,
+}
+
+/// Opens what is in the directory, or begins a new log.
+pub(super) fn recover(
+    files: &dyn Files,
+    options: &LogOptions,
+    distance: u64,
+    now_us: u64,
+) -> Result<Recovered, LogError> {
+    let dir = &options.dir;
+    if options.instance_id.len() > INSTANCE_ID_BYTES_MAX {
+        return Err(LogError::Fatal("the instance id of the event log is too long".to_owned()));
+    }
+    files.create_dir(dir).map_err(|error| unusable("create the directory", dir, &error))?;
+    let (mut found, set_aside) = list(files, dir)?;
+    check_instance(&found, options)?;
+    let mut recovery = Recovery { files, options, distance, now_us, set_aside };
+
+    let Some(newest) = found.pop() else {
+        let header = recovery.new_header(options.initial_seq.0.max(1), 0);
+        let (path, file) = create(files, dir, &header, None)?;
+        let segment = fresh(&header, path, &file);
+        return Ok(Recovered { segments: vec![segment], file, set_aside: recovery.set_aside });
+    };
+    let (mut segments, file) = recovery.newest(&newest)?;
+    // From the newest to the oldest, as far as each ends where the next one begins.
+    let mut expected = segments.first().map_or(0, |first| first.previous);
+    while let Some(older) = found.pop() {
+        match recovery.older(&older, expected)? {
+            Older::Whole(segment) => {
+                expected = segment.previous;
+                segments.insert(0, segment);
+            }
+            Older::Empty => recovery.remove(&older)?,
+            Older::Damaged => {
+                found.push(older);
+                break;
+            }
+        }
+    }
+    for unreachable in found {
+        recovery.set_aside(&unreachable)?;
+    }
+    Ok(Recovered { segments, file, set_aside: recovery.set_aside })
+}
+
+/// Segments by base, and files set aside earlier; removes what an interrupted creation left.
+#[expect(clippy::type_complexity, reason = "two lists of one directory")]
+fn list(files: &dyn Files, dir: &Path) -> Result<(Vec<Found>, Vec<(PathBuf, u64)>), LogError> {
+    let (mut found, mut set_aside) = (Vec::new(), Vec::new());
+    for (name, bytes) in files.list(dir).map_err(|error| unusable("list", dir, &error))? {
+        let path = dir.join(&name);
+        if let Some(base) = base_of(&name) {
+            let header = files
+                .open(&path, false)
+                .and_then(|file| read_up_to(&*file, 0, HEADER))
+                .map_err(|error| unusable("read", &path, &error))?;
+            let header = Header::decode(&header).and_then(|header| {
+                if header.base == base { Ok(header) } else { Err(HeaderFault::Damaged) }
+            });
+            found.push(Found { base, path, bytes, header });
+        } else if name.ends_with(".tmp") {
+            files.remove(&path).map_err(|error| unusable("remove", &path, &error))?;
+        } else if name.ends_with(".damaged") {
+            set_aside.push((path, bytes));
+        }
+    }
+    found.sort_by_key(|segment| segment.base);
+    Ok((found, set_aside))
+}
+
+/// Refuses logs of others and of later versions before anything is changed (DESIGN 10.18).
+fn check_instance(found: &[Found], options: &LogOptions) -> Result<(), LogError> {
+    for segment in found {
+        match &segment.header {
+            Ok(header) if header.instance_id != options.instance_id => {
+                return Err(LogError::Fatal(format!(
+                    "the event log in {} belongs to instance {}, the database to instance {}: one \
+                     of the two was replaced or restored without the other. Set both to where they \
+                     belong, or restore both from the same backup",
+                    options.dir.display(),
+                    header.instance_id,
+                    options.instance_id,
+                )));
+            }
+            Err(HeaderFault::Unknown { version, codec }) => {
+                return Err(LogError::Fatal(format!(
+                    "{} has format {version} with codec {codec}, which this version of the relay \
+                     does not know: start the version that wrote it, or a later one",
+                    segment.path.display()
+                )));
+            }
+            Ok(_) | Err(HeaderFault::Damaged) => {}
+        }
+    }
+    Ok(())
+}
+
+fn unusable(what: &str, path: &Path, error: &io::Error) -> LogError {
+    LogError::Fatal(format!(
+        "the event log cannot {what} {}: {error}. The relay must be able to read and write there; \
+         check owner and mode, and that the disk is mounted",
+        path.display()
+    ))
+}
+
+fn fresh(header: &Header, path: PathBuf, file: &Arc<dyn File>) -> Arc<Segment> {
+    let extent = Extent {
+        last: header.base - 1,
+        first_us: header.created_us,
+        last_us: header.created_us,
+        records_end: length(HEADER),
+        bytes: length(HEADER),
+        marks: Marks::Memory(Index::default()),
+    };
+    let seqs = (header.base, header.previous);
+    Arc::new(Segment::new(seqs, header.salt, path, extent, Some(file)))
+}
+
+/// What a segment that is not the newest turned out to be.
+enum Older {
+    Whole(Arc<Segment>),
+    /// Made and left without a record.
+    Empty,
+    Damaged,
+}
+
+struct Recovery<'a> {
+    files: &'a dyn Files,
+    options: &'a LogOptions,
+    distance: u64,
+    now_us: u64,
+    set_aside: Vec<(PathBuf, u64)>,
+}
+
+impl Recovery<'_> {
+    fn new_header(&self, base: u64, previous: u64) -> Header {
+        Header {
+            salt: rand::random(),
+            base,
+            previous,
+            created_us: self.now_us,
+            instance_id: self.options.instance_id.clone(),
+        }
+    }
+
+    /// Mends the newest segment; gives it sealed, if anything of it stays, and the one to write.
+    fn newest(&self, found: &Found) -> Result<(Vec<Arc<Segment>>, Arc<dyn File>), LogError> {
+        let Ok(header) = &found.header else {
+            return Err(LogError::Fatal(format!(
+                "{} is damaged at byte 0 (no whole header) and it is the newest part of the event \
+                 log: the disk has lost synced data. Restore the log from a backup",
+                found.path.display()
+            )));
+        };
+        let file = self
+            .files
+            .open(&found.path, true)
+            .map_err(|error| unusable("open", &found.path, &error))?;
+        let unreadable = |error: io::Error| unusable("read", &found.path, &error);
+        if let Some(trailer) = read_trailer(&*file, found.bytes, header).map_err(unreadable)? {
+            let next = self.new_header(trailer.last + 1, trailer.last);
+            let (path, new) = create(self.files, &self.options.dir, &next, None)?;
+            let sealed = sealed(header, found, &trailer, found.bytes);
+            return Ok((vec![sealed, fresh(&next, path, &new)], new));
+        }
+        let scan =
+            scan(&*file, header, found.bytes, u64::MAX, self.distance).map_err(unreadable)?;
+        if scan.end < found.bytes {
+            refuse_lost_data(&*file, found, header, &scan).map_err(unreadable)??;
+        }
+        self.copy_tail(found, header, &file, scan)
+    }
+
+    /// Steps 1 and 2 of the module's text.
+    fn copy_tail(
+        &self,
+        found: &Found,
+        header: &Header,
+        file: &Arc<dyn File>,
+        mut scan: Scan,
+    ) -> Result<(Vec<Arc<Segment>>, Arc<dyn File>), LogError> {
+        let stays = scan.synced >= header.base;
+        let (base, previous) =
+            if stays { (scan.synced + 1, scan.synced) } else { (header.base, header.previous) };
+        let next = Header { base, previous, ..header.clone() };
+        let body = Body { file: &**file, from: scan.synced_end, to: scan.end };
+        let (path, new) = create(self.files, &self.options.dir, &next, Some(&body))?;
+
+        let moved = scan.synced_end - length(HEADER);
+        let mut index = Index::default();
+        for mark in &scan.unsynced {
+            index.note(Mark { offset: mark.offset - moved, ..*mark }, self.distance);
+        }
+        let records_end = scan.end - moved;
+        let extent = Extent {
+            last: scan.last.max(base - 1),
+            first_us: scan.unsynced.front().map_or(scan.last_us, |mark| mark.time_us),
+            last_us: scan.last_us,
+            records_end,
+            bytes: records_end,
+            marks: Marks::Memory(index),
+        };
+        let segment = Arc::new(Segment::new((base, previous), next.salt, path, extent, Some(&new)));
+        if !stays {
+            return Ok((vec![segment], new));
+        }
+        scan.index.cut(scan.synced);
+        let old = self.seal_at(found, header, &**file, &scan)?;
+        Ok((vec![old, segment], new))
+    }
+
+    /// Cuts a file behind its synced records and seals it.
+    fn seal_at(
+        &self,
+        found: &Found,
+        header: &Header,
+        file: &dyn File,
+        scan: &Scan,
+    ) -> Result<Arc<Segment>, LogError> {
+        file.set_len(scan.synced_end).map_err(|error| Trouble::new("cut", &found.path, &error))?;
+        let mut trailer = Trailer {
+            base: header.base,
+            last: scan.synced,
+            first_us: scan.first_us,
+            last_us: scan.synced_us,
+            records_end: scan.synced_end,
+            marks: 0,
+            marks_sum: 0,
+        };
+        let bytes = seal(file, &found.path, header.salt, &mut trailer, &scan.index)?;
+        Ok(sealed(header, found, &trailer, bytes))
+    }
+
+    /// Takes an older segment, sealing it if its trailer is missing.
+    ///
+    /// * `expected` – its last seq, as the next segment says
+    fn older(&self, found: &Found, expected: u64) -> Result<Older, LogError> {
+        if found.base > expected {
+            let is_empty = found.bytes <= length(HEADER);
+            return Ok(if is_empty { Older::Empty } else { Older::Damaged });
+        }
+        let Ok(header) = &found.header else { return Ok(Older::Damaged) };
+        let file = self
+            .files
+            .open(&found.path, true)
+            .map_err(|error| unusable("open", &found.path, &error))?;
+        let unreadable = |error: io::Error| unusable("read", &found.path, &error);
+        match read_trailer(&*file, found.bytes, header).map_err(unreadable)? {
+            Some(trailer) if trailer.last == expected => {
+                return Ok(Older::Whole(sealed(header, found, &trailer, found.bytes)));
+            }
+            Some(_) => return Ok(Older::Damaged),
+            None => {}
+        }
+        tracing::info!(path = %found.path.display(), "sealing a part of the event log again");
+        let scan =
+            scan(&*file, header, found.bytes, expected, self.distance).map_err(unreadable)?;
+        if scan.last < expected {
+            tracing::error!(path = %found.path.display(), offset = scan.end,
+                "a part of the event log is damaged");
+            return Ok(Older::Damaged);
+        }
+        let scan = scan.all_synced();
+        Ok(Older::Whole(self.seal_at(found, header, &*file, &scan)?))
+    }
+
+    fn remove(&self, found: &Found) -> Result<(), LogError> {
+        self.files
+            .remove(&found.path)
+            .and_then(|()| self.files.sync_dir(&self.options.dir))
+            .map_err(|error| unusable("remove", &found.path, &error))
+    }
+
+    /// Renames a segment that can no longer be served, so that a person can look at it.
+    fn set_aside(&mut self, found: &Found) -> Result<(), LogError> {
+        let to = found.path.with_extension("damaged");
+        self.files
+            .rename(&found.path, &to)
+            .and_then(|()| self.files.sync_dir(&self.options.dir))
+            .map_err(|error| unusable("rename", &found.path, &error))?;
+        self.set_aside.push((to, found.bytes));
+        Ok(())
+    }
+}
+
+fn sealed(header: &Header, found: &Found, trailer: &Trailer, bytes: u64) -> Arc<Segment> {
+    let extent = Extent {
+        last: trailer.last,
+        first_us: trailer.first_us,
+        last_us: trailer.last_us,
+        records_end: trailer.records_end,
+        bytes,
+        marks: Marks::Footer { count: trailer.marks, sum: trailer.marks_sum },
+    };
+    let seqs = (header.base, header.previous);
+    Arc::new(Segment::new(seqs, header.salt, found.path.clone(), extent, None))
+}
+
+/// What the records of a file say, up to the first that is none.
+#[derive(Debug)]
+struct Scan {
+    first_us: u64,
+    /// Last whole record; `base - 1` when there is none.
+    last: u64,
+    last_us: u64,
+    /// Behind the last whole record.
+    end: u64,
+    /// Last record known to be synced.
+    synced: u64,
+    synced_us: u64,
+    /// Behind that record.
+    synced_end: u64,
+    /// The records behind it: at most one batch.
+    unsynced: VecDeque<Mark>,
+    index: Index,
+}
+
+impl Scan {
+    /// The same with all records taken for synced.
+    fn all_synced(mut self) -> Self {
+        (self.synced, self.synced_us, self.synced_end) = (self.last, self.last_us, self.end);
+        self.unsynced.clear();
+        self
+    }
+
+    fn add(&mut self, mark: Mark, synced: u64, distance: u64) {
+        if self.last < mark.seq && self.index.len() == 0 {
+            self.first_us = mark.time_us;
+        }
+        self.index.note(mark, distance);
+        self.unsynced.push_back(mark);
+        while let Some(oldest) = self.unsynced.front().filter(|oldest| oldest.seq <= synced) {
+            (self.synced, self.synced_us) = (oldest.seq, oldest.time_us);
+            self.unsynced.pop_front();
+            self.synced_end = self.unsynced.front().map_or(mark.offset, |next| next.offset);
+        }
+        (self.last, self.last_us) = (mark.seq, mark.time_us);
+    }
+}
+
+/// Reads records up to the one with seq `until`, the first that is none, or the end.
+fn scan(
+    file: &dyn File,
+    header: &Header,
+    bytes: u64,
+    until: u64,
+    distance: u64,
+) -> io::Result<Scan> {
+    let start = length(HEADER);
+    let mut scan = Scan {
+        first_us: header.created_us,
+        last: header.base - 1,
+        last_us: header.created_us,
+        end: start,
+        synced: header.base - 1,
+        synced_us: header.created_us,
+        synced_end: start,
+        unsynced: VecDeque::new(),
+        index: Index::default(),
+    };
+    while scan.end < bytes && scan.last < until {
+        let from = scan.end;
+        let mut block = Block::read(file, header.salt, (from, bytes), READ_BYTES)?;
+        while let Step::Record(at, record) = block.step() {
+            if record.seq != scan.last + 1 || scan.last >= until {
+                return Ok(scan);
+            }
+            let offset = from + length(at);
+            let mark = Mark { seq: record.seq, time_us: record.time_us, offset };
+            scan.add(mark, record.synced, distance);
+            scan.end = offset + length(record.length);
+        }
+        if scan.end == from {
+            break;
+        }
+    }
+    Ok(scan)
+}
+
+/// Fatal when a whole record behind the first bad one says that what cannot be read was synced.
+fn refuse_lost_data(
+    file: &dyn File,
+    found: &Found,
+    header: &Header,
+    scan: &Scan,
+) -> io::Result<Result<(), LogError>> {
+    let missing = scan.last + 1;
+    let mut from = scan.end + 1;
+    while from < found.bytes {
+        let window = read_up_to(file, from, READ_BYTES + RECORD)?;
+        for at in 0..window.len().saturating_sub(RECORD - 1).min(READ_BYTES) {
+            let rest = window.get(at..).unwrap_or_default();
+            if !could_follow(rest, missing) {
+                continue;
+            }
+            let offset = from + length(at);
+            let Parsed::Whole(record) = read_one(file, header.salt, offset, rest)? else {
+                continue;
+            };
+            if record.synced >= missing {
+                return Ok(Err(LogError::Fatal(format!(
+                    "{} is damaged at byte {}: event {missing} was synced and cannot be read, \
+                     while event {} behind it can. The disk or its file system has lost data. \
+                     Restore the log from a backup",
+                    found.path.display(),
+                    scan.end,
+                    record.seq,
+                ))));
+            }
+        }
+        from += length(READ_BYTES);
+    }
+    Ok(Ok(()))
+}
+
+/// Cheap look at bytes that might be a record behind the missing one.
+fn could_follow(bytes: &[u8], missing: u64) -> bool {
+    let seq = bytes.get(8..).and_then(<[u8]>::first_chunk::<8>).map(|seq| u64::from_le_bytes(*seq));
+    seq.is_some_and(|seq| seq > missing && seq - missing < u64::from(u32::MAX))
+        && !matches!(parse_trusted(bytes), Parsed::Bad(_))
+}
+
+fn read_one(file: &dyn File, salt: u32, offset: u64, seen: &[u8]) -> io::Result<Parsed> {
+    match parse_record(seen, salt) {
+        Parsed::Short(needed) if needed <= RECORD_BYTES_MAX => {
+            Ok(parse_record(&read_up_to(file, offset, needed)?, salt))
+        }
+        parsed => Ok(parsed),
+    }
+}

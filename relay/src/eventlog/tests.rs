@@ -1,0 +1,7 @@
+//! The log on a simulated disk: what a reader sees through writing, restarts, crashes, damage.
+//!
+//! `crash` drives the writer without its thread, so that the same seed gives the same operations;
+//! the others use the whole log.
+
+mod replay;
+mod support;

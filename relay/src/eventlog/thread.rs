@@ -1,0 +1,126 @@
+//! The writer's thread: takes what waits, commits it, waits for the next.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Entry, creation::Trouble, queue::Queue, shared::Shared, writer::Writer};
+
+/// Ends the log if the thread dies: nobody may wait for it for ever.
+struct Guard {
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = "the event log's writer has panicked; this is a bug";
+            self.shared.set_failed(why.to_owned());
+            self.queue.end(Some(why.to_owned()));
+        }
+    }
+}
+
+/// Runs until the log is closed or fails.
+pub(super) fn run(mut writer: Writer, queue: Arc<Queue>) {
+    let guard = Guard { queue: Arc::clone(&queue), shared: Arc::clone(&writer.shared) };
+    match serve(&mut writer, &queue) {
+        Ok(()) => queue.end(None),
+        Err(why) => {
+            tracing::error!("{why}");
+            writer.shared.set_failed(why.clone());
+            queue.end(Some(why));
+        }
+    }
+    drop(guard);
+}
+
+/// Gives an error when the process must stop.
+fn serve(writer: &mut Writer, queue: &Queue) -> Result<(), String> {
+    let interval = writer.options.sync_interval;
+    let mut batch = Vec::new();
+    let mut synced: Option<Instant> = None;
+    let mut chores_at = Instant::now();
+    loop {
+        if Instant::now() >= chores_at {
+            chores(writer, queue)?;
+            chores_at = Instant::now() + writer.tuning.chores_interval;
+        }
+        if queue.sleep(chores_at.saturating_duration_since(Instant::now())) {
+            // Syncs start `interval` apart: what arrives until then shares this one.
+            let wait = synced.map_or(Duration::ZERO, |synced| {
+                (synced + interval).saturating_duration_since(Instant::now())
+            });
+            queue.sleep_until(writer.tuning.batch_bytes, wait);
+            let bytes = queue.take(&mut batch, writer.tuning.batch_bytes);
+            synced = Some(Instant::now());
+            if !commit(writer, queue, &batch)? {
+                return Ok(());
+            }
+            queue.settle(batch.len(), bytes);
+            batch.clear();
+        } else if queue.is_closing() {
+            return finish(writer);
+        }
+    }
+}
+
+fn finish(writer: &Writer) -> Result<(), String> {
+    match writer.close() {
+        Ok(()) => Ok(()),
+        Err(Trouble::Full(why)) => {
+            // Everything is durable; the next start reads the segment instead of its footer.
+            tracing::warn!("{why}");
+            Ok(())
+        }
+        Err(Trouble::Fatal(why)) => Err(why),
+    }
+}
+
+/// Commits a batch, however long the disk is full. False when the log is closed meanwhile.
+fn commit(writer: &mut Writer, queue: &Queue, batch: &[Entry]) -> Result<bool, String> {
+    let mut was_full = false;
+    loop {
+        match writer.commit(batch) {
+            Ok(()) => {
+                if was_full {
+                    tracing::info!("the event log writes again");
+                    chores(writer, queue)?;
+                }
+                return Ok(true);
+            }
+            Err(Trouble::Fatal(why)) => return Err(why),
+            Err(Trouble::Full(why)) => {
+                if !was_full {
+                    tracing::error!("{why}. No event is taken in until there is room");
+                    writer.shared.set_full(true);
+                    queue.set_admitting(false);
+                    was_full = true;
+                }
+            }
+        }
+        writer.do_chores()?;
+        if queue.is_closing() {
+            tracing::warn!(events = batch.len(), "closing with a full disk: events stay unwritten");
+            return Ok(false);
+        }
+        queue.rest(writer.tuning.retry_interval);
+    }
+}
+
+/// Looks after the disk and lets events in or not.
+fn chores(writer: &mut Writer, queue: &Queue) -> Result<(), String> {
+    let was_low = writer.is_low;
+    writer.do_chores()?;
+    if writer.is_low && !was_low {
+        tracing::error!("the disk of the event log is nearly full; no event is taken in");
+    }
+    writer.shared.set_full(writer.is_low || writer.is_held);
+    // Held for want of a checkpoint, events are still taken: a checkpoint waits for those on their
+    // way. Whoever reads hosts sees the health and stops.
+    queue.set_admitting(!writer.is_low);
+    let (depth, limit) = queue.depth();
+    writer.measures.queue(depth, limit);
+    Ok(())
+}
