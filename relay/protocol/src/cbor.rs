@@ -148,6 +148,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads exactly these bytes if they are next and says whether they were: for shapes that have
+    /// one encoding only, such as the fields of a tree node.
+    #[inline]
+    pub(crate) fn take_literal<const N: usize>(&mut self, encoded: &[u8; N]) -> bool {
+        match self.rest.split_first_chunk::<N>() {
+            Some((first, rest)) if first == encoded => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Reads `null`.
     pub fn null(&mut self) -> Result<(), Invalid> {
         if self.take_null() { Ok(()) } else { Err(Invalid::new("expected null")) }
@@ -278,8 +291,10 @@ impl<'a> Reader<'a> {
     /// The 36 bytes of a link.
     #[inline]
     fn link(&mut self) -> Result<&'a [u8; 36], Invalid> {
-        let rest = self.rest.strip_prefix(&LINK_PREFIX).ok_or(NOT_A_LINK)?;
-        let (cid, rest) = rest.split_first_chunk().ok_or(TRUNCATED)?;
+        if !self.take_literal(&LINK_PREFIX) {
+            return Err(NOT_A_LINK);
+        }
+        let (cid, rest) = self.rest.split_first_chunk().ok_or(TRUNCATED)?;
         self.rest = rest;
         Ok(cid)
     }

@@ -8,7 +8,7 @@
 //! Everything that the proof shows passes through [`Undo`] in key order, with the absent parts
 //! marked. What else can be learned from a proof is to be gathered there.
 
-use std::{iter::Peekable, vec};
+use std::{cmp::Ordering, iter::Peekable, vec};
 
 use crate::{
     Blocks, DataCid, Invalid, Op, OpAction,
@@ -154,10 +154,16 @@ impl<'v, 'm> Undo<'v, 'm> {
                 self.rebuild.subtree(digest, layer);
             }
             Item::Leaf { key, layer, value } => {
-                while let Some(op) = self.ops.next_if(|op| op.path.as_bytes() < key) {
-                    self.miss(op, steps)?;
+                let mut here = None;
+                while let Some(&op) = self.ops.peek() {
+                    match op.path.as_bytes().cmp(key) {
+                        Ordering::Less => self.miss(op, steps)?,
+                        Ordering::Equal => here = Some(op),
+                        Ordering::Greater => break,
+                    }
+                    self.ops.next();
                 }
-                match self.ops.next_if(|op| op.path.as_bytes() == key) {
+                match here {
                     None => self.rebuild.leaf(key, layer, value, steps),
                     Some(op) => self.undo(op, layer, value, steps)?,
                 }

@@ -37,11 +37,13 @@ impl Writer {
     }
 
     /// Writes a byte string.
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.head(BYTES, wide(bytes.len())).raw(bytes)
     }
 
     /// Writes an integer from 0 on.
+    #[inline]
     pub fn uint(&mut self, value: u64) -> &mut Self {
         self.head(UINT, value)
     }
@@ -75,6 +77,7 @@ impl Writer {
     }
 
     /// Copies bytes that are CBOR already.
+    #[inline]
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.out.extend_from_slice(bytes);
         self
@@ -105,6 +108,7 @@ impl Writer {
         self.out
     }
 
+    #[inline]
     fn head(&mut self, major: u8, argument: u64) -> &mut Self {
         let head = head(major, argument);
         self.raw(head.as_slice())
@@ -120,6 +124,7 @@ pub struct UintBytes {
 
 impl UintBytes {
     /// The bytes.
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
@@ -136,6 +141,7 @@ pub const fn encode_uint(value: u64) -> UintBytes {
     head(UINT, value)
 }
 
+#[inline]
 const fn head(major: u8, argument: u64) -> UintBytes {
     let major = major << 5;
     let [b7, b6, b5, b4, b3, b2, b1, b0] = argument.to_be_bytes();
@@ -150,6 +156,7 @@ const fn head(major: u8, argument: u64) -> UintBytes {
 }
 
 /// A length as CBOR has it; `usize` is never wider than 64 bits.
+#[inline]
 fn wide(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }

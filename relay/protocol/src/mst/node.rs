@@ -37,10 +37,7 @@ pub(super) fn decode<'a>(
     entries: &mut Vec<Entry<'a>>,
 ) -> Result<Option<&'a [u8; 32]>, Invalid> {
     let mut reader = Reader::new(block);
-    if reader.map_len()? != 2 {
-        return Err(NODE_FIELDS);
-    }
-    field(&mut reader, "e", NODE_FIELDS)?;
+    literal(&mut reader, b"\xa2\x61e", NODE_FIELDS)?;
     let count = reader.array_len()?;
     if count > NODE_ENTRIES_MAX {
         return Err(Invalid::new("a node has too many entries"));
@@ -51,7 +48,7 @@ pub(super) fn decode<'a>(
         previous = Some(entry.key);
         entries.push(entry);
     }
-    field(&mut reader, "l", NODE_FIELDS)?;
+    literal(&mut reader, b"\x61l", NODE_FIELDS)?;
     let left = subtree(&mut reader)?;
     reader.expect_end()?;
     Ok(left)
@@ -62,16 +59,13 @@ fn decode_entry<'a>(
     keys: &mut Vec<u8>,
     previous: Option<Span>,
 ) -> Result<Entry<'a>, Invalid> {
-    if reader.map_len()? != 4 {
-        return Err(ENTRY_FIELDS);
-    }
-    field(reader, "k", ENTRY_FIELDS)?;
+    literal(reader, b"\xa4\x61k", ENTRY_FIELDS)?;
     let suffix = reader.bytes()?;
-    field(reader, "p", ENTRY_FIELDS)?;
+    literal(reader, b"\x61p", ENTRY_FIELDS)?;
     let prefix = usize::try_from(reader.uint()?).unwrap_or(usize::MAX);
-    field(reader, "t", ENTRY_FIELDS)?;
+    literal(reader, b"\x61t", ENTRY_FIELDS)?;
     let right = subtree(reader)?;
-    field(reader, "v", ENTRY_FIELDS)?;
+    literal(reader, b"\x61v", ENTRY_FIELDS)?;
     let value = reader.block_link()?;
     let key = append_key(keys, previous, prefix, suffix)?;
     Ok(Entry { key, value, right })
@@ -112,11 +106,17 @@ fn append_key(
     Ok(Span { start, end: keys.len() })
 }
 
-const NODE_FIELDS: Invalid = Invalid::new("a node has other fields than e and l");
-const ENTRY_FIELDS: Invalid = Invalid::new("a node's entry has other fields than k, p, t and v");
+const NODE_FIELDS: Invalid = Invalid::new("a node is not a map of e and l");
+const ENTRY_FIELDS: Invalid = Invalid::new("a node's entry is not a map of k, p, t and v");
 
-fn field(reader: &mut Reader<'_>, name: &str, refusal: Invalid) -> Result<(), Invalid> {
-    if reader.text()? == name { Ok(()) } else { Err(refusal) }
+/// Reads the head of a map or the name of a field: all of them are there and in one order, so each
+/// can only be these bytes.
+fn literal<const N: usize>(
+    reader: &mut Reader<'_>,
+    encoded: &[u8; N],
+    refusal: Invalid,
+) -> Result<(), Invalid> {
+    if reader.take_literal(encoded) { Ok(()) } else { Err(refusal) }
 }
 
 fn subtree<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8; 32]>, Invalid> {

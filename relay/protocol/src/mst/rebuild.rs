@@ -47,10 +47,6 @@ struct Subtree {
 
 /// An entry-less node before its link: `{e: [], l: `.
 const WRAPPER: &[u8] = b"\xa2\x61e\x80\x61l\xd8\x2a\x58\x25\x00\x01\x71\x12\x20";
-/// A node before the head of its entries.
-const NODE_START: &[u8] = b"\xa2\x61e";
-/// An entry before its key.
-const ENTRY_START: &[u8] = b"\xa4\x61k";
 
 const CLOSED: Invalid = Invalid::new("the proof lacks a subtree that has to be opened");
 const TORN: Invalid = Invalid::new("the proof lacks subtrees that have to be joined");
@@ -85,7 +81,7 @@ impl<'v> Rebuild<'v> {
         if let Some(top) = self.stack.last_mut()
             && top.layer == layer
         {
-            write_link(&mut self.entries, top.value, below.as_ref());
+            write_links(&mut self.entries, below.as_ref(), top.value);
             let previous = self.keys.get(top.key_start..).unwrap_or_default();
             let prefix = common_prefix(previous, key);
             write_key(&mut self.entries, key, prefix);
@@ -139,14 +135,14 @@ impl<'v> Rebuild<'v> {
     fn close(&mut self, open: &Open<'v>, steps: &mut Steps) {
         let below = self.loose.take();
         let below = below.map(|subtree| subtree.lifted_to(open.layer.saturating_sub(1), steps));
-        write_link(&mut self.entries, open.value, below.as_ref());
+        write_links(&mut self.entries, below.as_ref(), open.value);
         self.entries.text("l");
         match &open.left {
             Some(left) => self.entries.block_link(left),
             None => self.entries.null(),
         };
         self.head.clear();
-        self.head.raw(NODE_START).array(open.count);
+        self.head.raw(b"\xa2\x61e").array(open.count);
         let rest = self.entries.as_bytes().get(open.entries_start..).unwrap_or_default();
         steps.spend(rest.len());
         let digest = Sha256::new().chain_update(self.head.as_bytes()).chain_update(rest).finalize();
@@ -168,20 +164,32 @@ impl Subtree {
 
 fn write_key(out: &mut Writer, key: &[u8], prefix: usize) {
     let suffix = key.get(prefix..).unwrap_or_default();
-    out.raw(ENTRY_START).bytes(suffix).text("p").uint(u64::try_from(prefix).unwrap_or(u64::MAX));
+    out.raw(b"\xa4\x61k").bytes(suffix);
+    out.raw(b"\x61p").uint(u64::try_from(prefix).unwrap_or(u64::MAX));
 }
 
-/// Writes the rest of an entry: the subtree behind it, and its value.
-fn write_link(out: &mut Writer, value: &[u8; 32], right: Option<&[u8; 32]>) {
-    out.text("t");
+/// Writes the rest of an entry: the subtree behind its key, and its value.
+fn write_links(out: &mut Writer, right: Option<&[u8; 32]>, value: &[u8; 32]) {
     match right {
-        Some(right) => out.block_link(right),
-        None => out.null(),
-    };
-    out.text("v").block_link(value);
+        Some(right) => {
+            out.raw(b"\x61t\xd8\x2a\x58\x25\x00\x01\x71\x12\x20").raw(right);
+            out.raw(b"\x61v\xd8\x2a\x58\x25\x00\x01\x71\x12\x20").raw(value);
+        }
+        None => {
+            out.raw(b"\x61t\xf6\x61v\xd8\x2a\x58\x25\x00\x01\x71\x12\x20").raw(value);
+        }
+    }
 }
 
-/// How many bytes two keys share at their start.
+/// How many bytes two keys share at their start. Keys of one collection share most of theirs, so
+/// this goes eight bytes at a time.
 pub(super) fn common_prefix(left: &[u8], right: &[u8]) -> usize {
-    left.iter().zip(right).take_while(|(a, b)| a == b).count()
+    let shorter = left.len().min(right.len());
+    let ((left_words, _), (right_words, _)) = (left.as_chunks::<8>(), right.as_chunks::<8>());
+    let words = left_words.iter().zip(right_words).position(|(a, b)| a != b);
+    let start = words.unwrap_or(shorter / 8).saturating_mul(8);
+    let left_end = left.get(start..).unwrap_or_default();
+    let right_end = right.get(start..).unwrap_or_default();
+    let end = left_end.iter().zip(right_end).position(|(a, b)| a != b);
+    end.map_or(shorter, |end| start.saturating_add(end))
 }

@@ -61,6 +61,10 @@ fn prefixes_are_the_published_ones() {
         ("abc", "abc\0", 3),
         ("abc\0", "abc", 3),
         ("é", "è", 1),
+        ("app.bsky.feed.post/3k1", "app.bsky.feed.post/3k2", 21),
+        ("app.bsky.feed.post/3k1", "app.bsky", 8),
+        ("app.bsky", "app.bskx", 7),
+        ("app.bsky.feed.po", "app.bsky.feed.post", 16),
     ];
     for (left, right, length) in published {
         assert_eq!(rebuild::common_prefix(left.as_bytes(), right.as_bytes()), length);

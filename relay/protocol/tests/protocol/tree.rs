@@ -220,7 +220,7 @@ fn nodes_with_another_encoding_are_refused() {
     );
     assert_eq!(
         what(parts(&[0xa3], b"\x42k1", &[0], &nil, &value, tail)),
-        "a node's entry has other fields than k, p, t and v"
+        "a node's entry is not a map of k, p, t and v"
     );
     assert_eq!(what(parts(&[0xa4], b"\x42k1", &[0], &nil, &nil, tail)), "expected a CID link");
     assert_eq!(
@@ -233,18 +233,15 @@ fn nodes_with_another_encoding_are_refused() {
     );
     assert_eq!(
         what(parts(&[0xa4], b"\x42k1", &[0], &nil, &value, b"\x61m\xf6")),
-        "a node has other fields than e and l"
+        "a node is not a map of e and l"
     );
     assert_eq!(
         what(parts(&[0xa4], b"\x42k1", &[0], &nil, &value, b"\x61l\xf6\x00")),
         "bytes follow the CBOR value"
     );
-    assert_eq!(what(b"\xa1\x61e\x80".to_vec()), "a node has other fields than e and l");
-    assert_eq!(
-        what(b"\xa3\x61e\x80\x61l\xf6\x61x\x00".to_vec()),
-        "a node has other fields than e and l"
-    );
-    assert_eq!(what(b"\xa2\x61l\xf6\x61e\x80".to_vec()), "a node has other fields than e and l");
+    assert_eq!(what(b"\xa1\x61e\x80".to_vec()), "a node is not a map of e and l");
+    assert_eq!(what(b"\xa3\x61e\x80\x61l\xf6\x61x\x00".to_vec()), "a node is not a map of e and l");
+    assert_eq!(what(b"\xa2\x61l\xf6\x61e\x80".to_vec()), "a node is not a map of e and l");
     assert_eq!(what(b"\xbf\x61e\x80\x61l\xf6\xff".to_vec()), "a CBOR length is indefinite");
     assert_eq!(what(b"\xa2\x61e\x9f\xff\x61l\xf6".to_vec()), "a CBOR length is indefinite");
     assert_eq!(what(Vec::new()), "CBOR ends inside a value");
@@ -254,7 +251,7 @@ fn nodes_with_another_encoding_are_refused() {
     swapped.extend(b"k1\x61t\xf6\x61v");
     swapped.extend(&value);
     swapped.extend(tail);
-    assert_eq!(what(swapped), "a node's entry has other fields than k, p, t and v");
+    assert_eq!(what(swapped), "a node's entry is not a map of k, p, t and v");
 }
 
 /// ENC-9: every truncation and extension of a node is refused, and whatever changed byte passes
