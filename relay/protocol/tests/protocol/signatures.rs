@@ -201,3 +201,33 @@ fn random_points_are_keys_when_two_other_libraries_say_so() {
         }
     }
 }
+
+/// KEY-3: of all texts one character away from a key's, those that are taken are the text of another
+/// key, and no shorter or longer one is taken.
+#[test]
+fn mutated_key_texts_are_refused_or_canonical() {
+    for good in [
+        "zDnaembgSGUhZULN2Caob4HLJPaxBh92N7rtH21TErzqf8HQo",
+        "zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc",
+    ] {
+        assert!(VerifyingKey::from_multikey(good).is_ok());
+        let (mut taken, mut refused) = (0, 0);
+        for place in 0..good.len() {
+            let (before, after) = (&good[..place], &good[place + 1..]);
+            assert!(VerifyingKey::from_multikey(before).is_err(), "{before}");
+            for other in (b' '..=b'~').map(char::from) {
+                let changed = format!("{before}{other}{after}");
+                match VerifyingKey::from_multikey(&changed) {
+                    Ok(key) => {
+                        assert_eq!(key.to_multikey(), changed);
+                        taken += 1;
+                    }
+                    Err(_) => refused += 1,
+                }
+                let longer = format!("{good}{other}");
+                assert!(VerifyingKey::from_multikey(&longer).is_err(), "{longer}");
+            }
+        }
+        assert!(taken > 500 && refused > 2_000, "{taken} taken, {refused} refused");
+    }
+}
