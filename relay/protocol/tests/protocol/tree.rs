@@ -195,63 +195,55 @@ fn nodes_with_another_encoding_are_refused() {
         link.extend([7; 32]);
         link
     };
-    let parts = |map: &[u8], key: &[u8], prefix: &[u8], right: &[u8], value: &[u8], tail: &[u8]| {
+    // A node of one entry, from the head of that entry's map, its k, p, t and v, and the node's end.
+    let parts = |[map, key, prefix, right, value, tail]: [&[u8]; 6]| {
         let entry =
             [map, b"\x61k", key, b"\x61p", prefix, b"\x61t", right, b"\x61v", value].concat();
         [b"\xa2\x61e\x81".as_slice(), &entry, tail].concat()
     };
     let what = |block: Vec<u8>| structure(check_root(block));
-    let (value, nil, tail) = (link(0x71), [0xf6], b"\x61l\xf6".as_slice());
-    let good = parts(&[0xa4], b"\x42k1", &[0], &nil, &value, tail);
-    assert_eq!(check_root(good.clone()), Inversion::Ok);
+    let (value, raw) = (link(0x71), link(0x55));
+    let good: [&[u8]; 6] = [b"\xa4", b"\x42k1", b"\x00", b"\xf6", &value, b"\x61l\xf6"];
+    assert_eq!(check_root(parts(good)), Inversion::Ok);
 
-    assert_eq!(
-        what(parts(&[0xa4], b"\x58\x02k1", &[0], &nil, &value, tail)),
-        "an integer or length is not in its shortest form"
-    );
-    assert_eq!(what(parts(&[0xa4], b"\x62k1", &[0], &nil, &value, tail)), "expected a byte string");
-    assert_eq!(
-        what(parts(&[0xa4], b"\x42k1", &[0x20], &nil, &value, tail)),
-        "expected an unsigned integer"
-    );
-    assert_eq!(
-        what(parts(&[0xa4], b"\x42k1", &[0x18, 0], &nil, &value, tail)),
-        "an integer or length is not in its shortest form"
-    );
-    assert_eq!(
-        what(parts(&[0xa3], b"\x42k1", &[0], &nil, &value, tail)),
-        "a node's entry is not a map of k, p, t and v"
-    );
-    assert_eq!(what(parts(&[0xa4], b"\x42k1", &[0], &nil, &nil, tail)), "expected a CID link");
-    assert_eq!(
-        what(parts(&[0xa4], b"\x42k1", &[0], &nil, &link(0x55), tail)),
-        "a link is not to a dag-cbor block"
-    );
-    assert_eq!(
-        what(parts(&[0xa4], b"\x42k1", &[0], &link(0x55), &value, tail)),
-        "a link is not to a dag-cbor block"
-    );
-    assert_eq!(
-        what(parts(&[0xa4], b"\x42k1", &[0], &nil, &value, b"\x61m\xf6")),
-        "a node is not a map of e and l"
-    );
-    assert_eq!(
-        what(parts(&[0xa4], b"\x42k1", &[0], &nil, &value, b"\x61l\xf6\x00")),
-        "bytes follow the CBOR value"
-    );
-    assert_eq!(what(b"\xa1\x61e\x80".to_vec()), "a node is not a map of e and l");
-    assert_eq!(what(b"\xa3\x61e\x80\x61l\xf6\x61x\x00".to_vec()), "a node is not a map of e and l");
-    assert_eq!(what(b"\xa2\x61l\xf6\x61e\x80".to_vec()), "a node is not a map of e and l");
-    assert_eq!(what(b"\xbf\x61e\x80\x61l\xf6\xff".to_vec()), "a node is not a map of e and l");
-    assert_eq!(what(b"\xa2\x61e\x9f\xff\x61l\xf6".to_vec()), "a CBOR length is indefinite");
-    assert_eq!(what(Vec::new()), "CBOR ends inside a value");
-
+    let node_shape = "a node is not a map of e and l";
+    let entry_shape = "a node's entry is not a map of k, p, t and v";
+    let not_shortest = "an integer or length is not in its shortest form";
+    let spoilt: [(usize, &[u8], &str); 11] = [
+        (0, b"\xa3", entry_shape),
+        (0, b"\xbf", entry_shape),
+        (1, b"\x58\x02k1", not_shortest),
+        (1, b"\x62k1", "expected a byte string"),
+        (2, b"\x20", "expected an unsigned integer"),
+        (2, b"\x18\x00", not_shortest),
+        (3, &raw, "a link is not to a dag-cbor block"),
+        (4, b"\xf6", "expected a CID link"),
+        (4, &raw, "a link is not to a dag-cbor block"),
+        (5, b"\x61m\xf6", node_shape),
+        (5, b"\x61l\xf6\x00", "bytes follow the CBOR value"),
+    ];
+    for (part, bytes, refusal) in spoilt {
+        let mut bad = good;
+        bad[part] = bytes;
+        assert_eq!(what(parts(bad)), refusal, "part {part} {bytes:02x?}");
+    }
+    let whole: [(&[u8], &str); 6] = [
+        (b"", node_shape),
+        (b"\xa1\x61e\x80", node_shape),
+        (b"\xa3\x61e\x80\x61l\xf6\x61x\x00", node_shape),
+        (b"\xa2\x61l\xf6\x61e\x80", node_shape),
+        (b"\xbf\x61e\x80\x61l\xf6\xff", node_shape),
+        (b"\xa2\x61e\x9f\xff\x61l\xf6", "a CBOR length is indefinite"),
+    ];
+    for (block, refusal) in whole {
+        assert_eq!(what(block.to_vec()), refusal, "{block:02x?}");
+    }
     let mut swapped = vec![0xa2, 0x61, b'e', 0x81, 0xa4, 0x61, b'p', 0, 0x61, b'k'];
     head(&mut swapped, 2, 2);
     swapped.extend(b"k1\x61t\xf6\x61v");
     swapped.extend(&value);
-    swapped.extend(tail);
-    assert_eq!(what(swapped), "a node's entry is not a map of k, p, t and v");
+    swapped.extend(b"\x61l\xf6");
+    assert_eq!(what(swapped), entry_shape);
 }
 
 /// ENC-9: every truncation and extension of a node is refused, and whatever changed byte passes
