@@ -1,1 +1,333 @@
-//! Settings: defaults < TOML file < environment < flags (DESIGN 6).
+//! Settings: defaults < TOML file < `.env` < environment < flags (DESIGN 6).
+//!
+//! Comes in: the command line, the environment, two files. Goes out: [`Config`], typed and
+//! checked, and for each value where it came from. A wrong value stops the start with its name, the
+//! value and what is allowed; secrets are redacted everywhere (I8). The table in `schema.rs` is the
+//! only place that names a setting.
+
+mod admin_password;
+mod cli;
+mod reference;
+mod schema;
+mod secret;
+mod sources;
+mod value;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZero,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use relay_protocol::Hostname;
+
+pub use self::{
+    cli::{Command, DevOptions, Flags, Invocation, Stop, parse},
+    reference::env_example,
+    schema::{SETTINGS, Setting},
+    secret::Secret,
+    value::Kind,
+};
+use self::{schema::setting, sources::Sources, value::Parsed};
+use crate::telemetry::LogFormat;
+
+/// Unsettled events of a host that 40 units of `RELAY_HOST_CONCURRENCY`, its default, stand for
+/// (DESIGN 10.7).
+const UNSETTLED_PER_40: u64 = 4096;
+
+/// All settings, checked. What each does stands in the table (`SETTINGS`).
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Directory of all that the relay keeps.
+    pub data_dir: PathBuf,
+    /// Address of the database; may hold a password.
+    pub database_url: Secret,
+    /// Connections to Postgres at most.
+    pub database_connections: u32,
+    /// Directory of the event log.
+    pub persist_dir: PathBuf,
+    /// Firehose and XRPC.
+    pub api_bind: SocketAddr,
+    /// Admin API.
+    pub admin_bind: SocketAddr,
+    /// Metrics and health.
+    pub metrics_bind: SocketAddr,
+    /// Age of the oldest event kept.
+    pub replay_window: Duration,
+    /// Size of the event log at most, in bytes; `None` = from the free space at start.
+    pub replay_max_bytes: Option<u64>,
+    /// Size in bytes at which a segment is sealed.
+    pub segment_bytes: u64,
+    /// Lowest seq to give out next.
+    pub initial_seq: u64,
+    /// PLC directory, without slash at the end.
+    pub plc_host: String,
+    /// Requests per second to it.
+    pub plc_rate: u32,
+    /// Each opens the admin API; empty = none does.
+    pub admin_passwords: Vec<Secret>,
+    /// Development mode (DESIGN 10.16).
+    pub dev: bool,
+    /// Lenient validation (DESIGN 10.14).
+    pub lenient: bool,
+    /// Unsettled events per host at most (DESIGN 10.7): the setting times 102.4.
+    pub host_concurrency: usize,
+    /// Frames of credit per host and shard (DESIGN 10.6).
+    pub host_queue: usize,
+    /// Accounts that a new host may have (HOST-7).
+    pub default_account_limit: u64,
+    /// No requestCrawl from outside.
+    pub disable_request_crawl: bool,
+    /// What this relay is for; `production` refuses development mode.
+    pub environment: String,
+    /// Name servers instead of those of the machine.
+    pub resolve_address: Vec<SocketAddr>,
+    /// Ask them over UDP only.
+    pub force_dns_udp: bool,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub log_level: String,
+    /// Form of the logs.
+    pub log_format: LogFormat,
+    /// Hosts to add at start, valid names.
+    pub crawl: Vec<String>,
+    /// Number of shards, at least 1.
+    pub shards: usize,
+    /// Accounts kept in memory.
+    pub account_cache: usize,
+    /// Hosts dialled at once.
+    pub handshakes_max: usize,
+    /// Contact in the User-Agent; may be empty.
+    pub contact: String,
+    effective: Vec<Effective>,
+    warnings: Vec<String>,
+}
+
+/// A value in effect, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// Name of the setting.
+    pub key: &'static str,
+    /// The value, secrets redacted; empty when there is none.
+    pub value: String,
+    /// `default`, `file PATH`, `.env NAME`, `env NAME` or `flag --NAME`.
+    pub origin: String,
+}
+
+/// All that is wrong with the settings; one sentence each with name, value, and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Reads and checks all settings.
+    ///
+    /// * `flags` – of the command line, see [`parse`]
+    /// * `env` – the environment; an empty value counts as not set
+    /// * `cwd` – directory of `.env`, and of a settings file with a relative path
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong, not only the first.
+    pub fn load(flags: &Flags, env: &[(String, String)], cwd: &Path) -> Result<Self, ConfigError> {
+        let mut values =
+            Values { sources: Sources::gather(flags, env, cwd), effective: Vec::new() };
+        let config = values.config();
+        let Values { sources, effective } = values;
+        if !sources.problems.is_empty() {
+            return Err(ConfigError(sources.problems));
+        }
+        Ok(Self { effective, warnings: sources.warnings, ..config })
+    }
+
+    /// Sentences about names that have no effect, to be shown at start.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Every setting in effect, in the order of the table.
+    pub fn effective(&self) -> &[Effective] {
+        &self.effective
+    }
+
+    /// The settings of `relay dev`: everything in `dir`, strict, nothing of it is kept.
+    #[must_use]
+    pub fn for_dev(mut self, dir: &Path, options: &DevOptions) -> Self {
+        self.data_dir = dir.to_path_buf();
+        self.persist_dir = dir.join("persist");
+        self.database_url = Secret::new(format!("sqlite://{}", dir.join("relay.sqlite").display()));
+        self.dev = true;
+        self.lenient = false;
+        if let Some(plc) = &options.plc {
+            self.plc_host.clone_from(plc);
+        }
+        self
+    }
+}
+
+/// Reads values by key and remembers what was read, and what was wrong.
+struct Values {
+    sources: Sources,
+    effective: Vec<Effective>,
+}
+
+/// Reads one setting of a kind; gives `$fallback` when the value is wrong, which is a problem then.
+macro_rules! reader {
+    ($name:ident, $variant:ident, $type:ty, $fallback:expr) => {
+        fn $name(&mut self, key: &'static str) -> $type {
+            match self.take(key) {
+                Some(Parsed::$variant(value)) => value,
+                _ => $fallback,
+            }
+        }
+    };
+}
+
+impl Values {
+    reader!(text, Text, String, String::new());
+    reader!(auto_number, Number, Option<u64>, None);
+    reader!(size, Size, Option<u64>, None);
+    reader!(duration, Duration, Duration, Duration::ZERO);
+    reader!(switch, Switch, bool, false);
+    reader!(address, Address, SocketAddr, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    reader!(addresses, Addresses, Vec<SocketAddr>, Vec::new());
+    reader!(list, List, Vec<String>, Vec::new());
+    reader!(secrets, Secrets, Vec<Secret>, Vec::new());
+
+    fn number(&mut self, key: &'static str) -> u64 {
+        self.auto_number(key).unwrap_or_default()
+    }
+
+    fn count(&mut self, key: &'static str) -> usize {
+        usize::try_from(self.number(key)).unwrap_or(usize::MAX)
+    }
+
+    fn count32(&mut self, key: &'static str) -> u32 {
+        u32::try_from(self.number(key)).unwrap_or(u32::MAX)
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Parsed> {
+        let (kind, (texts, origin)) = (setting(key)?.kind, self.sources.get(key));
+        let parsed = texts.as_ref().and_then(|texts| kind.parse(texts));
+        match &parsed {
+            Some(value) => self.effective.push(Effective { key, value: value.shown(), origin }),
+            None => {
+                let value =
+                    texts.map_or("of a wrong type".to_owned(), |texts| kind.shown_text(&texts));
+                self.wrong(key, &value, &origin, &kind.allowed());
+            }
+        }
+        parsed
+    }
+
+    fn wrong(&mut self, key: &str, value: &str, origin: &str, allowed: &str) {
+        self.sources.problems.push(format!("{key} is {value} ({origin}): allowed is {allowed}"));
+    }
+
+    /// What another setting decides, now that both are known.
+    fn object(&mut self, key: &str, allowed: &str) {
+        let known = self.effective.iter().find(|effective| effective.key == key).cloned();
+        if let Some(Effective { value, origin, .. }) = known {
+            self.wrong(key, &format!("{value:?}"), &origin, allowed);
+        }
+    }
+
+    fn config(&mut self) -> Config {
+        self.config_file();
+        let data_dir = PathBuf::from(self.text("data_dir"));
+        let config = Config {
+            persist_dir: self.below(&data_dir, "persist_dir").into(),
+            database_url: Secret::new(self.below(&data_dir, "database_url")),
+            database_connections: self.count32("database_connections"),
+            replay_window: self.duration("replay_window"),
+            replay_max_bytes: self.size("replay_max_bytes"),
+            segment_bytes: self.size("segment_bytes").unwrap_or_default(),
+            initial_seq: self.number("initial_seq"),
+            api_bind: self.address("api_bind"),
+            metrics_bind: self.address("metrics_bind"),
+            admin_bind: self.address("admin_bind"),
+            crawl: self.list("crawl"),
+            disable_request_crawl: self.switch("disable_request_crawl"),
+            default_account_limit: self.number("default_account_limit"),
+            contact: self.text("contact"),
+            dev: self.switch("dev"),
+            lenient: self.switch("lenient"),
+            environment: self.text("environment"),
+            plc_host: self.text("plc_host"),
+            plc_rate: self.count32("plc_rate"),
+            resolve_address: self.addresses("resolve_address"),
+            force_dns_udp: self.switch("force_dns_udp"),
+            admin_passwords: self.secrets("admin_passwords"),
+            log_level: self.text("log_level"),
+            log_format: log_format(&self.text("log_format")),
+            shards: self.shards(),
+            account_cache: self.count("account_cache"),
+            host_concurrency: window(self.number("host_concurrency")),
+            host_queue: self.count("host_queue"),
+            handshakes_max: self.count("handshakes_max"),
+            effective: Vec::new(),
+            warnings: Vec::new(),
+            data_dir,
+        };
+        self.cross_check(&config);
+        config
+    }
+
+    /// Read by the sources before anything else; here it is only shown.
+    fn config_file(&mut self) {
+        let (texts, origin) = self.sources.get(schema::CONFIG_FILE);
+        let value = texts.unwrap_or_default().concat();
+        self.effective.push(Effective { key: schema::CONFIG_FILE, value, origin });
+    }
+
+    /// A path or address whose default lies in the data directory.
+    fn below(&mut self, data_dir: &Path, key: &'static str) -> String {
+        let text = match self.take(key) {
+            Some(Parsed::Text(text)) => text,
+            Some(Parsed::Secret(secret)) => secret.expose().to_owned(),
+            _ => String::new(),
+        };
+        let data_dir = data_dir.to_string_lossy();
+        if let Some(shown) = self.effective.iter_mut().find(|effective| effective.key == key) {
+            shown.value = shown.value.replace("<data_dir>", &data_dir);
+        }
+        text.replace("<data_dir>", &data_dir)
+    }
+
+    fn shards(&mut self) -> usize {
+        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        self.auto_number("shards")
+            .map_or_else(cores, |shards| usize::try_from(shards).unwrap_or(usize::MAX))
+    }
+
+    fn cross_check(&mut self, config: &Config) {
+        if config.dev && config.environment.eq_ignore_ascii_case("production") {
+            self.object("dev", "`false` where ENVIRONMENT is `production`");
+        }
+        if config.plc_host.starts_with("http://") && !config.dev {
+            self.object("plc_host", &Kind::Url.allowed());
+        }
+        for host in &config.crawl {
+            if let Err(why) = Hostname::parse(host, config.dev) {
+                let allowed = format!("{}; of {host:?}: {why}", Kind::Hosts.allowed());
+                self.object("crawl", &allowed);
+            }
+        }
+    }
+}
+
+fn log_format(text: &str) -> LogFormat {
+    match text {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        _ => LogFormat::Auto,
+    }
+}
+
+/// Workers as the reference counts them, in unsettled events.
+fn window(workers: u64) -> usize {
+    usize::try_from(workers * UNSETTLED_PER_40 / 40).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

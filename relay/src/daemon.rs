@@ -125,7 +125,7 @@ impl Daemon {
         let listeners = listeners::Listeners::bind(&config)?;
         let clock = extras.clock.clone();
         let net = open_net(&config)?;
-        let store = Store::open(&config.database_url, config.database_connections)
+        let store = Store::open(config.database_url.expose(), config.database_connections)
             .await
             .map_err(Fatal::new)?;
         let hosts = Hosts::load(store.clone(), net.clone(), clock.clone(), host_options(&config))

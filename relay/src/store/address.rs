@@ -6,8 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::StoreError;
 
-/// A parsed `DATABASE_URL`. Its `Debug` would show a password, so there is none.
-#[expect(missing_debug_implementations, reason = "holds a password (I8)")]
+/// A parsed `DATABASE_URL`. Its `Debug` would show a password, so there is none (I8).
 pub(super) enum Address {
     /// A file.
     Sqlite(PathBuf),

@@ -1,0 +1,77 @@
+//! Makes an admin password where none is set.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{Config, ConfigError, secret::Secret};
+
+/// Name of the file in the data directory.
+const FILE: &str = "admin-password";
+
+impl Config {
+    /// Without an admin password, takes the one of `<data_dir>/admin-password`, which is made with
+    /// mode 0600 at the first start. Blocks on the disk.
+    ///
+    /// Returns the path of that file when it is used: people are shown the path only (I8).
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the file cannot be read or made, or when others may read it.
+    pub fn ensure_admin_password(&mut self) -> Result<Option<PathBuf>, ConfigError> {
+        if !self.admin_passwords.is_empty() {
+            return Ok(None);
+        }
+        let path = self.data_dir.join(FILE);
+        let password = read(&path)?.map_or_else(|| make(&self.data_dir, &path), Ok)?;
+        self.admin_passwords.push(password);
+        Ok(Some(path))
+    }
+}
+
+/// The password in the file; `None` when there is none, or an empty one that a crash left.
+fn read(path: &Path) -> Result<Option<Secret>, ConfigError> {
+    let Ok(metadata) = fs::metadata(path) else { return Ok(None) };
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(trouble(path, "others may read it; type `chmod 600` on it"));
+    }
+    let text = fs::read_to_string(path).map_err(|error| trouble(path, error))?;
+    let text = text.trim();
+    Ok((!text.is_empty()).then(|| Secret::new(text)))
+}
+
+fn make(data_dir: &Path, path: &Path) -> Result<Secret, ConfigError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(data_dir)
+        .map_err(|error| trouble(data_dir, error))?;
+    let text = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
+    // Written beside and moved, so that a crash leaves no half of a password.
+    let beside = path.with_extension("new");
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&beside, path))
+        .map_err(|error| trouble(path, error))?;
+    Ok(Secret::new(text))
+}
+
+fn trouble(path: &Path, why: impl std::fmt::Display) -> ConfigError {
+    ConfigError(vec![format!(
+        "the admin password in {} cannot be used: {why}; or set RELAY_ADMIN_PASSWORD",
+        path.display()
+    )])
+}

@@ -1,0 +1,246 @@
+//! The one table of settings: names, defaults, kinds, sentences. `env.example`, `--help`,
+//! `relay config` and the drift test are made from it.
+
+use super::value::Kind;
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Name in the TOML file and in messages.
+    pub key: &'static str,
+    /// Names in the environment; the first one set counts.
+    pub env: &'static [&'static str],
+    /// Flags without `--`; the first is shown.
+    pub flags: &'static [&'static str],
+    /// Default as one would type it; empty when there is none.
+    pub default: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Heading it stands under.
+    pub section: &'static str,
+    /// What it does; the first sentence stands alone.
+    pub doc: &'static str,
+}
+
+/// The setting that names the TOML file; it cannot stand in that file.
+pub(super) const CONFIG_FILE: &str = "config";
+
+const LISTEN: &str = "Addresses";
+const KEEP: &str = "What is kept, and where";
+const HOSTS: &str = "Hosts";
+const RULES: &str = "Rules";
+const IDENTITY: &str = "Identities and name resolution";
+const ADMIN: &str = "Administration";
+const LOGS: &str = "Logs";
+const LOAD: &str = "Load";
+
+const LOG_LEVELS: Kind = Kind::Choice(&[
+    ("error", "error"),
+    ("warn", "warn"),
+    ("info", "info"),
+    ("debug", "debug"),
+    ("trace", "trace"),
+    // Names of the loggers of older relays.
+    ("warning", "warn"),
+    ("dpanic", "error"),
+    ("panic", "error"),
+    ("fatal", "error"),
+]);
+
+const LOG_FORMATS: Kind = Kind::Choice(&[("auto", "auto"), ("text", "text"), ("json", "json")]);
+
+/// Sizes and counts end where no machine follows; the wall is against slips of the keyboard.
+const TIB: u64 = 1 << 40;
+
+macro_rules! settings {
+    ($($key:literal, $kind:expr, $section:ident, $default:literal,
+       env [$($env:literal),*], flags [$($flag:literal),*], $($doc:literal)+;)*) => {
+        /// Every setting, in the order in which people read them.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            env: &[$($env),*],
+            flags: &[$($flag),*],
+            default: $default,
+            kind: $kind,
+            section: $section,
+            doc: concat!($($doc),+),
+        }),*];
+    };
+}
+
+settings! {
+    "config", Kind::Path, KEEP, "", env ["RELAY_CONFIG"], flags ["config"],
+        "File with settings in TOML: one `key = value` per line, keys as `relay config` prints \
+         them. The environment and flags override it.";
+    "data_dir", Kind::Path, KEEP, "data/relay",
+        env ["RELAY_DATA_DIR", "DATA_DIR"], flags ["data-dir"],
+        "Directory of all that the relay keeps, unless the next two say otherwise.";
+    "persist_dir", Kind::Path, KEEP, "<data_dir>/persist",
+        env ["RELAY_PERSIST_DIR", "RELAY_PERSISTER_DIR"], flags ["persist-dir"],
+        "Directory of the event log, which the replay window fills.";
+    "database_url", Kind::Database, KEEP, "sqlite://<data_dir>/relay.sqlite",
+        env ["DATABASE_URL"], flags ["db-url"],
+        "Where hosts and accounts are kept: a SQLite file, or Postgres.";
+    "database_connections", Kind::Number(1, 1000), KEEP, "10",
+        env ["MAX_DB_CONNECTIONS", "MAX_METADB_CONNECTIONS"], flags ["max-db-conn"],
+        "Connections to Postgres at most. SQLite has one writer and up to four readers.";
+    "replay_window", Kind::Duration(60, 365 * 86_400), KEEP, "72h",
+        env ["RELAY_REPLAY_WINDOW", "RELAY_EVENT_PLAYBACK_TTL"], flags ["replay-window"],
+        "Age of the oldest event that a consumer can ask for.";
+    "replay_max_bytes", Kind::AutoSize(1 << 20, 1024 * TIB), KEEP, "auto",
+        env ["RELAY_REPLAY_MAX_BYTES"], flags ["replay-max-bytes"],
+        "Size of the event log at most, whatever the age. `auto` is 60 % of the space that is \
+         free at the start.";
+    "segment_bytes", Kind::Size(64 << 10, 16 << 30), KEEP, "256MiB",
+        env ["RELAY_SEGMENT_BYTES"], flags ["segment-bytes"],
+        "Size at which a file of the event log is sealed. Whole files are removed when they are \
+         too old.";
+    "initial_seq", Kind::Number(1, (1 << 53) - 1), KEEP, "1",
+        env ["RELAY_INITIAL_SEQ_NUMBER"], flags ["initial-seq-number"],
+        "Number of the next event at least. Set it above the last number of a relay that this \
+         one replaces.";
+
+    "api_bind", Kind::Address, LISTEN, "127.0.0.1:2470",
+        env ["RELAY_API_BIND", "RELAY_API_LISTEN"], flags ["bind", "api-bind", "api-listen"],
+        "Firehose and XRPC. `:2470` listens on all interfaces.";
+    "metrics_bind", Kind::Address, LISTEN, "127.0.0.1:2471",
+        env ["RELAY_METRICS_LISTEN", "RELAY_METRICS_BIND"], flags ["metrics-listen", "metrics-bind"],
+        "Prometheus metrics and health.";
+    "admin_bind", Kind::Address, LISTEN, "127.0.0.1:2472",
+        env ["RELAY_ADMIN_BIND", "RELAY_ADMIN_LISTEN"], flags ["admin-bind", "admin-listen"],
+        "Admin API. The same address as that of the firehose puts both on one port, as the \
+         reference relay does.";
+
+    "crawl", Kind::Hosts, HOSTS, "", env ["RELAY_CRAWL"], flags ["crawl"],
+        "Hosts to subscribe to at the start, besides those that are known.";
+    "disable_request_crawl", Kind::Switch, HOSTS, "false",
+        env ["RELAY_DISABLE_REQUEST_CRAWL"], flags ["disable-request-crawl"],
+        "Refuses requestCrawl from outside; only the admin API adds hosts.";
+    "default_account_limit", Kind::Number(0, 1_000_000_000), HOSTS, "100",
+        env ["RELAY_DEFAULT_ACCOUNT_LIMIT", "RELAY_DEFAULT_REPO_LIMIT"],
+        flags ["default-account-limit"],
+        "Accounts that a new host may have. Hosts that are known keep their limit.";
+    "contact", Kind::Text, HOSTS, "", env ["RELAY_CONTACT"], flags ["contact"],
+        "Where hosts reach the people of this relay: a URL or `mailto:`. It is part of the \
+         User-Agent of every request.";
+
+    "dev", Kind::Switch, RULES, "false", env ["RELAY_ALLOW_INSECURE_HOSTS"],
+        flags ["dev", "allow-insecure-hosts"],
+        "Development mode: plain ws and http, `localhost:PORT`, private addresses and `.test` \
+         are permitted. Not with ENVIRONMENT=production.";
+    "lenient", Kind::Switch, RULES, "false", env ["RELAY_LENIENT_SYNC_VALIDATION"],
+        flags ["lenient-sync-validation"],
+        "Passes events of hosts that never sent provable commits, and counts what strict \
+         validation would have dropped.";
+    "environment", Kind::Text, RULES, "dev", env ["ENVIRONMENT"], flags ["env"],
+        "What this relay is for, as `production`, where development mode is refused.";
+
+    "plc_host", Kind::Url, IDENTITY, "https://plc.directory",
+        env ["RELAY_PLC_HOST", "ATP_PLC_HOST"], flags ["plc-host"],
+        "The PLC directory.";
+    "plc_rate", Kind::Number(1, 10_000), IDENTITY, "100", env ["RELAY_PLC_RATE"], flags ["plc-rate"],
+        "Requests per second to the PLC directory at most.";
+    "resolve_address", Kind::NameServers, IDENTITY, "", env ["RESOLVE_ADDRESS"],
+        flags ["resolve-address"],
+        "Name servers to ask instead of those of the machine.";
+    "force_dns_udp", Kind::Switch, IDENTITY, "false", env ["FORCE_DNS_UDP"],
+        flags ["force-dns-udp"],
+        "Asks the name servers of RESOLVE_ADDRESS over UDP only.";
+
+    "admin_passwords", Kind::Passwords, ADMIN, "",
+        env ["RELAY_ADMIN_PASSWORD", "RELAY_ADMIN_KEY"], flags ["admin-password"],
+        "Passwords of the admin API; each of them opens it. Without one, a password is made in \
+         the file `admin-password` of the data directory.";
+
+    "log_level", LOG_LEVELS, LOGS, "info",
+        env ["RELAY_LOG_LEVEL", "GO_LOG_LEVEL", "LOG_LEVEL", "GOLOG_LOG_LEVEL"],
+        flags ["log-level"],
+        "How much is logged.";
+    "log_format", LOG_FORMATS, LOGS, "auto", env ["RELAY_LOG_FORMAT"], flags ["log-format"],
+        "`auto` is text on a terminal and JSON elsewhere.";
+
+    "shards", Kind::AutoNumber(1, 256), LOAD, "auto", env ["RELAY_SHARDS"], flags ["shards"],
+        "Workers that verify events; an account always has the same one. `auto` is one per core.";
+    "account_cache", Kind::Number(1000, 100_000_000), LOAD, "500000",
+        env ["RELAY_ACCOUNT_CACHE", "RELAY_IDENT_CACHE_SIZE", "RELAY_DID_CACHE_SIZE"],
+        flags ["account-cache", "ident-cache-size"],
+        "Accounts kept in memory, of at most 400 bytes each.";
+    "host_concurrency", Kind::Number(1, 400), LOAD, "40",
+        env ["RELAY_HOST_CONCURRENCY", "RELAY_CONCURRENCY_PER_PDS"], flags ["host-concurrency"],
+        "Share of one host in the work under way, in the workers that older relays give a host. \
+         Each stands for 102 events that may wait for a verdict or for the disk; a host with \
+         more is not read. 16 MiB per host is the limit in any case.";
+    "host_queue", Kind::Number(1, 65_536), LOAD, "64", env ["RELAY_MAX_QUEUE_PER_PDS"],
+        flags ["host-queue"],
+        "Frames of one host that may wait at one worker. 2 MiB is the limit in any case.";
+    "handshakes_max", Kind::Number(1, 10_000), LOAD, "64", env ["RELAY_HANDSHAKES_MAX"],
+        flags ["handshakes-max"],
+        "Hosts that are dialled at once.";
+}
+
+/// Names of the archival relay that this one has no use for.
+pub(super) const OBSOLETE: [&str; 4] = [
+    "CARSTORE_DATABASE_URL",
+    "MAX_CARSTORE_CONNECTIONS",
+    "MAX_FETCH_CONCURRENCY",
+    "RELAY_COMPACT_INTERVAL",
+];
+
+/// Settings of the reference relay that this one knows but does not follow: flag and names.
+pub(super) const NOT_YET: &[(&str, &[&str])] = &[
+    ("new-hosts-per-day-limit", &["RELAY_NEW_HOSTS_PER_DAY_LIMIT"]),
+    ("trusted-domains", &["RELAY_TRUSTED_DOMAINS"]),
+    ("sibling-relays", &["RELAY_SIBLING_RELAYS"]),
+    ("account-limit-alert-threshold", &["RELAY_ACCOUNT_LIMIT_ALERT_THRESHOLD"]),
+    ("account-limit-alert-interval", &["RELAY_ACCOUNT_LIMIT_ALERT_INTERVAL"]),
+    ("account-limit-alert-repeat-interval", &["RELAY_ACCOUNT_LIMIT_ALERT_REPEAT_INTERVAL"]),
+    (
+        "account-limit-alert-dashboard-url",
+        &["RELAY_ACCOUNT_LIMIT_ALERT_DASHBOARD_URL", "RELAY_ALERT_DASHBOARD_URL"],
+    ),
+    ("slack-alert-channel", &["RELAY_SLACK_ALERT_CHANNEL", "RELAY_ALERT_SLACK_CHANNEL"]),
+    ("slack-alert-token", &["RELAY_SLACK_ALERT_TOKEN", "RELAY_ALERT_SLACK_TOKEN"]),
+    ("enable-db-tracing", &[]),
+    ("enable-jaeger-tracing", &[]),
+    ("enable-otel-tracing", &[]),
+    ("otel-exporter-otlp-endpoint", &["OTEL_EXPORTER_OTLP_ENDPOINT"]),
+    ("pull-hosts", &["RELAY_HOST", "RELAY_PULL_HOSTS_BATCH_SIZE", "RELAY_SKIP_HOST_CHECKS"]),
+];
+
+/// The row of a key.
+pub(super) fn setting(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// No name means two things, every default is allowed, every sentence is one.
+    #[test]
+    fn the_table_is_consistent() {
+        let mut seen = BTreeSet::new();
+        for row in SETTINGS {
+            assert!(seen.insert(format!("key {}", row.key)), "{}", row.key);
+            for name in row.env {
+                assert!(seen.insert(format!("env {name}")), "{name}");
+                assert!(!OBSOLETE.contains(name));
+            }
+            for flag in row.flags {
+                assert!(seen.insert(format!("flag {flag}")), "{flag}");
+            }
+            assert!(!row.env.is_empty() && !row.flags.is_empty(), "{}", row.key);
+            assert!(row.doc.ends_with('.') && !row.doc.contains("  "), "{}", row.doc);
+            let default = [row.default.to_owned()];
+            assert!(row.key == CONFIG_FILE || row.kind.parse(&default).is_some(), "{}", row.key);
+        }
+        for (flag, names) in NOT_YET {
+            assert!(seen.insert(format!("flag {flag}")), "{flag}");
+            for name in *names {
+                assert!(seen.insert(format!("env {name}")), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Precedence, origins, refusals.
+
+use std::fs;
+
+use super::*;
+
+/// Loads from a command line and an environment, in a directory with these files.
+fn load_in(dir: &Path, line: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let (_, flags) = parse(line.split(' ')).unwrap();
+    let env: Vec<(String, String)> =
+        env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Config::load(&flags, &env, dir)
+}
+
+fn load(line: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    load_in(tempfile::tempdir().unwrap().path(), line, env)
+}
+
+fn origin(config: &Config, key: &str) -> String {
+    config.effective().iter().find(|effective| effective.key == key).unwrap().origin.clone()
+}
+
+/// DESIGN 6: the defaults are usable, and nothing listens to the world.
+#[test]
+fn defaults_need_nothing_and_listen_on_this_machine_only() {
+    let config = load("relay", &[]).unwrap();
+
+    assert_eq!(config.data_dir, Path::new("data/relay"));
+    assert_eq!(config.persist_dir, Path::new("data/relay/persist"));
+    assert_eq!(config.database_url.expose(), "sqlite://data/relay/relay.sqlite");
+    for (address, port) in
+        [(config.api_bind, 2470), (config.metrics_bind, 2471), (config.admin_bind, 2472)]
+    {
+        assert_eq!(address, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    assert_eq!(config.replay_window, Duration::from_secs(72 * 3600));
+    assert_eq!((config.replay_max_bytes, config.initial_seq), (None, 1));
+    assert_eq!((config.host_concurrency, config.host_queue), (4096, 64));
+    assert_eq!(config.account_cache, 500_000);
+    assert!(config.shards >= 1 && !config.dev && !config.lenient);
+    assert!(config.warnings().is_empty() && config.admin_passwords.is_empty());
+}
+
+/// DESIGN 6: defaults < file < `.env` < environment < flags, and each value knows its origin.
+#[test]
+fn later_sources_override_earlier_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("relay.toml"),
+        "replay_window = '1h'\nshards = 1\nplc_rate = 1\ncrawl = ['a.example', 'b.example']\n",
+    )
+    .unwrap();
+    fs::write(
+        dir.path().join(".env"),
+        "RELAY_SHARDS=2\nexport RELAY_PLC_RATE='2'\nX=1\nLOG_LEVEL=warn\n",
+    )
+    .unwrap();
+    let env = [("RELAY_PLC_RATE", "3"), ("RELAY_HANDSHAKES_MAX", "3"), ("RELAY_LOG_LEVEL", "")];
+
+    let config = load_in(dir.path(), "relay --config relay.toml --handshakes-max 4", &env).unwrap();
+
+    let file = format!("file {}", dir.path().join("relay.toml").display());
+    for (key, value, expected) in [
+        ("replay_window", "1h", file.as_str()),
+        ("crawl", "a.example,b.example", &file),
+        ("shards", "2", ".env RELAY_SHARDS"),
+        ("plc_rate", "3", "env RELAY_PLC_RATE"),
+        ("handshakes_max", "4", "flag --handshakes-max"),
+        ("log_level", "warn", ".env LOG_LEVEL"),
+        ("host_queue", "64", "default"),
+        ("config", "relay.toml", "flag --config"),
+    ] {
+        let found = config.effective().iter().find(|effective| effective.key == key).unwrap();
+        assert_eq!((found.value.as_str(), found.origin.as_str()), (value, expected), "{key}");
+    }
+    assert_eq!((config.shards, config.plc_rate, config.handshakes_max), (2, 3, 4));
+    assert_eq!(config.crawl, ["a.example", "b.example"]);
+}
+
+/// Issue 3, section 5: paths lie in the data directory unless they are set.
+#[test]
+fn paths_follow_the_data_directory_unless_set() {
+    let config = load("relay", &[("DATA_DIR", "/srv")]).unwrap();
+    assert_eq!(config.persist_dir, Path::new("/srv/persist"));
+    assert_eq!(config.database_url.expose(), "sqlite:///srv/relay.sqlite");
+
+    let env = [("DATA_DIR", "/srv"), ("RELAY_PERSISTER_DIR", "/log"), ("DATABASE_URL", "sqlite=x")];
+    let config = load("relay", &env).unwrap();
+    assert_eq!(config.persist_dir, Path::new("/log"));
+    assert_eq!(config.database_url.expose(), "sqlite=x");
+    let report = load("relay", &[("DATA_DIR", "/srv")]).unwrap().report();
+    assert!(report.contains("database_url = \"sqlite:///srv/relay.sqlite\""), "{report}");
+}
+
+/// Issue 3, section 5: the environment of the runbook for the archival relay.
+#[test]
+fn the_environment_of_the_archival_relay_has_its_effect() {
+    let runbook = include_str!("../../tests/data/archival-relay.env");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(".env"), runbook).unwrap();
+
+    let refused = load_in(dir.path(), "relay", &[]).unwrap_err().0;
+
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused[0].starts_with("database_url is (redacted) (.env DATABASE_URL)"));
+    assert!(refused[1].starts_with("admin_passwords is (redacted) (.env RELAY_ADMIN_KEY)"));
+    assert!(refused.iter().all(|sentence| sentence.contains("other than CHANGEME")));
+
+    fs::write(dir.path().join(".env"), runbook.replace("CHANGEME", "hunter2")).unwrap();
+    let config = load_in(dir.path(), "relay", &[]).unwrap();
+    assert_eq!(config.environment, "production");
+    assert_eq!(config.database_url.expose(), "postgres://relay:hunter2@localhost:5432/bgs");
+    assert_eq!(config.data_dir, Path::new("/data/bigsky"));
+    assert_eq!(config.persist_dir, Path::new("/data/bigsky/events"));
+    assert_eq!(config.log_level, "info");
+    assert_eq!(config.resolve_address, ["8.8.8.8:53".parse().unwrap()]);
+    assert!(config.force_dns_udp);
+    assert_eq!(config.default_account_limit, 500_000);
+    assert_eq!(config.database_connections, 12);
+    assert_eq!(config.host_concurrency, 2048);
+    assert_eq!(config.host_queue, 200);
+    assert_eq!(config.admin_passwords, [Secret::new("hunter2")]);
+    let mut warnings = config.warnings().to_vec();
+    warnings.sort();
+    let obsolete = |name: &str| format!("{name} is obsolete: this relay archives nothing");
+    assert_eq!(
+        warnings,
+        [
+            obsolete("CARSTORE_DATABASE_URL"),
+            obsolete("MAX_CARSTORE_CONNECTIONS"),
+            obsolete("MAX_FETCH_CONCURRENCY"),
+            obsolete("RELAY_COMPACT_INTERVAL"),
+        ]
+    );
+}
+
+/// Every setting but one value changed from its default, by each of its names and flags; and a
+/// wrong value stops the start with name, value, origin, and what is allowed.
+#[test]
+fn every_name_of_every_setting_has_an_effect_and_refuses_nonsense() {
+    for setting in SETTINGS.iter().filter(|setting| setting.key != schema::CONFIG_FILE) {
+        let (good, shown, bad) = samples(setting.kind);
+        let value = |config: &Config| {
+            let found = config.effective().iter().find(|found| found.key == setting.key).unwrap();
+            found.value.clone()
+        };
+        assert_ne!(
+            value(&load("relay", &[]).unwrap()),
+            shown,
+            "{} needs another sample",
+            setting.key
+        );
+        for name in setting.env {
+            let config = load("relay", &[(name, good)]).unwrap();
+            assert_eq!(value(&config), shown, "{name}");
+            assert_eq!(origin(&config, setting.key), format!("env {name}"));
+            let Some(bad) = bad else { continue };
+            let refused = load("relay", &[(name, bad)]).unwrap_err().0;
+            assert_eq!(refused.len(), 1, "{refused:?}");
+            assert!(refused[0].starts_with(setting.key), "{}", refused[0]);
+            assert!(refused[0].contains(&format!("(env {name}): allowed is ")), "{}", refused[0]);
+            assert_eq!(refused[0].contains(bad), !setting.kind.is_secret(), "{}", refused[0]);
+        }
+        for flag in setting.flags {
+            let config = load(&format!("relay --{flag}={good}"), &[]).unwrap();
+            assert_eq!(value(&config), shown, "{flag}");
+        }
+    }
+}
+
+/// A value that is no default, how it is shown, and one that is not allowed.
+fn samples(kind: Kind) -> (&'static str, &'static str, Option<&'static str>) {
+    match kind {
+        Kind::Path => ("/elsewhere", "/elsewhere", None),
+        Kind::Text => ("mailto:me@example.com", "mailto:me@example.com", Some("caf\u{e9}")),
+        Kind::Number(..) | Kind::AutoNumber(..) => ("1001", "1001", Some("-3")),
+        Kind::Size(..) | Kind::AutoSize(..) => ("3GiB", "3GiB", Some("3 apples")),
+        Kind::Duration(..) => ("90m", "90m", Some("90")),
+        Kind::Switch => ("yes", "true", Some("perhaps")),
+        Kind::Address => (":9", "[::]:9", Some("here")),
+        Kind::NameServers => ("9.9.9.9", "9.9.9.9:53", Some("dns.example")),
+        Kind::Database => ("postgres://a:pw@c/d", "postgres://a:redacted@c/d", Some("mysql://x")),
+        Kind::Url => ("https://plc.example", "https://plc.example", Some("plc.example")),
+        Kind::Hosts => ("pds.example.com", "pds.example.com", Some("no_host!")),
+        Kind::Passwords => ("hunter2", "(redacted)", Some("ChangeMe")),
+        Kind::Choice(_) => ("text", "text", Some("loud")),
+    }
+}
+
+/// Every row of the table is read into the configuration, once.
+#[test]
+fn every_setting_has_a_reader() {
+    let config = load("relay", &[]).unwrap();
+    let mut read: Vec<&str> = config.effective().iter().map(|effective| effective.key).collect();
+    let mut rows: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+    read.sort_unstable();
+    rows.sort_unstable();
+    assert_eq!(read, rows);
+}
+
+/// All that is wrong is said at once, from every source.
+#[test]
+fn everything_wrong_is_said_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("relay.toml");
+    fs::write(&file, "shards = 1.5\nreplay_windwo = '1h'\nconfig = 'x'\nplc_rate = { a = 1 }\n")
+        .unwrap();
+    let line = format!("relay --config {} --bind nowhere", file.display());
+
+    let refused = load_in(dir.path(), &line, &[]).unwrap_err().0;
+
+    let said = refused.join("\n");
+    for part in [
+        "`replay_windwo` is not a setting; did you mean replay_window?",
+        "a settings file cannot name another one",
+        "shards is \"1.5\" (file ",
+        "plc_rate is of a wrong type (file ",
+        "api_bind is \"nowhere\" (flag --bind): allowed is ADDRESS:PORT",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(refused.len(), 5, "{said}");
+}
+
+/// I8: files that cannot be read are named, their lines are not shown.
+#[test]
+fn broken_files_are_named_without_their_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("relay.toml");
+    fs::write(&path, "plc_rate = 5\nadmin_passwords = [\"hunter2\"\n").unwrap();
+    let line = format!("relay --config {}", path.display());
+    let toml = load_in(dir.path(), &line, &[]).unwrap_err().to_string();
+    fs::write(&path, "plc_rate = 5\n").unwrap();
+    fs::write(dir.path().join(".env"), "A=1\nRELAY_ADMIN_KEY=hunter2 hunter2\n").unwrap();
+    let env = load_in(dir.path(), &line, &[]).unwrap_err().to_string();
+    fs::remove_file(dir.path().join(".env")).unwrap();
+    let missing = load_in(dir.path(), "relay --config nowhere.toml", &[]).unwrap_err().to_string();
+
+    assert!(toml.contains("relay.toml: TOML parse error at line"), "{toml}");
+    assert!(env.contains(".env has an error in line 2"), "{env}");
+    assert!(missing.contains("nowhere.toml cannot be read"), "{missing}");
+    assert!(!format!("{toml}{env}").contains("hunter2"));
+    assert_eq!(load_in(dir.path(), &line, &[]).unwrap().plc_rate, 5);
+}
+
+/// Issue 3, section 5: names that do nothing are said, with the nearest that does.
+#[test]
+fn names_without_effect_are_warned_of() {
+    let env = [
+        ("RELAY_TRUSTED_DOMAINS", "*.example"),
+        ("RELAY_REPLAY_WINDWO", "1h"),
+        ("RELAY_ADMIN_KEY", "a"),
+        ("RELAY_ADMIN_PASSWORD", "b"),
+        ("PATH", "/bin"),
+        ("MAX_FETCH_CONCURRENCY", "5"),
+    ];
+    let config = load("relay --slack-alert-token x", &env).unwrap();
+
+    let mut warnings = config.warnings().to_vec();
+    warnings.sort();
+    assert_eq!(
+        warnings,
+        [
+            "--slack-alert-token is not yet supported by this relay, ignored",
+            "MAX_FETCH_CONCURRENCY is obsolete: this relay archives nothing",
+            "RELAY_ADMIN_KEY is ignored because RELAY_ADMIN_PASSWORD is set",
+            "RELAY_REPLAY_WINDWO is not a setting; did you mean RELAY_REPLAY_WINDOW?",
+            "RELAY_TRUSTED_DOMAINS is not yet supported by this relay, ignored",
+        ]
+    );
+    assert_eq!(config.admin_passwords, [Secret::new("b")]);
+}
+
+/// DESIGN 10.16: only development mode takes plain http and `localhost`, and production refuses it.
+#[test]
+fn development_mode_lifts_what_names_it() {
+    for flag in ["--plc-host=http://localhost:2582", "--crawl=localhost:2583"] {
+        let refused = load(&format!("relay {flag}"), &[]).unwrap_err().to_string();
+        assert!(refused.contains("--dev"), "{refused}");
+        load(&format!("relay --dev {flag}"), &[]).unwrap();
+    }
+    let production = [("ENVIRONMENT", "Production")];
+    load("relay", &production).unwrap();
+    let refused = load("relay --dev", &production).unwrap_err().to_string();
+    assert!(refused.contains("dev is \"true\" (flag --dev): allowed is `false`"), "{refused}");
+}
+
+/// I8: `relay config` shows no secret and names every origin.
+#[test]
+fn the_report_shows_values_and_origins_but_no_secret() {
+    let env = [
+        ("RELAY_ADMIN_PASSWORD", "hunter2,other2"),
+        ("DATABASE_URL", "postgres://ann:hunter2@db/relay"),
+        ("RELAY_CONTACT", "say \"hi\""),
+    ];
+    let config = load("relay --replay-window 90m", &env).unwrap();
+
+    let report = config.report();
+
+    assert!(!report.contains("hunter2") && !format!("{config:?}").contains("hunter2"));
+    let line = |key: &str| {
+        let line = report.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        line("admin_passwords"),
+        "admin_passwords = \"(redacted)\" # env RELAY_ADMIN_PASSWORD"
+    );
+    assert_eq!(line("replay_window"), "replay_window = \"90m\" # flag --replay-window");
+    assert_eq!(line("contact"), r#"contact = "say \"hi\"" # env RELAY_CONTACT"#);
+    assert!(line("database_url").contains("postgres://ann:redacted@db/relay"));
+    assert_eq!(line("shards"), "shards = \"auto\" # default");
+    assert_eq!(report.lines().count(), SETTINGS.len());
+}
+
+/// Issue 3, section 5: a password is made once, 0600, and taken again at the next start.
+#[test]
+fn a_password_is_made_where_none_is_set() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("new/data");
+    let line = format!("relay --data-dir {}", data.display());
+    let start = || {
+        let mut config = load(&line, &[]).unwrap();
+        (config.ensure_admin_password(), config.admin_passwords)
+    };
+
+    let (path, first) = start();
+
+    let path = path.unwrap().unwrap();
+    assert_eq!(path, data.join("admin-password"));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_to_string(&path).unwrap().trim(), first[0].expose());
+    assert_eq!((first.len(), first[0].expose().len()), (1, 32));
+    assert_eq!(start().1, first);
+    // An empty file is what a crash may leave.
+    fs::write(&path, "").unwrap();
+    assert_ne!(start().1, first);
+    // A file that others can read is no secret any more.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let refused = start().0.unwrap_err().to_string();
+    assert!(refused.contains("chmod 600"), "{refused}");
+    // One that is set needs no file.
+    let mut config = load(&line, &[("RELAY_ADMIN_PASSWORD", "set")]).unwrap();
+    assert_eq!(config.ensure_admin_password().unwrap(), None);
+}
+
+/// `relay dev`: strict and apart from everything else on the machine.
+#[test]
+fn dev_keeps_everything_in_its_own_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = "relay dev --plc http://localhost:2582 --lenient-sync-validation";
+    let invocation = Invocation::new(arguments.split(' '), &[], dir.path()).unwrap();
+    let Command::Dev(options) = &invocation.command else { panic!("{:?}", invocation.command) };
+
+    let config = invocation.config.clone().for_dev(Path::new("/tmp/x"), options);
+
+    assert_eq!(config.persist_dir, Path::new("/tmp/x/persist"));
+    assert_eq!(config.database_url.expose(), "sqlite:///tmp/x/relay.sqlite");
+    assert!(config.dev && !config.lenient);
+    assert_eq!(config.plc_host, "http://localhost:2582");
+    let wrong = Invocation::new(["relay", "--bind", "x"], &[], dir.path());
+    assert!(matches!(wrong, Err(Stop::Setting(_))), "{wrong:?}");
+}

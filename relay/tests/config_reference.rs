@@ -1,0 +1,59 @@
+//! `env.example` is made from the table of settings; this test fails when the two drift apart.
+//!
+//! `UPDATE=1 cargo test --test config_reference` writes it anew.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, path::Path};
+
+use relay::config::{Config, Flags, SETTINGS, env_example};
+
+fn file() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../env.example")
+}
+
+/// DESIGN 6.
+#[test]
+fn env_example_is_what_the_table_says() {
+    let expected = env_example();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(file(), &expected).unwrap();
+    }
+    let found = fs::read_to_string(file()).unwrap_or_default();
+    assert!(
+        found == expected,
+        "env.example is out of date; type `UPDATE=1 cargo test -p relay --test config_reference`"
+    );
+}
+
+/// Every line can be taken as it stands: with all of them in effect nothing changes.
+#[test]
+fn every_line_of_env_example_is_the_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let values = |dir: &Path| {
+        let config = Config::load(&Flags::default(), &[], dir).unwrap();
+        assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+        let values = config.effective().iter().map(|found| found.value.clone());
+        let set = config.effective().iter().filter(|found| found.origin != "default").count();
+        (values.collect::<Vec<_>>(), set)
+    };
+    let (defaults, none) = values(dir.path());
+    let text = fs::read_to_string(file()).unwrap();
+    let lines: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .filter(|line| !line.starts_with(' '))
+        .map(|line| {
+            let (name, value) = line.split_once('=').unwrap();
+            if value.contains('<') { format!("{name}='{value}'") } else { line.to_owned() }
+        })
+        .collect();
+    assert_eq!(lines.len(), SETTINGS.len());
+    fs::write(dir.path().join(".env"), lines.join("\n")).unwrap();
+
+    let (same, set) = values(dir.path());
+
+    assert_eq!(same, defaults);
+    let with_default = SETTINGS.iter().filter(|setting| !setting.default.is_empty()).count();
+    assert_eq!((none, set), (0, with_default));
+}
