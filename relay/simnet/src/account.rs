@@ -8,8 +8,9 @@ use crate::{
     block::cid_text,
     clock::{tid, tid_text},
     keys::{Curve, KeyForm, SigningKey},
+    mst::CachedTree,
     net::World,
-    pds::Shared,
+    pds::{Outgoing, Shared},
     plc::Web,
     records::{post_record, subject_record, typed},
     repo::{Repo, Write},
@@ -69,6 +70,9 @@ pub(crate) struct State {
     pub(crate) status: Option<String>,
 }
 
+/// Events that are made now and sent later, with the hosts that will send them.
+pub(crate) type Stock = Arc<Mutex<Vec<(Arc<Shared>, Outgoing)>>>;
+
 /// What all handles of an account share.
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -99,6 +103,8 @@ pub struct Account {
     world: Arc<World>,
     /// A host that sends the events instead of the one that holds the account.
     outlet: Option<Arc<Shared>>,
+    /// Where events wait instead of being sent.
+    stock: Option<Stock>,
 }
 
 impl AsRef<str> for Account {
@@ -109,7 +115,7 @@ impl AsRef<str> for Account {
 
 impl Account {
     pub(crate) fn handle(inner: &Arc<Inner>, world: &Arc<World>) -> Self {
-        Self { inner: Arc::clone(inner), world: Arc::clone(world), outlet: None }
+        Self { inner: Arc::clone(inner), world: Arc::clone(world), outlet: None, stock: None }
     }
 
     pub(crate) async fn join(pds: &Pds, name: &str, options: AccountOptions) -> Result<Self> {
@@ -214,6 +220,30 @@ impl Account {
     #[must_use]
     pub fn through(&self, host: &Pds) -> Self {
         Self { outlet: Some(Arc::clone(&host.shared)), ..self.clone() }
+    }
+
+    /// This account, but its events wait in stock instead of being sent.
+    pub(crate) fn onto(&self, stock: &Stock) -> Self {
+        Self { stock: Some(Arc::clone(stock)), ..self.clone() }
+    }
+
+    /// Makes a commit of what `pick` chooses, which sees the tree and the time.
+    pub(crate) async fn act(
+        &self,
+        pick: impl FnOnce(&CachedTree, u64) -> Vec<Write>,
+    ) -> Result<Sent> {
+        let micros = self.world.clock.tick();
+        self.on_state(|state| {
+            let writes = pick(&state.repo.tree, micros);
+            self.commit_now(state, writes, true)
+        })
+        .await
+    }
+
+    /// Fills the repository by one commit that no one is told of.
+    pub(crate) async fn fill(&self, writes: Vec<Write>) -> Result<()> {
+        self.commit(writes, false).await?;
+        Ok(())
     }
 
     /// Writes a post.

@@ -91,6 +91,7 @@ pub struct Refused {
 /// A consumer. It reads only when it is asked to, so a consumer that is not asked is a slow one.
 #[derive(Debug)]
 pub struct Consumer {
+    user_agent: &'static str,
     base: String,
     query: String,
     socket: Option<WebSocketStream<TcpStream>>,
@@ -107,8 +108,8 @@ impl Consumer {
     ///
     /// # Errors
     /// When the stream is refused or the server cannot be reached.
-    pub async fn connect(base: &str, from: Start) -> Result<Self> {
-        match Self::connect_query(base, &from.query()).await? {
+    pub async fn connect(base: &str, start: Start) -> Result<Self> {
+        match Self::connect_query(base, &start.query()).await? {
             Ok(consumer) => Ok(consumer),
             Err(refused) => bail!("the stream was refused: {refused:?}"),
         }
@@ -116,7 +117,28 @@ impl Consumer {
 
     /// Connects with any query, such as `cursor=abc`; gives the answer when it is not 101.
     pub async fn connect_query(base: &str, query: &str) -> Result<Result<Self, Refused>> {
+        Self::connect_named(base, query, OBSERVER).await
+    }
+
+    /// Connects to a host as a relay would: the host counts it as a relay, and the oracle counts
+    /// what it is given as delivered.
+    ///
+    /// # Errors
+    /// When the stream is refused or the server cannot be reached.
+    pub async fn connect_as_relay(base: &str, start: Start) -> Result<Self> {
+        match Self::connect_named(base, &start.query(), "relay-simnet mirror").await? {
+            Ok(consumer) => Ok(consumer),
+            Err(refused) => bail!("the stream was refused: {refused:?}"),
+        }
+    }
+
+    async fn connect_named(
+        base: &str,
+        query: &str,
+        user_agent: &'static str,
+    ) -> Result<Result<Self, Refused>> {
         let mut consumer = Self {
+            user_agent,
             base: base.trim_end_matches('/').replacen("http://", "ws://", 1),
             query: query.to_owned(),
             socket: None,
@@ -140,7 +162,7 @@ impl Consumer {
         let uri: Uri = address.parse().context("the address of the stream")?;
         let authority = uri.authority().context("the address has no host")?.to_string();
         let mut request = uri.into_client_request().context("build the request")?;
-        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(OBSERVER));
+        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(self.user_agent));
         let opening = async {
             let stream = TcpStream::connect(authority).await.context("connect to the stream")?;
             stream.set_nodelay(true)?;

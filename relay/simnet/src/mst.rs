@@ -232,3 +232,5 @@ fn add_path(root: &Cid36, blocks: &Blocks, key: &str, proof: &mut Blocks) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod undo;

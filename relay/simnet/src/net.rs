@@ -17,6 +17,9 @@ use std::{
     },
 };
 
+/// A host without a way back to the network, so that its tasks cannot keep the network alive.
+type Host = (Arc<Shared>, Arc<Server>);
+
 /// What all parts share. Its servers stop when the last handle is dropped.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -24,7 +27,7 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) plc: Plc,
-    pub(crate) hosts: Mutex<BTreeMap<String, (Arc<Shared>, Arc<Server>)>>,
+    pub(crate) hosts: Mutex<BTreeMap<String, Host>>,
     pub(crate) accounts: Mutex<BTreeMap<String, Arc<AccountInner>>>,
     numbers: AtomicU64,
 }
@@ -73,15 +76,14 @@ impl Net {
     /// The host of this name; started if there is none yet.
     pub async fn pds(&self, name: &str) -> Result<Pds> {
         let known = lock(&self.world.hosts).get(name).cloned();
-        let (shared, server) = match known {
-            Some(host) => host,
-            None => {
-                let number = u32::try_from(self.world.number())?;
-                let host = Pds::start(name, number, Arc::clone(&self.world.ledger)).await?;
-                let mut hosts = lock(&self.world.hosts);
-                hosts.entry(name.to_owned()).or_insert(host).clone()
-            }
+        let host = if let Some(host) = known {
+            host
+        } else {
+            let number = u32::try_from(self.world.number())?;
+            let host = Pds::start(name, number, Arc::clone(&self.world.ledger)).await?;
+            lock(&self.world.hosts).entry(name.to_owned()).or_insert(host).clone()
         };
+        let (shared, server) = host;
         Ok(Pds { shared, server, world: Arc::clone(&self.world) })
     }
 

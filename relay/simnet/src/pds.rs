@@ -193,6 +193,10 @@ impl Shared {
         !lock(&self.requests).cursors.is_empty()
     }
 
+    pub(crate) fn head(&self) -> u64 {
+        lock(&self.stream).head()
+    }
+
     pub(crate) fn undelivered(&self) -> u64 {
         lock(&self.stream).undelivered()
     }
@@ -294,7 +298,7 @@ impl Pds {
 
     /// Number of the newest event.
     pub fn head(&self) -> u64 {
-        lock(&self.shared.stream).head()
+        self.shared.head()
     }
 
     /// Events that no relay was given yet.

@@ -135,18 +135,17 @@ impl Registry {
     pub(crate) fn publish(&self, document: Document) {
         let mut inner = lock(&self.inner);
         let did = document.did.clone();
-        match inner.entries.get_mut(&did) {
-            Some(entry) => entry.document = document,
-            None => {
-                let entry = Entry {
-                    document,
-                    stale: None,
-                    answer: Answer::Document,
-                    tombstone: false,
-                    lookups: 0,
-                };
-                inner.entries.insert(did.clone(), entry);
-            }
+        if let Some(entry) = inner.entries.get_mut(&did) {
+            entry.document = document;
+        } else {
+            let entry = Entry {
+                document,
+                stale: None,
+                answer: Answer::Document,
+                tombstone: false,
+                lookups: 0,
+            };
+            inner.entries.insert(did.clone(), entry);
         }
         self.note(&inner, &did);
     }

@@ -1,5 +1,9 @@
 //! The simulation against itself: consumers read hosts directly, and the oracle judges them.
 
+mod faults;
+mod judging;
+mod servers;
+
 use crate::*;
 use anyhow::Result;
 use std::time::Duration;

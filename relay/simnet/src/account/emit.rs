@@ -81,21 +81,21 @@ impl Account {
         if told {
             self.spoil(&mut draft, Kind::Commit, &mut fired, (state, last_commit.as_ref()));
         }
-        let details = self.details(Kind::Commit, &draft, state);
+        let details = Self::details(Kind::Commit, &draft, state);
         let sealed = draft.into_commit();
         let paths = writes.iter().map(|write| write.path().to_owned()).collect();
-        self.finish(state, sealed, details, (fired, told, paths))
+        Ok(self.finish(state, sealed, details, (fired, told, paths)))
     }
 
     /// A `#sync` with a new rev over the same tree.
-    pub(super) fn sync_now(&self, state: &mut State) -> Result<Sent> {
+    pub(super) fn sync_now(&self, state: &mut State) -> Sent {
         let mut fired = Vec::new();
         let micros = self.world.clock.tick();
         let key = state.key.clone();
         let last_commit = self.last_commit_for_faults(state);
         let mut draft = state.repo.unsigned(&self.inner.did, &key, micros);
         self.spoil(&mut draft, Kind::Sync, &mut fired, (state, last_commit.as_ref()));
-        let details = self.details(Kind::Sync, &draft, state);
+        let details = Self::details(Kind::Sync, &draft, state);
         let sealed = draft.into_sync();
         self.finish(state, sealed, details, (fired, true, Vec::new()))
     }
@@ -109,12 +109,12 @@ impl Account {
         state.repo.rev = real_rev;
         draft.rev = rev.unwrap_or(real_rev);
         draft.ready_commit = Some(block);
-        let mut details = self.details(Kind::Sync, &draft, state);
+        let mut details = Self::details(Kind::Sync, &draft, state);
         details.commit = Some(commit);
         let sealed = draft.into_sync();
         // What a migrated account repeats was signed by its old host (SYNC-8).
         let fired = if rev.is_some() { vec![Fault::RevMismatch] } else { Vec::new() };
-        self.finish(state, sealed, details, (fired, true, Vec::new()))
+        Ok(self.finish(state, sealed, details, (fired, true, Vec::new())))
     }
 
     /// The commit before, copied only when a fault may need it.
@@ -122,7 +122,7 @@ impl Account {
         if lock(&self.inner.faults).is_empty() { None } else { state.repo.commit.clone() }
     }
 
-    fn details(&self, kind: Kind, draft: &Draft, state: &State) -> Details {
+    fn details(kind: Kind, draft: &Draft, state: &State) -> Details {
         let same_key = draft.key.public_point(true) == state.key.public_point(true);
         let key = if same_key { state.key_number } else { draft.key.number() };
         Details { rev: draft.rev, key, ..Details::of(kind) }
@@ -159,14 +159,14 @@ impl Account {
         sealed: Sealed,
         mut details: Details,
         (fired, told, paths): (Vec<Fault>, bool, Vec<String>),
-    ) -> Result<Sent> {
+    ) -> Sent {
         let commit = details.commit.unwrap_or(sealed.commit);
         details.commit = Some(commit);
         let rev = tid_text(details.rev);
         state.repo.commit = Some((sealed.commit, sealed.commit_block));
         self.tell_endpoints(state);
         let seq = if told { self.emit(state, sealed.payload, details, fired) } else { 0 };
-        Ok(Sent { seq, rev, commit: cid_text(&commit), paths })
+        Sent { seq, rev, commit: cid_text(&commit), paths }
     }
 
     pub(super) fn tell_endpoints(&self, state: &State) {
@@ -270,7 +270,12 @@ impl Account {
             host_active: state.active,
             handle: details.handle,
         };
-        host.send(Outgoing { payload, expected, claim, event, loose })
+        let outgoing = Outgoing { payload, expected, claim, event, loose };
+        if let Some(stock) = &self.stock {
+            lock(stock).push((Arc::clone(host), outgoing));
+            return 0;
+        }
+        host.send(outgoing)
     }
 }
 

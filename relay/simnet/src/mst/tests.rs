@@ -125,3 +125,45 @@ fn neighbours_agree_with_the_sorted_map() {
         assert_eq!(cached.at_or_after(&probe), first);
     }
 }
+
+/// MST-7: the proof of several changes leads back to the root before, also after losing or
+/// growing layers; without one of its nodes it mostly does not.
+#[test]
+fn proofs_lead_back_to_the_root_before() {
+    let mut rng = StdRng::seed_from_u64(77);
+    let mut tree = CachedTree::new();
+    let mut number = 0;
+    let mut insufficient = 0;
+    for _ in 0..400 {
+        let before = tree.root();
+        let mut changes: Vec<(String, Option<Cid36>, Option<Cid36>)> = Vec::new();
+        for _ in 0..rng.random_range(1..5) {
+            number += 1;
+            let key = format!("app.bsky.feed.like/{:04}", rng.random_range(0..300));
+            if changes.iter().any(|(other, ..)| *other == key) {
+                continue;
+            }
+            let value = cid_of_nothing(number);
+            let old = tree.get(&key);
+            if old.is_some() && rng.random_bool(0.7) {
+                tree.remove(&key);
+                changes.push((key, None, old));
+            } else {
+                tree.insert(&key, value);
+                changes.push((key, Some(value), old));
+            }
+        }
+        let keys: Vec<&str> = changes.iter().map(|(key, ..)| key.as_str()).collect();
+        let (root, proof) = tree.root_and_proof(&keys);
+        let undone: Vec<_> =
+            changes.iter().map(|(key, after, before)| (key.as_str(), *after, *before)).collect();
+
+        assert_eq!(undo::undo(&root, &proof, &undone), Ok(before), "{changes:?}");
+
+        let victim = *proof.keys().nth(rng.random_range(0..proof.len())).unwrap();
+        let mut partial = proof.clone();
+        partial.remove(&victim);
+        insufficient += u32::from(undo::undo(&root, &partial, &undone) != Ok(before));
+    }
+    assert!(insufficient > 200, "{insufficient} of 400 spoilt proofs were refused");
+}

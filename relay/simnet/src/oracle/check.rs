@@ -101,20 +101,16 @@ impl Checker {
                 expected.set_verdict(Verdict::May);
             }
             let lanes = self.lanes.entry(Arc::clone(&expected.did)).or_default();
-            let lane = match lanes.iter().position(|lane| lane.host == expected.host) {
-                Some(at) => lanes.get_mut(at),
-                None => {
-                    lanes.push(Lane {
-                        host: expected.host,
-                        open: VecDeque::new(),
-                        done: VecDeque::new(),
-                        missed: VecDeque::new(),
-                    });
-                    lanes.last_mut()
-                }
-            };
-            if let Some(lane) = lane {
-                lane.open.push_back(Arc::clone(expected));
+            let expected = Arc::clone(expected);
+            if let Some(lane) = lanes.iter_mut().find(|lane| lane.host == expected.host) {
+                lane.open.push_back(expected);
+            } else {
+                lanes.push(Lane {
+                    host: expected.host,
+                    open: VecDeque::from([expected]),
+                    done: VecDeque::new(),
+                    missed: VecDeque::new(),
+                });
             }
         }
         self.taken.store(number, Ordering::Relaxed);

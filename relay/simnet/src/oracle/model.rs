@@ -215,7 +215,10 @@ impl AccountModel {
             self.first_look(now, doubts)?;
         }
         match event.kind {
-            Kind::Identity => self.identity(event, now, doubts),
+            Kind::Identity => {
+                self.identity(event, now, doubts);
+                Ok(())
+            }
             Kind::Account => {
                 self.authority(event, now, doubts)?;
                 self.account(event, now, doubts);
@@ -357,18 +360,13 @@ impl AccountModel {
         self.against_documents(event, now, doubts, ("bad_signature", fits))
     }
 
-    fn identity(
-        &mut self,
-        event: &SentEvent,
-        now: Instant,
-        doubts: &mut Doubts,
-    ) -> Result<(), Dropped> {
+    fn identity(&mut self, event: &SentEvent, now: Instant, doubts: &mut Doubts) {
         self.look(now);
         doubts.fetched = true;
         while self
             .identities
             .front()
-            .is_some_and(|at| !within(Some(*at), now, Duration::from_secs(3600)))
+            .is_some_and(|at| !within(Some(*at), now, Duration::from_hours(1)))
         {
             self.identities.pop_front();
         }
@@ -388,13 +386,12 @@ impl AccountModel {
             Served::Document { host, .. } if *host == event.host => {}
             Served::Document { .. } => doubts.reasons.extend(["wrong_host", "redundant"]),
             Served::Invalid => {
-                doubts.reasons.extend(["identity_invalid", "wrong_host", "redundant"])
+                doubts.reasons.extend(["identity_invalid", "wrong_host", "redundant"]);
             }
             Served::Unavailable => {
                 doubts.reasons.extend(["identity_unavailable", "wrong_host", "redundant"]);
             }
         }
-        Ok(())
     }
 
     fn account(&mut self, event: &SentEvent, now: Instant, doubts: &mut Doubts) {
@@ -450,7 +447,7 @@ impl AccountModel {
         if event.kind != Kind::Sync {
             return;
         }
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         while self.syncs.front().is_some_and(|at| !within(Some(*at), now, minute)) {
             self.syncs.pop_front();
         }

@@ -71,6 +71,27 @@ pub(crate) struct Outgoing {
     pub(crate) loose: bool,
 }
 
+impl Outgoing {
+    /// Encodes the frame under this number.
+    pub(crate) fn prepare(self, number: u64) -> (Bytes, SentEvent) {
+        let Self { mut payload, expected, claim, mut event, loose } = self;
+        let claimed = match claim {
+            SeqClaim::True => number,
+            SeqClaim::Repeated => number.saturating_sub(1).max(1),
+            SeqClaim::Backwards => number.saturating_sub(2).max(1),
+        };
+        payload.insert("seq".to_owned(), Ipld::Integer(i128::from(claimed)));
+        let bytes = Bytes::from(frame(event.kind.name(), &Ipld::Map(payload)));
+        event.number = number;
+        let sent = wire::item_len(&bytes).and_then(|header| bytes.get(header..));
+        let expected = expected.map(|fields| encode(&Ipld::Map(fields)));
+        let compared = expected.as_deref().or(sent).unwrap_or_default();
+        event.digest = wire::digest(compared).unwrap_or_default();
+        event.loose = if loose { wire::loose_digest(compared) } else { None };
+        (bytes, event)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Stream {
     ledger: Arc<Ledger>,
@@ -133,23 +154,8 @@ impl Stream {
 
     /// Appends an event; returns its number.
     pub(crate) fn push_event(&mut self, outgoing: Outgoing) -> u64 {
-        let Outgoing { mut payload, expected, claim, mut event, loose } = outgoing;
-        let last = self.last_number;
-        self.last_number += 1;
-        let claimed = match claim {
-            SeqClaim::True => self.last_number,
-            SeqClaim::Repeated => last.max(1),
-            SeqClaim::Backwards => last.saturating_sub(1).max(1),
-        };
-        payload.insert("seq".to_owned(), Ipld::Integer(i128::from(claimed)));
-        let bytes = Bytes::from(frame(event.kind.name(), &Ipld::Map(payload)));
-        event.number = self.last_number;
-        let sent = wire::item_len(&bytes).and_then(|header| bytes.get(header..));
-        let expected = expected.map(|fields| encode(&Ipld::Map(fields)));
-        let compared = expected.as_deref().or(sent).unwrap_or_default();
-        event.digest = wire::digest(compared).unwrap_or_default();
-        event.loose = if loose { wire::loose_digest(compared) } else { None };
-        self.push_prepared(bytes, event);
+        let (frame, event) = outgoing.prepare(self.last_number + 1);
+        self.push_prepared(frame, event);
         self.last_number
     }
 

@@ -132,12 +132,12 @@ impl Session {
     }
 
     async fn follow(&mut self, mut position: u64) -> Result<(), Error> {
-        let mut changes = self.shared.changed.subscribe();
+        let mut news = self.shared.changed.subscribe();
         let mut commands = self.shared.commands.subscribe();
         // Only lag behind the live edge counts; catching up from far behind is no fault.
         let mut live = false;
         loop {
-            changes.mark_unchanged();
+            news.mark_unchanged();
             let next = lock(&self.shared.stream).next(position, BATCH, self.counts);
             match next {
                 Next::Messages(messages, after) => {
@@ -150,23 +150,24 @@ impl Session {
                         return self.too_slow().await;
                     }
                     // Pings are answered while reading, also in a long burst.
-                    if let Some(read) = self.socket.next().now_or_never() {
-                        let Some(Ok(_)) = read else { return Ok(()) };
+                    if self.socket.next().now_or_never().is_some_and(|read| !is_open(read.as_ref()))
+                    {
+                        return Ok(());
                     }
                 }
                 Next::Overtaken => return self.too_slow().await,
                 Next::Wait => {
                     live = true;
-                    tokio::select! {
-                        read = self.socket.next() => {
-                            let Some(Ok(_)) = read else { return Ok(()) };
-                        }
-                        changed = changes.changed() => {
-                            if changed.is_err() { return Ok(()) }
-                        }
-                        command = commands.recv() => {
-                            if command.is_ok() { return self.too_slow().await }
-                        }
+                    let stays = tokio::select! {
+                        read = self.socket.next() => is_open(read.as_ref()),
+                        told = news.changed() => told.is_ok(),
+                        command = commands.recv() => match command {
+                            Ok(()) => return self.too_slow().await,
+                            Err(_) => true,
+                        },
+                    };
+                    if !stays {
+                        return Ok(());
                     }
                 }
             }
@@ -190,6 +191,10 @@ impl Session {
         }
         Ok(())
     }
+}
+
+fn is_open(read: Option<&Result<Message, Error>>) -> bool {
+    matches!(read, Some(Ok(_)))
 }
 
 /// Counts an open subscription for as long as it lives.
