@@ -92,7 +92,7 @@ pub use account::{Account, AccountOptions, Sent};
 pub use adversary::{Fault, RawFrame};
 pub use consumer::{Consumer, Item, Received, Refused, Start};
 pub use keys::{Curve, KeyForm};
-pub use load::{Load, LoadOptions, Pregenerated};
+pub use load::{COMMIT_FAULTS, Load, LoadOptions, Pregenerated};
 pub use net::Net;
 pub use oracle::{Checker, Oracle, Report};
 pub use pds::{Pds, Upgrade};

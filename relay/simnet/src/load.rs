@@ -1,7 +1,7 @@
 //! Traffic like that of the real network, as fast as the machine makes it or at a given rate.
 
 use crate::{
-    Account, AccountOptions, Net, Pds, Write,
+    Account, AccountOptions, Fault, Net, Pds, Sent, Write,
     account::Stock,
     clock::{START_MICROS, tid, tid_text},
     keys::Curve,
@@ -30,6 +30,41 @@ const ROUND: u64 = 64;
 /// Records that one silent commit adds while repositories are filled.
 const FILL_STEP: usize = 200;
 
+/// Faults that strike any commit with operations, so that a load of them leaves none unfired.
+pub const COMMIT_FAULTS: &[Fault] = &[
+    Fault::WrongKey,
+    Fault::RetiredKey,
+    Fault::HighS,
+    Fault::DerSignature,
+    Fault::FlippedSignature,
+    Fault::WrongVersion,
+    Fault::NoPrevKey,
+    Fault::UnknownCommitField,
+    Fault::DidMismatch,
+    Fault::RevMismatch,
+    Fault::CommitCidMismatch,
+    Fault::EqualRev,
+    Fault::StaleRev,
+    Fault::FutureRev,
+    Fault::WrongPrevData,
+    Fault::NoPrevData,
+    Fault::MissingNode,
+    Fault::CorruptNode,
+    Fault::OmittedOp,
+    Fault::DuplicatePath,
+    Fault::UnknownAction,
+    Fault::BadPath,
+    Fault::MissingCommitBlock,
+    Fault::TruncatedCar,
+    Fault::ExtraRoot,
+    Fault::UnrelatedBlock,
+    Fault::MissingField,
+    Fault::WrongFieldType,
+    Fault::UnknownFields,
+    Fault::MissingDefaults,
+    Fault::TooBig,
+];
+
 /// What kind of network and traffic a load makes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoadOptions {
@@ -43,6 +78,12 @@ pub struct LoadOptions {
     pub p256_per_mille: u32,
     /// Of 1,000 events, how many are `#sync`, `#identity` or `#account`.
     pub announcements_per_mille: u32,
+    /// Of 1,000 events, how many are commits with one of `faults`.
+    pub faults_per_mille: u32,
+    /// Faults to choose from; they must strike any commit, as those of [`COMMIT_FAULTS`] do.
+    pub faults: &'static [Fault],
+    /// Of 1,000 events, how many are sent by another host than the account's.
+    pub impostors_per_mille: u32,
     /// Whether a few accounts are much more active than the rest, as on the real network.
     pub skewed: bool,
     /// Events that a host keeps for replays.
@@ -61,6 +102,9 @@ impl Default for LoadOptions {
             records: 20,
             p256_per_mille: 50,
             announcements_per_mille: 10,
+            faults_per_mille: 0,
+            faults: COMMIT_FAULTS,
+            impostors_per_mille: 0,
             skewed: true,
             retained_events: 20_000,
             retained_bytes: 32 << 20,
@@ -196,20 +240,41 @@ impl Load {
             None => account.clone(),
         };
         let rng = &mut self.rng;
-        if rng.random_range(0..1000) < self.options.announcements_per_mille {
-            match rng.random_range(0..3) {
-                0 => account.sync().await?,
-                1 => {
-                    let handle = account.current_handle().await;
-                    account.identity(Some(&handle)).await?
-                }
-                _ => account.set_status(true, None).await?,
-            };
-        } else {
-            account.act(|tree, micros| choose(rng, tree, micros)).await?;
-        }
+        let announcements = self.options.announcements_per_mille;
+        let impostors = announcements + self.options.impostors_per_mille;
+        let faults = impostors + self.options.faults_per_mille;
+        match rng.random_range(0..1000) {
+            kind if kind < announcements => announce(&account, rng).await?,
+            kind if kind < impostors => {
+                let own = account.pds().await?.shared.number();
+                let mut others = self.hosts.iter().filter(|host| host.shared.number() != own);
+                let at = rng.random_range(0..self.hosts.len().max(2) - 1);
+                let account = match others.nth(at) {
+                    Some(host) => account.through(host),
+                    None => account,
+                };
+                account.act(|tree, micros| choose(rng, tree, micros)).await?
+            }
+            kind if kind < faults && !self.options.faults.is_empty() => {
+                let index = rng.random_range(0..self.options.faults.len());
+                let fault = *self.options.faults.get(index).context("a fault")?;
+                account.with(fault).act(|tree, micros| choose(rng, tree, micros)).await?
+            }
+            _ => account.act(|tree, micros| choose(rng, tree, micros)).await?,
+        };
         self.sent += 1;
         Ok(())
+    }
+}
+
+async fn announce(account: &Account, rng: &mut StdRng) -> Result<Sent> {
+    match rng.random_range(0..3) {
+        0 => account.sync().await,
+        1 => {
+            let handle = account.current_handle().await;
+            account.identity(Some(&handle)).await
+        }
+        _ => account.set_status(true, None).await,
     }
 }
 

@@ -3,6 +3,7 @@
 mod faults;
 mod judging;
 mod servers;
+mod speed;
 
 use crate::*;
 use anyhow::Result;

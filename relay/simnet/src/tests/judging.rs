@@ -5,7 +5,7 @@
 
 use crate::*;
 use anyhow::{Context, Result};
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 /// Reads everything that the hosts have, as one relay that is subscribed to all of them.
 async fn read_all(hosts: &[&Pds]) -> Result<Vec<Received>> {
@@ -258,6 +258,23 @@ async fn without_a_directory_nothing_is_certain() -> Result<()> {
     Ok(())
 }
 
+/// Reads one event if there is one soon; returns how many.
+async fn read_one(
+    stream: &mut Consumer,
+    checker: &mut Checker,
+    actions: &mut BTreeMap<String, u32>,
+) -> Result<u32> {
+    let Ok(event) = tokio::time::timeout(Duration::from_millis(20), stream.next()).await else {
+        return Ok(0);
+    };
+    let event = event?;
+    for op in event.ops()? {
+        *actions.entry(op.action).or_default() += 1;
+    }
+    checker.observe(&event);
+    Ok(1)
+}
+
 /// The load has the asked mix, respects the backlog, and is judged without keeping its frames.
 #[tokio::test]
 async fn a_load_arrives_completely_and_in_bounds() -> Result<()> {
@@ -288,18 +305,11 @@ async fn a_load_arrives_completely_and_in_bounds() -> Result<()> {
     };
     let mut checkers = [net.oracle().checker(), net.oracle().checker()];
     let reading = async {
-        let mut actions = std::collections::BTreeMap::<String, u32>::new();
+        let mut actions = BTreeMap::<String, u32>::new();
         let mut seen = 0;
         while seen < 700 {
             for (stream, checker) in streams.iter_mut().zip(&mut checkers) {
-                let next = tokio::time::timeout(Duration::from_millis(20), stream.next()).await;
-                let Ok(event) = next else { continue };
-                let event = event?;
-                seen += 1;
-                for op in event.ops()? {
-                    *actions.entry(op.action).or_default() += 1;
-                }
-                checker.observe(&event);
+                seen += read_one(stream, checker, &mut actions).await?;
             }
         }
         anyhow::Ok(actions)
@@ -311,6 +321,38 @@ async fn a_load_arrives_completely_and_in_bounds() -> Result<()> {
     let [first, second] = checkers.map(|mut checker| checker.report());
     assert_eq!(first.strange + second.strange, 0, "{first} {second}");
     assert_eq!(first.matched + second.matched, 700);
+    Ok(())
+}
+
+/// A misbehaving load: every fault of its list strikes, and the events around it are judged.
+#[tokio::test]
+async fn a_misbehaving_load_leaves_no_fault_unfired() -> Result<()> {
+    // Handing on unchanged is wrong where something has to be filled in.
+    static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| {
+        let faults = COMMIT_FAULTS.iter().copied();
+        faults.filter(|fault| *fault != Fault::MissingDefaults).collect()
+    });
+    let net = Net::seeded(12).await?;
+    let options = LoadOptions {
+        faults: &FAULTS,
+        hosts: 2,
+        accounts: 10,
+        records: 10,
+        faults_per_mille: 500,
+        impostors_per_mille: 100,
+        ..LoadOptions::default()
+    };
+    let mut load = Load::prepare(&net, options).await?;
+    load.send(400).await?;
+    let hosts = load.hosts().to_vec();
+    let mut events = read_all(&[&hosts[0], &hosts[1]]).await?;
+    renumber(&mut events);
+    let report = net.oracle().check(&events);
+    assert_eq!(net.unfired_faults(), [""; 0]);
+    let drops = net.oracle().expected_drops();
+    assert!(drops["bad_signature"].start() > &10 && drops["wrong_host"].start() > &10, "{drops:?}");
+    assert!(report.matched > 100 && report.strange > 150, "{report}");
+    assert_eq!((report.matched + report.strange, report.lost), (400, 0), "{report}");
     Ok(())
 }
 
