@@ -354,6 +354,22 @@ impl Consumer {
         }
     }
 
+    /// Compares everything that comes until `stop` is done. A connection that ends is an error
+    /// unless the consumer reconnects; silence is none.
+    pub async fn compare_until(
+        &mut self,
+        checker: &mut Checker,
+        stop: impl Future<Output = ()>,
+    ) -> Result<()> {
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                item = self.read() => observe(checker, &item?)?,
+            }
+        }
+    }
+
     /// Reads until the oracle waits for nothing more and the stream is quiet, or until nothing has
     /// come for as long as the consumer is patient; returns the comparison.
     pub async fn settle(&mut self, checker: &mut Checker) -> Result<Report> {

@@ -46,7 +46,8 @@
 //!   the same on `account.web()`.
 //! - [`Consumer`]: `connect(base, `[`Start`]`)`, `connect_query(base, "cursor=abc")`,
 //!   `reconnecting()`, `patient(d)`, `next()`, `next_item()` ([`Item`]), `next_for(did)`,
-//!   `take(n)`, `until(..)`, `silent_for(d)`, `infos()`, `settle(&mut checker)`. It reads only
+//!   `take(n)`, `until(..)`, `silent_for(d)`, `infos()`, `settle(&mut checker)`,
+//!   `compare_until(&mut checker, stop)`. It reads only
 //!   when asked, so one that is not asked is a slow consumer.
 //! - [`Received`]: `seq`, `kind`, `did`, `rev`, `frame`; `text()`, `handle()`, `active()`,
 //!   `status()`, `ops()`, `record(path)`, `payload()`, `blocks()`, `digest()`.

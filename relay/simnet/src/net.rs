@@ -126,12 +126,7 @@ impl Net {
     /// Events that hosts sent and that no relay was given yet, over all hosts that a relay ever
     /// subscribed to.
     pub fn undelivered(&self) -> u64 {
-        let hosts = lock(&self.world.hosts);
-        hosts
-            .values()
-            .filter(|(shared, _)| shared.was_asked())
-            .map(|(shared, _)| shared.undelivered())
-            .sum()
+        self.world.ledger.owed()
     }
 
     /// Cuts every connection to every host at once.

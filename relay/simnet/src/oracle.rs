@@ -144,6 +144,8 @@ impl Verdict {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     books: Mutex<Books>,
+    /// Events that hosts with a relay have not handed over yet.
+    owed: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -169,6 +171,20 @@ impl Ledger {
         let now = Instant::now();
         let downgraded = books.account(did).serves(served, now);
         books.downgrade(&downgraded);
+    }
+
+    /// A host owed a relay `before` events and now owes it `after`.
+    pub(crate) fn owe(&self, before: u64, after: u64) {
+        if after >= before {
+            self.owed.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.owed.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    /// Events that hosts with a relay have not handed over yet.
+    pub(crate) fn owed(&self) -> u64 {
+        self.owed.load(Ordering::Relaxed)
     }
 
     /// A relay is given this event; `again` if it was given it before.

@@ -194,7 +194,8 @@ impl Checker {
         })
     }
 
-    /// How many events that must pass have not come yet.
+    /// How many events that must pass have not come yet, and how many the hosts of the relay have
+    /// not even handed over to it.
     pub fn outstanding(&mut self) -> u64 {
         self.take();
         self.lanes
@@ -203,6 +204,7 @@ impl Checker {
             .flat_map(|lane| &lane.open)
             .filter(|expected| expected.verdict() == Verdict::Must)
             .count() as u64
+            + self.ledger.owed()
     }
 
     /// The result so far. Everything that must pass and did not come counts as lost.
@@ -229,6 +231,7 @@ impl Checker {
             duplicated: self.duplicated,
             strange: self.strange,
             disordered: self.disordered,
+            unread: self.ledger.owed(),
             overflowed,
             findings,
         }
@@ -269,6 +272,8 @@ pub struct Report {
     pub strange: u64,
     /// Events that came after a later one of their account, and seqs that did not increase.
     pub disordered: u64,
+    /// Events that hosts hold for the relay and that it has not taken.
+    pub unread: u64,
     /// Whether decisions had to be forgotten before they were compared.
     pub overflowed: bool,
     /// Sentences about the first findings.
@@ -278,7 +283,8 @@ pub struct Report {
 impl Report {
     /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        self.lost + self.duplicated + self.strange + self.disordered == 0 && !self.overflowed
+        self.lost + self.duplicated + self.strange + self.disordered + self.unread == 0
+            && !self.overflowed
     }
 
     /// The report itself if nothing is wrong.
@@ -297,14 +303,15 @@ impl fmt::Display for Report {
         write!(
             out,
             "{} events seen, {} as sent, {} by the relay itself; {} lost, {} duplicated, \
-             {} strange, {} disordered",
+             {} strange, {} disordered, {} not taken from their hosts",
             self.seen,
             self.matched,
             self.relay_made,
             self.lost,
             self.duplicated,
             self.strange,
-            self.disordered
+            self.disordered,
+            self.unread
         )?;
         for finding in &self.findings {
             write!(out, "\n  {finding}")?;

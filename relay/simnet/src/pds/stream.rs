@@ -105,6 +105,8 @@ pub(crate) struct Stream {
     pub(crate) retained_events: usize,
     pub(crate) retained_bytes: usize,
     undelivered: u64,
+    /// Whether a relay has ever subscribed.
+    owes: bool,
 }
 
 impl Stream {
@@ -119,6 +121,7 @@ impl Stream {
             retained_events: RETAINED_EVENTS,
             retained_bytes: RETAINED_BYTES,
             undelivered: 0,
+            owes: false,
         }
     }
 
@@ -137,6 +140,21 @@ impl Stream {
         self.undelivered
     }
 
+    /// From now on the oracle waits until a relay was given everything.
+    pub(crate) fn owe_to_a_relay(&mut self) {
+        if !self.owes {
+            self.owes = true;
+            self.ledger.owe(0, self.undelivered);
+        }
+    }
+
+    fn set_undelivered(&mut self, events: u64) {
+        if self.owes {
+            self.ledger.owe(self.undelivered, events);
+        }
+        self.undelivered = events;
+    }
+
     /// Leaves out numbers, as a PDS does after deletions.
     pub(crate) fn skip(&mut self, numbers: u64) {
         self.last_number += numbers;
@@ -147,7 +165,7 @@ impl Stream {
         self.base = self.end();
         self.entries.clear();
         self.bytes = 0;
-        self.undelivered = 0;
+        self.set_undelivered(0);
         self.last_number = first.saturating_sub(1);
         self.trimmed = 0;
     }
@@ -162,7 +180,7 @@ impl Stream {
     /// Appends an event whose frame is ready and carries `event.number`.
     pub(crate) fn push_prepared(&mut self, frame: Bytes, event: SentEvent) {
         self.last_number = self.last_number.max(event.number);
-        self.undelivered += 1;
+        self.set_undelivered(self.undelivered + 1);
         self.push(Entry {
             number: event.number,
             did: Arc::clone(&event.did),
@@ -201,7 +219,8 @@ impl Stream {
             let Some(entry) = self.entries.pop_front() else { break };
             self.base += 1;
             self.bytes -= entry.message.as_ref().map_or(0, Message::len);
-            self.undelivered -= u64::from(entry.event.is_some() && !entry.delivered);
+            let owed = u64::from(entry.event.is_some() && !entry.delivered);
+            self.set_undelivered(self.undelivered - owed);
             self.trimmed = self.trimmed.max(entry.number);
         }
     }
@@ -212,16 +231,18 @@ impl Stream {
         self.base = self.end();
         self.entries.clear();
         self.bytes = 0;
-        self.undelivered = 0;
+        self.set_undelivered(0);
     }
 
     /// Forgets the events of an account, as a PDS does when it is deleted.
     pub(crate) fn forget(&mut self, did: &str) {
+        let mut owed = self.undelivered;
         for entry in self.entries.iter_mut().filter(|entry| &*entry.did == did) {
             self.bytes -= entry.message.take().map_or(0, |message| message.len());
-            self.undelivered -= u64::from(entry.event.is_some() && !entry.delivered);
+            owed -= u64::from(entry.event.is_some() && !entry.delivered);
             entry.delivered = true;
         }
+        self.set_undelivered(owed);
     }
 
     /// Where a subscription with this cursor starts (CUR-1 to CUR-6).
@@ -243,13 +264,14 @@ impl Stream {
         let first = usize::try_from(first).unwrap_or(usize::MAX);
         let mut messages = Vec::new();
         let mut after = position;
+        let mut owed = self.undelivered;
         for entry in self.entries.iter_mut().skip(first).take(count) {
             after += 1;
             if counts
                 && let Some(event) = &entry.event
                 && entry.message.is_some()
             {
-                self.undelivered -= u64::from(!entry.delivered);
+                owed -= u64::from(!entry.delivered);
                 self.ledger.delivered(event, entry.delivered);
                 entry.delivered = true;
             }
@@ -259,6 +281,7 @@ impl Stream {
             }
             messages.extend(message);
         }
+        self.set_undelivered(owed);
         if after == position { Next::Wait } else { Next::Messages(messages, after) }
     }
 }

@@ -66,6 +66,9 @@ pub(super) async fn subscribe(
     // Before the answer: what is sent after it reaches a subscriber without a cursor.
     let start = cursor.ok().map(|cursor| lock(&shared.stream).start(cursor));
     let counts = !super::is_observer(request.headers());
+    if counts {
+        lock(&shared.stream).owe_to_a_relay();
+    }
     let task_shared = Arc::clone(&shared);
     shared.connections.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };

@@ -275,6 +275,40 @@ async fn read_one(
     Ok(1)
 }
 
+/// A relay that stops taking events is not clean, although nothing that it took is missing.
+#[tokio::test]
+async fn events_that_a_relay_does_not_take_are_seen() -> Result<()> {
+    let (net, alice, events) = one_account().await?;
+    net.oracle().check(&events).clean()?;
+
+    alice.post("no one reads this").await?;
+
+    let report = net.oracle().check(&events);
+    assert_eq!((report.lost, report.unread, report.is_clean()), (0, 1, false), "{report}");
+    assert_eq!(net.undelivered(), 1);
+    Ok(())
+}
+
+/// `settle` waits for what is on the way; `compare_until` compares while others send.
+#[tokio::test]
+async fn a_consumer_compares_while_others_send() -> Result<()> {
+    let net = Net::seeded(9).await?;
+    let alpha = net.pds("alpha").await?;
+    let alice = alpha.account("alice").await?;
+    let mut stream = Consumer::connect_as_relay(&alpha.stream_url(), Start::After(0)).await?;
+    let mut checker = net.oracle().checker();
+    let sending = async {
+        for number in 0..20 {
+            alice.post(&format!("post {number}")).await.unwrap();
+        }
+    };
+    stream.compare_until(&mut checker, sending).await?;
+    alice.post("the last one").await?;
+    let report = stream.settle(&mut checker).await?.clean()?;
+    assert_eq!(report.matched, 25);
+    Ok(())
+}
+
 /// The load has the asked mix, respects the backlog, and is judged without keeping its frames.
 #[tokio::test]
 async fn a_load_arrives_completely_and_in_bounds() -> Result<()> {
