@@ -39,6 +39,7 @@ const UNSETTLED_PER_40: u64 = 4096;
 
 /// All settings, checked. What each does stands in the table (`SETTINGS`).
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Config {
     /// Directory of all that the relay keeps.
     pub data_dir: PathBuf,
@@ -209,13 +210,11 @@ impl Values {
     fn take(&mut self, key: &'static str) -> Option<Parsed> {
         let (kind, (texts, origin)) = (setting(key)?.kind, self.sources.get(key));
         let parsed = texts.as_ref().and_then(|texts| kind.parse(texts));
-        match &parsed {
-            Some(value) => self.effective.push(Effective { key, value: value.shown(), origin }),
-            None => {
-                let value =
-                    texts.map_or("of a wrong type".to_owned(), |texts| kind.shown_text(&texts));
-                self.wrong(key, &value, &origin, &kind.allowed());
-            }
+        if let Some(value) = &parsed {
+            self.effective.push(Effective { key, value: value.shown(), origin });
+        } else {
+            let value = texts.map_or("of a wrong type".to_owned(), |texts| kind.shown_text(&texts));
+            self.wrong(key, &value, &origin, &kind.allowed());
         }
         parsed
     }

@@ -61,7 +61,7 @@ pub fn bytes(size: u64) -> String {
 pub fn exact_bytes(size: u64) -> String {
     WRITTEN
         .iter()
-        .find(|(_, unit)| size >= *unit && size % unit == 0)
+        .find(|(_, unit)| size >= *unit && size.is_multiple_of(*unit))
         .map_or_else(|| format!("{size}B"), |(suffix, unit)| format!("{}{suffix}", size / unit))
 }
 

@@ -5,6 +5,9 @@ use super::{
     schema::{SETTINGS, Setting},
 };
 
+/// Columns after which an origin no longer moves to the right for a long value.
+const REPORT_WIDTH: usize = 60;
+
 /// Columns of a comment in `env.example`.
 const WIDTH: usize = 100;
 
@@ -20,14 +23,14 @@ pub fn env_example() -> String {
     for setting in SETTINGS {
         if setting.section != section {
             section = setting.section;
-            text.push_str(&format!("\n\n# {}\n", section.to_uppercase()));
+            text.extend(["\n\n# ", &section.to_uppercase(), "\n"]);
         }
         text.push('\n');
         for line in wrapped(&describe(setting)) {
-            text.push_str(&format!("# {line}\n"));
+            text.extend(["# ", &line, "\n"]);
         }
         let name = setting.env.first().unwrap_or(&setting.key);
-        text.push_str(&format!("#{name}={}\n", setting.default));
+        text.extend(["#", name, "=", setting.default, "\n"]);
     }
     text
 }
@@ -68,15 +71,17 @@ impl Config {
     /// The answer of `relay config`: one line per setting with value and origin, secrets redacted.
     /// Values stand as TOML spells them.
     pub fn report(&self) -> String {
-        let line = |effective: &super::Effective| {
-            format!("{} = {}", effective.key, toml_string(&effective.value))
-        };
-        let width = self.effective().iter().map(|effective| line(effective).len()).max();
-        let width = width.unwrap_or_default().min(60);
-        self.effective()
+        let lines: Vec<(String, &str)> = self
+            .effective()
             .iter()
-            .map(|effective| format!("{:width$}  # {}\n", line(effective), effective.origin))
-            .collect()
+            .map(|found| {
+                (format!("{} = {}", found.key, toml_string(&found.value)), found.origin.as_str())
+            })
+            .collect();
+        let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0).min(REPORT_WIDTH);
+        lines.iter().fold(String::new(), |report, (line, origin)| {
+            report + &format!("{line:width$}  # {origin}\n")
+        })
     }
 }
 

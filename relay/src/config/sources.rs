@@ -105,7 +105,7 @@ impl Sources {
                     // The line itself is not shown: it may hold a password (I8).
                     let number = match error {
                         dotenvy::Error::LineParse(wrong, _) => {
-                            text.lines().position(|line| line.trim() == wrong.trim())
+                            text.lines().position(|line| line.contains(wrong.trim()))
                         }
                         _ => None,
                     };

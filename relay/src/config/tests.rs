@@ -1,5 +1,7 @@
 //! Precedence, origins, refusals.
 
+#![expect(clippy::unwrap_in_result, reason = "what the settings answer is what is tested")]
+
 use std::fs;
 
 use super::*;
@@ -33,7 +35,7 @@ fn defaults_need_nothing_and_listen_on_this_machine_only() {
     {
         assert_eq!(address, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
-    assert_eq!(config.replay_window, Duration::from_secs(72 * 3600));
+    assert_eq!(config.replay_window, Duration::from_hours(72));
     assert_eq!((config.replay_max_bytes, config.initial_seq), (None, 1));
     assert_eq!((config.host_concurrency, config.host_queue), (4096, 64));
     assert_eq!(config.account_cache, 500_000);
@@ -47,7 +49,7 @@ fn later_sources_override_earlier_ones() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(
         dir.path().join("relay.toml"),
-        "replay_window = '1h'\nshards = 1\nplc_rate = 1\ncrawl = ['a.example', 'b.example']\n",
+        "replay_window = '1h'\nshards = 1\nplc_rate = 1\ncrawl = ['a.example.com', 'b.example.com']\n",
     )
     .unwrap();
     fs::write(
@@ -62,7 +64,7 @@ fn later_sources_override_earlier_ones() {
     let file = format!("file {}", dir.path().join("relay.toml").display());
     for (key, value, expected) in [
         ("replay_window", "1h", file.as_str()),
-        ("crawl", "a.example,b.example", &file),
+        ("crawl", "a.example.com,b.example.com", &file),
         ("shards", "2", ".env RELAY_SHARDS"),
         ("plc_rate", "3", "env RELAY_PLC_RATE"),
         ("handshakes_max", "4", "flag --handshakes-max"),
@@ -74,7 +76,7 @@ fn later_sources_override_earlier_ones() {
         assert_eq!((found.value.as_str(), found.origin.as_str()), (value, expected), "{key}");
     }
     assert_eq!((config.shards, config.plc_rate, config.handshakes_max), (2, 3, 4));
-    assert_eq!(config.crawl, ["a.example", "b.example"]);
+    assert_eq!(config.crawl, ["a.example.com", "b.example.com"]);
 }
 
 /// Issue 3, section 5: paths lie in the data directory unless they are set.
@@ -140,6 +142,7 @@ fn the_environment_of_the_archival_relay_has_its_effect() {
 fn every_name_of_every_setting_has_an_effect_and_refuses_nonsense() {
     for setting in SETTINGS.iter().filter(|setting| setting.key != schema::CONFIG_FILE) {
         let (good, shown, bad) = samples(setting.kind);
+        let (good, shown) = (good.as_str(), shown.as_str());
         let value = |config: &Config| {
             let found = config.effective().iter().find(|found| found.key == setting.key).unwrap();
             found.value.clone()
@@ -169,11 +172,14 @@ fn every_name_of_every_setting_has_an_effect_and_refuses_nonsense() {
 }
 
 /// A value that is no default, how it is shown, and one that is not allowed.
-fn samples(kind: Kind) -> (&'static str, &'static str, Option<&'static str>) {
-    match kind {
+fn samples(kind: Kind) -> (String, String, Option<&'static str>) {
+    let (good, shown, bad) = match kind {
         Kind::Path => ("/elsewhere", "/elsewhere", None),
         Kind::Text => ("mailto:me@example.com", "mailto:me@example.com", Some("caf\u{e9}")),
-        Kind::Number(..) | Kind::AutoNumber(..) => ("1001", "1001", Some("-3")),
+        Kind::Number(least, _) | Kind::AutoNumber(least, _) => {
+            let number = (least + 1).to_string();
+            return (number.clone(), number, Some("-3"));
+        }
         Kind::Size(..) | Kind::AutoSize(..) => ("3GiB", "3GiB", Some("3 apples")),
         Kind::Duration(..) => ("90m", "90m", Some("90")),
         Kind::Switch => ("yes", "true", Some("perhaps")),
@@ -183,8 +189,12 @@ fn samples(kind: Kind) -> (&'static str, &'static str, Option<&'static str>) {
         Kind::Url => ("https://plc.example", "https://plc.example", Some("plc.example")),
         Kind::Hosts => ("pds.example.com", "pds.example.com", Some("no_host!")),
         Kind::Passwords => ("hunter2", "(redacted)", Some("ChangeMe")),
-        Kind::Choice(_) => ("text", "text", Some("loud")),
-    }
+        Kind::Choice(choices) => {
+            let name = choices[1].0;
+            (name, name, Some("loud"))
+        }
+    };
+    (good.to_owned(), shown.to_owned(), bad)
 }
 
 /// Every row of the table is read into the configuration, once.

@@ -235,7 +235,9 @@ fn name_server(text: &str) -> Option<SocketAddr> {
 fn is_database(text: &str) -> bool {
     ["sqlite://", "sqlite=", "sqlite:", "postgres://", "postgresql://", "postgres="]
         .iter()
-        .any(|prefix| text.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()))
+        // The first that fits: `sqlite://` begins with `sqlite:`.
+        .find_map(|prefix| text.strip_prefix(prefix))
+        .is_some_and(|rest| !rest.is_empty())
 }
 
 /// Whether the password of a database address is the placeholder of a runbook.
@@ -268,10 +270,13 @@ mod tests {
         kind.parse(&[text.to_owned()]).map(|value| value.shown())
     }
 
+    /// A kind, what it takes and how that is shown, what it refuses.
+    type Row = (Kind, &'static [(&'static str, &'static str)], &'static [&'static str]);
+
     /// Issue 3, section 5: every kind takes what it should, and nothing beside it.
     #[test]
     fn every_kind_takes_what_is_allowed_and_nothing_else() {
-        let table: &[(Kind, &[(&str, &str)], &[&str])] = &[
+        let table: &[Row] = &[
             (Kind::Path, &[("data/relay", "data/relay")], &["", "  ", "a\0b"]),
             (Kind::Text, &[("", ""), ("mailto:a@b", "mailto:a@b")], &["a\nb", "caf\u{e9}"]),
             (Kind::Number(1, 9), &[("1", "1"), (" 9 ", "9")], &["0", "10", "-1", "1.5", "x", ""]),

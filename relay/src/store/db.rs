@@ -34,7 +34,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
 
 /// SQLite has one writer: a caller waits as long as a large checkpoint may take.
-const WRITER_WITHIN: Duration = Duration::from_secs(60);
+const WRITER_WITHIN: Duration = Duration::from_mins(1);
 
 /// How long SQLite waits for another process, such as a backup, to release its lock.
 const BUSY_WITHIN: Duration = Duration::from_secs(10);

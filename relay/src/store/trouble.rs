@@ -15,6 +15,7 @@ pub(super) const NOT_PERMITTED: &str = "42501";
 pub(super) const NO_SCHEMA: &str = "3F000";
 
 /// Sorts an error by what the caller does about it.
+#[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
 pub(super) fn trouble(error: Error) -> StoreError {
     match &error {
         Error::Database(said) => {
