@@ -38,7 +38,7 @@ fn every_line_of_env_example_is_the_default() {
         (values.collect::<Vec<_>>(), set)
     };
     let (defaults, none) = values(dir.path());
-    let text = fs::read_to_string(file()).unwrap();
+    let text = env_example();
     let lines: Vec<String> = text
         .lines()
         .filter_map(|line| line.strip_prefix('#'))
