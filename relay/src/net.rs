@@ -1,6 +1,27 @@
 //! Outgoing connections: name resolution, the SSRF guard at connect time (SEC-1, SEC-2), one HTTP client.
+//!
+//! In: URLs and host names that strangers may have chosen. Out: bounded answers and open sockets.
+//! Every address is checked after its name was resolved, and the checked address is the one that is
+//! connected to, so that a name cannot change its mind in between. Proxies of the environment are
+//! not used, redirects are not followed, every answer has a size and a time limit.
 
-use std::{net::IpAddr, time::Duration};
+mod guard;
+mod request;
+mod resolver;
+mod socket;
+mod tls;
+mod words;
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+
+use self::{guard::Guard, resolver::Resolver};
+
+pub use self::{
+    socket::{DialError, Dialled, Socket, Stream},
+    words::printable,
+};
 
 /// What outgoing connections may reach.
 #[derive(Debug, Clone, Default)]
@@ -40,16 +61,51 @@ pub enum NetError {
 }
 
 /// Makes all outgoing connections; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Net {}
+#[derive(Clone)]
+pub struct Net {
+    parts: Arc<Parts>,
+}
+
+/// What all clones share.
+struct Parts {
+    guard: Guard,
+    resolver: Resolver,
+    tls: tokio_rustls::TlsConnector,
+    user_agent: HeaderValue,
+    /// For addresses that strangers chose.
+    guarded: reqwest::Client,
+    /// For addresses that the operator chose.
+    configured: reqwest::Client,
+}
+
+impl fmt::Debug for Net {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Net").field("guard", &self.parts.guard).finish_non_exhaustive()
+    }
+}
 
 impl Net {
     /// Builds resolver and HTTP client.
     ///
     /// # Errors
     /// When TLS roots or a name server setting cannot be used.
-    pub fn new(_options: NetOptions) -> Result<Self, NetError> {
-        todo!()
+    pub fn new(options: NetOptions) -> Result<Self, NetError> {
+        let tls = tls::client_config(options.allow_insecure)?;
+        Self::with_tls(options, tls)
+    }
+
+    /// As [`Self::new`], with TLS settings from elsewhere.
+    fn with_tls(options: NetOptions, tls: rustls::ClientConfig) -> Result<Self, NetError> {
+        let NetOptions { allow_insecure, name_servers, udp_only, user_agent } = options;
+        let guard = Guard { allow_insecure };
+        let resolver = Resolver::new(&name_servers, udp_only)?;
+        let guarded = request::client(resolver.clone(), Some(guard), tls.clone(), &user_agent)?;
+        let configured = request::client(resolver.clone(), None, tls.clone(), &user_agent)?;
+        let user_agent = HeaderValue::try_from(user_agent)
+            .map_err(|error| NetError::Failed(format!("the user agent cannot be sent: {error}")))?;
+        let tls = Arc::new(tls).into();
+        let parts = Parts { guard, resolver, tls, user_agent, guarded, configured };
+        Ok(Self { parts: Arc::new(parts) })
     }
 
     /// GET with the limits of RES-1: 3 s connect, 5 s in all, no redirects, body at most
@@ -57,12 +113,32 @@ impl Net {
     ///
     /// # Errors
     /// [`NetError`]; an HTTP error status is an [`Answer`].
-    pub async fn get(&self, _url: &str, _body_bytes_max: usize) -> Result<Answer, NetError> {
-        todo!()
+    pub async fn get(&self, url: &str, body_bytes_max: usize) -> Result<Answer, NetError> {
+        let url = self.parts.guard.url(url)?;
+        request::get(&self.parts.guarded, url, body_bytes_max).await
+    }
+
+    /// As [`Self::get`] for a URL whose host the operator set (the PLC directory): it may also be a
+    /// replica on a private address or without TLS. All other limits hold.
+    ///
+    /// # Errors
+    /// [`NetError`]; an HTTP error status is an [`Answer`].
+    pub async fn get_configured(
+        &self,
+        url: &str,
+        body_bytes_max: usize,
+    ) -> Result<Answer, NetError> {
+        let url = url::Url::parse(url)
+            .map_err(|error| NetError::Failed(format!("not a URL: {error}")))?;
+        request::get(&self.parts.configured, url, body_bytes_max).await
     }
 
     /// Whether an address may be reached (SEC-1).
-    pub fn permits(&self, _address: IpAddr, _port: u16) -> Result<(), NetError> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`NetError::Refused`], which names the rule and `--dev`.
+    pub fn permits(&self, address: IpAddr, port: u16) -> Result<(), NetError> {
+        self.parts.guard.port(port)?;
+        self.parts.guard.address(address)
     }
 }
