@@ -1,60 +1,40 @@
 //! The hosts we subscribe to: admission, status, cursor (low-water mark), and why (HOST-1…5, UP-*).
+//!
+//! All hosts are in memory (some thousands); the store keeps what must survive. [`Hosts::flush`] and
+//! the checkpoint write it there. In: requests to crawl, news from the subscriptions, settled
+//! events. Out: credit to read on, marks, views, wake-ups. Keeps I2: a mark never passes an event
+//! that is neither durable nor dropped for a counted reason.
 
-use std::sync::Arc;
+mod admission;
+mod host;
+mod life;
+mod low_water;
 
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use metrics::gauge;
+use parking_lot::RwLock;
 use relay_protocol::Hostname;
+use tokio::sync::{Semaphore, broadcast};
 
+use self::{admission::Admission, host::Shared};
+pub use self::{admission::is_relay, host::Host};
 use crate::{
     clock::Clock,
     domain::{Epoch, HostId, HostSeq, HostStatus},
     net::Net,
-    store::{Store, StoreError},
+    store::{HostRow, Store, StoreError},
+    telemetry::metrics as names,
 };
 
-/// One host, shared by its subscription, the shards and the API.
-#[derive(Debug)]
-pub struct Host {}
+/// Unsettled bytes over all hosts (DESIGN 10.7); then no host is read.
+const BYTES_MAX: usize = 256 << 20;
 
-impl Host {
-    /// Number.
-    pub fn id(&self) -> HostId {
-        todo!()
-    }
-    /// Name and scheme.
-    pub fn hostname(&self) -> &Hostname {
-        todo!()
-    }
-    /// Epoch of its cursor now.
-    pub fn epoch(&self) -> Epoch {
-        todo!()
-    }
-    /// Waits until this host may have one more unsettled event (DESIGN 10.7: 4,096 events or 16 MiB
-    /// per host, 256 MiB in all), then notes it. Called by the subscription in order of arrival.
-    pub async fn receive(&self, _host_seq: HostSeq, _frame_bytes: usize) {
-        todo!()
-    }
-    /// The event is durable or dropped for a counted reason (I2). Of an older epoch: ignored.
-    pub fn settle(&self, _epoch: Epoch, _host_seq: HostSeq) {
-        todo!()
-    }
-    /// Low-water mark: all at or below is settled.
-    pub fn mark(&self) -> Option<(Epoch, HostSeq)> {
-        todo!()
-    }
-    /// One commit that proved inductively, or one that did not, for the ratchet; gives whether the
-    /// host is strict for good now (DESIGN 10.14).
-    pub fn note_commit(&self, _inductive: bool) -> bool {
-        todo!()
-    }
-    /// Whether strict validation applies: global strictness or ratcheted.
-    pub fn is_strict(&self) -> bool {
-        todo!()
-    }
-    /// Adds to the count of live accounts (HOST-10).
-    pub fn add_accounts(&self, _delta: i64) {
-        todo!()
-    }
-}
+/// Wake-ups that a listener may have open; one that lags looks at all hosts instead.
+const WAKE_UPS_MAX: usize = 1_024;
 
 /// What the API shows of a host.
 #[derive(Debug, Clone)]
@@ -75,14 +55,24 @@ pub struct HostView {
     pub ever_connected: bool,
     /// Last error in words.
     pub last_error: Option<String>,
+    /// When that was, ms since 1970; `None` when before the start of this process.
+    pub last_error_ms: Option<u64>,
     /// What it does now, in words: `connected for 3 min`, `next try in 40 s (attempt 7)`.
     pub doing: String,
     /// Events received since start.
     pub events: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Received and not yet durable or dropped.
+    pub unsettled: usize,
+    /// When the host last said that it had deleted what we asked for (UP-4), ms since 1970.
+    pub gap_ms: Option<u64>,
+    /// Strict validation applies.
+    pub strict: bool,
 }
 
 /// Why a host was not admitted; `name()` is the XRPC error name.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// HOST-2, SYN-10.
     #[error("{0}")]
@@ -104,9 +94,61 @@ pub enum Refusal {
     Store(String),
 }
 
+impl Refusal {
+    /// The error name in an XRPC answer.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::BadHostname(_) | Self::IsRelay => "InvalidRequest",
+            Self::Banned => "HostBanned",
+            Self::Unreachable(_) => "HostNotFound",
+            Self::RateLimited(_) => "RateLimitExceeded",
+            Self::Store(_) => "InternalServerError",
+        }
+    }
+
+    /// The status of an XRPC answer.
+    pub const fn http_status(&self) -> u16 {
+        match self {
+            Self::BadHostname(_) | Self::IsRelay | Self::Banned | Self::Unreachable(_) => 400,
+            Self::RateLimited(_) => 429,
+            Self::Store(_) => 500,
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
 /// All hosts; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Hosts {}
+pub struct Hosts {
+    parts: Arc<Parts>,
+}
+
+/// What all clones share.
+#[derive(Debug)]
+struct Parts {
+    store: Store,
+    net: Net,
+    clock: Clock,
+    dev: bool,
+    shared: Shared,
+    roster: RwLock<Roster>,
+    admission: Admission,
+    wake_ups: broadcast::Sender<HostId>,
+    /// Held while host rows are written, so that a row read before a cursor reset is not written
+    /// after it.
+    writing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Roster {
+    by_id: BTreeMap<HostId, Arc<Host>>,
+    by_name: HashMap<String, HostId>,
+}
 
 impl Hosts {
     /// Reads all hosts from the store.
@@ -114,48 +156,181 @@ impl Hosts {
     /// # Errors
     /// [`StoreError`].
     pub async fn load(
-        _store: Store,
-        _net: Net,
-        _clock: Clock,
-        _dev: bool,
-        _lenient: bool,
+        store: Store,
+        net: Net,
+        clock: Clock,
+        dev: bool,
+        lenient: bool,
     ) -> Result<Self, StoreError> {
-        todo!()
+        let rows = store.hosts().await?;
+        let shared = Shared { bytes: Arc::new(Semaphore::new(BYTES_MAX)), lenient };
+        let (wake_ups, _) = broadcast::channel(WAKE_UPS_MAX);
+        let parts = Parts {
+            store,
+            net,
+            clock,
+            dev,
+            shared,
+            roster: RwLock::default(),
+            admission: Admission::default(),
+            wake_ups,
+            writing: tokio::sync::Mutex::default(),
+        };
+        let hosts = Self { parts: Arc::new(parts) };
+        hosts.enrol(&rows)?;
+        gauge!(names::HOSTS_UNSETTLED_BYTES_LIMIT).set(as_gauge(BYTES_MAX));
+        gauge!(names::HOSTS_UNSETTLED_LIMIT).set(as_gauge(host::EVENTS_MAX));
+        Ok(hosts)
     }
+
+    /// Takes rows of the store into memory; those that are there already stay as they are.
+    fn enrol(&self, rows: &[HostRow]) -> Result<Vec<Arc<Host>>, StoreError> {
+        let mut roster = self.parts.roster.write();
+        let mut enrolled = Vec::with_capacity(rows.len());
+        for row in rows {
+            if let Some(host) = roster.by_id.get(&row.id) {
+                enrolled.push(Arc::clone(host));
+                continue;
+            }
+            let scheme = if row.secure { "https" } else { "http" };
+            // Development mode may have written the row; whether the host may be reached in this
+            // mode is decided when it is dialled.
+            let hostname = Hostname::parse(&format!("{scheme}://{}", row.hostname), true).map_err(
+                |invalid| StoreError::Damaged(format!("host `{}`: {invalid}", row.hostname)),
+            )?;
+            let host = Arc::new(Host::new(row, hostname, self.parts.shared.clone()));
+            roster.by_name.insert(row.hostname.clone(), row.id);
+            roster.by_id.insert(row.id, Arc::clone(&host));
+            enrolled.push(host);
+        }
+        Ok(enrolled)
+    }
+
     /// By number.
-    pub fn get(&self, _id: HostId) -> Option<Arc<Host>> {
-        todo!()
+    pub fn get(&self, id: HostId) -> Option<Arc<Host>> {
+        self.parts.roster.read().by_id.get(&id).map(Arc::clone)
     }
+
     /// By normalised name.
-    pub fn by_name(&self, _name: &str) -> Option<Arc<Host>> {
-        todo!()
+    pub fn by_name(&self, name: &str) -> Option<Arc<Host>> {
+        let roster = self.parts.roster.read();
+        roster.by_id.get(roster.by_name.get(name)?).map(Arc::clone)
     }
+
     /// All, in order of number.
     pub fn all(&self) -> Vec<Arc<Host>> {
-        todo!()
+        self.parts.roster.read().by_id.values().map(Arc::clone).collect()
     }
-    /// requestCrawl and admin: all checks of HOST-3 (admin skips the public ones), creates, wakes a
-    /// sleeping subscription (HOST-4).
+
+    /// Views of hosts with a higher number, in order, for listHosts.
+    pub fn list(&self, after: HostId, limit: usize) -> Vec<HostView> {
+        let first = HostId(after.0.saturating_add(1));
+        let now_ms = self.parts.clock.now_ms();
+        let roster = self.parts.roster.read();
+        roster.by_id.range(first..).take(limit).map(|(_, host)| view(host, now_ms)).collect()
+    }
+
+    /// One view.
+    pub fn view(&self, name: &str) -> Option<HostView> {
+        self.by_name(name).map(|host| view(&host, self.parts.clock.now_ms()))
+    }
+
+    /// Moved low-water marks since the last call, to be written to the store (UP-9).
+    pub fn take_moved_marks(&self) -> Vec<(HostId, Epoch, HostSeq)> {
+        let roster = self.parts.roster.read();
+        roster.by_id.values().filter_map(|host| host.take_moved_mark()).collect()
+    }
+
+    /// Marks that were taken could not be written: they will be taken again.
+    pub fn return_marks(&self, marks: &[(HostId, Epoch, HostSeq)]) {
+        for host in marks.iter().filter_map(|(id, _, _)| self.get(*id)) {
+            host.return_mark();
+        }
+    }
+
+    /// Writes what changed of hosts other than cursors and counts, and refreshes the gauges; to be
+    /// called every few seconds and at shutdown.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn admit(&self, _hostname: &str, _admin: bool) -> Result<Arc<Host>, Refusal> {
-        todo!()
+    /// [`StoreError`]; what was not written stays to be written.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        let _writing = self.parts.writing.lock().await;
+        let hosts = self.all();
+        self.measure(&hosts);
+        let rows: Vec<HostRow> = hosts.iter().filter_map(|host| host.take_dirty()).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let saved = self.parts.store.save_hosts(&rows).await;
+        if saved.is_err() {
+            for host in rows.iter().filter_map(|row| self.get(row.id)) {
+                host.return_dirty();
+            }
+        }
+        saved
     }
-    /// Views of hosts with a higher number, in order, for listHosts.
-    pub fn list(&self, _after: HostId, _limit: usize) -> Vec<HostView> {
-        todo!()
+
+    /// Forgets the cursor of a host that lost its sequence (UP-6).
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing changed.
+    pub async fn reset_cursor(&self, host: &Host) -> Result<Epoch, StoreError> {
+        let _writing = self.parts.writing.lock().await;
+        let now_ms = self.parts.clock.now_ms();
+        let epoch = self.parts.store.reset_cursor(host.id(), now_ms).await?;
+        host.begin_epoch(epoch, now_ms);
+        Ok(epoch)
     }
-    /// One view.
-    pub fn view(&self, _name: &str) -> Option<HostView> {
-        todo!()
+
+    /// Told whenever a host is added or should be tried at once; upstream listens. A listener that
+    /// lags must look at [`Self::all`].
+    pub fn wake_ups(&self) -> broadcast::Receiver<HostId> {
+        self.parts.wake_ups.subscribe()
     }
-    /// Moved low-water marks since the last call.
-    pub fn take_moved_marks(&self) -> Vec<(HostId, Epoch, HostSeq)> {
-        todo!()
+
+    /// Asks for an immediate try.
+    fn wake(&self, host: &Host) {
+        if self.parts.wake_ups.send(host.id()).is_err() {
+            tracing::debug!(host = %host.hostname(), "nobody listens to wake-ups yet");
+        }
     }
-    /// Told whenever a host is added or should be tried at once; upstream listens.
-    pub fn wake_ups(&self) -> tokio::sync::broadcast::Receiver<HostId> {
-        todo!()
+
+    fn measure(&self, hosts: &[Arc<Host>]) {
+        for status in HostStatus::ALL {
+            let count = hosts.iter().filter(|host| host.status() == status).count();
+            gauge!(names::HOSTS_KNOWN, "status" => status.as_text()).set(as_gauge(count));
+        }
+        let events = hosts.iter().map(|host| host.unsettled().0).sum();
+        gauge!(names::HOSTS_UNSETTLED).set(as_gauge(events));
+        let bytes = BYTES_MAX.saturating_sub(self.parts.shared.bytes.available_permits());
+        gauge!(names::HOSTS_UNSETTLED_BYTES).set(as_gauge(bytes));
+    }
+}
+
+/// A count as a gauge wants it; exact up to 2^32.
+fn as_gauge(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn view(host: &Host, now_ms: u64) -> HostView {
+    let (events, bytes) = host.traffic();
+    let (seq, unsettled) = (host.mark().map(|(_, seq)| seq), host.unsettled().0);
+    let life = host.life.lock();
+    HostView {
+        id: host.id(),
+        hostname: host.hostname().as_str().to_owned(),
+        status: life.status,
+        seq,
+        account_count: host.account_count(),
+        connected: life.phase.is_connected(),
+        ever_connected: life.ever_connected,
+        last_error: life.last_error.clone(),
+        last_error_ms: life.last_error_ms,
+        doing: life.phase.in_words(now_ms),
+        events,
+        bytes,
+        unsettled,
+        gap_ms: life.gap_ms,
+        strict: host.is_strict(),
     }
 }

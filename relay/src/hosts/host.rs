@@ -1,0 +1,382 @@
+//! One host: its low-water mark and credit, its status, and what it is doing (HOST-1, UP-9).
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+};
+
+use parking_lot::Mutex;
+use relay_protocol::Hostname;
+use tokio::sync::{Notify, Semaphore};
+
+use super::{
+    life::{Life, Phase},
+    low_water::{Held, LowWater},
+};
+use crate::{
+    domain::{Epoch, HostId, HostSeq, HostStatus},
+    store::HostRow,
+};
+
+/// Unsettled events of one host (DESIGN 10.7); then it is not read.
+pub(super) const EVENTS_MAX: usize = 4_096;
+
+/// Unsettled bytes of one host (DESIGN 10.7); then it is not read.
+const BYTES_MAX: u64 = 16 << 20;
+
+/// Inductive commits in a row after which a host is strict for good (DESIGN 10.14).
+const RATCHET_COMMITS: u64 = 1_000;
+
+/// How often the count towards the ratchet is worth a write: a crash loses less than this.
+const RATCHET_SAVED_EVERY: u64 = 100;
+
+/// The limits that all hosts share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    /// Unsettled bytes over all hosts.
+    pub(super) bytes: Arc<Semaphore>,
+    /// Global leniency (DESIGN 10.14).
+    pub(super) lenient: bool,
+}
+
+/// The part of the stream that is under way.
+#[derive(Debug)]
+struct Window {
+    epoch: Epoch,
+    low_water: LowWater,
+    /// Mark that was last given out for saving.
+    saved: Option<(Epoch, HostSeq)>,
+}
+
+/// One host, shared by its subscription, the shards and the API.
+#[derive(Debug)]
+pub struct Host {
+    id: HostId,
+    hostname: Hostname,
+    first_seen_ms: u64,
+    shared: Shared,
+    window: Mutex<Window>,
+    /// Told when an event is settled while the subscription waits for that.
+    settled: Notify,
+    pub(super) life: Mutex<Life>,
+    accounts: AtomicI64,
+    clean_commits: AtomicU64,
+    strict_for_good: AtomicBool,
+    frames: AtomicU64,
+    bytes: AtomicU64,
+    /// Something other than cursor and counts differs from the store.
+    dirty: AtomicBool,
+}
+
+impl Host {
+    pub(super) fn new(row: &HostRow, hostname: Hostname, shared: Shared) -> Self {
+        let saved = row.cursor.map(|cursor| (row.epoch, cursor));
+        let low_water = LowWater::starting_at(row.cursor);
+        Self {
+            id: row.id,
+            hostname,
+            first_seen_ms: row.first_seen_ms,
+            shared,
+            window: Mutex::new(Window { epoch: row.epoch, low_water, saved }),
+            settled: Notify::new(),
+            life: Mutex::new(Life::new(row)),
+            accounts: AtomicI64::new(i64::try_from(row.account_count).unwrap_or(i64::MAX)),
+            clean_commits: AtomicU64::new(row.clean_commits),
+            strict_for_good: AtomicBool::new(row.strict_for_good),
+            frames: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            dirty: AtomicBool::new(false),
+        }
+    }
+
+    /// Number.
+    pub fn id(&self) -> HostId {
+        self.id
+    }
+
+    /// Name and scheme.
+    pub fn hostname(&self) -> &Hostname {
+        &self.hostname
+    }
+
+    /// Epoch of its cursor now.
+    pub fn epoch(&self) -> Epoch {
+        self.window.lock().epoch
+    }
+
+    /// Waits until this host may have one more unsettled event (DESIGN 10.7: 4,096 events or 16 MiB
+    /// per host, 256 MiB in all), then notes it. Called by the subscription in order of arrival, and
+    /// by nobody else. A seq that is not higher than all before is not noted.
+    ///
+    /// A host with nothing unsettled never waits for the others, so that a few of them with events
+    /// that cannot be judged yet slow the rest down but do not silence it (SEC-5).
+    ///
+    /// Cancel safety: the event is not noted.
+    pub async fn receive(&self, host_seq: HostSeq, frame_bytes: usize) {
+        let bytes = u32::try_from(frame_bytes).unwrap_or(u32::MAX);
+        if self.try_receive(host_seq, bytes) {
+            return;
+        }
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            // Listens before it looks, so that an event settled in between is not missed.
+            settled.as_mut().enable();
+            if self.try_receive(host_seq, bytes) {
+                return;
+            }
+            let has_room = has_room(&self.window.lock().low_water, bytes);
+            tokio::select! {
+                () = settled => {}
+                permit = self.shared.bytes.acquire_many(bytes), if has_room => {
+                    let Ok(permit) = permit else { return };
+                    permit.forget();
+                    self.note(host_seq, Held { bytes, shared: true });
+                    return;
+                }
+            }
+        }
+    }
+
+    fn try_receive(&self, host_seq: HostSeq, bytes: u32) -> bool {
+        let mut window = self.window.lock();
+        if !has_room(&window.low_water, bytes) {
+            return false;
+        }
+        let shared = match self.shared.bytes.try_acquire_many(bytes) {
+            Ok(permit) => {
+                permit.forget();
+                true
+            }
+            Err(_) if window.low_water.events() == 0 => false,
+            Err(_) => return false,
+        };
+        let noted = window.low_water.receive(host_seq, Held { bytes, shared });
+        drop(window);
+        if shared && !noted {
+            self.shared.bytes.add_permits(bytes as usize);
+        }
+        true
+    }
+
+    fn note(&self, host_seq: HostSeq, held: Held) {
+        if !self.window.lock().low_water.receive(host_seq, held) {
+            self.shared.bytes.add_permits(held.bytes as usize);
+        }
+    }
+
+    /// The event is durable or dropped for a counted reason (I2). Of an older epoch: ignored.
+    pub fn settle(&self, epoch: Epoch, host_seq: HostSeq) {
+        let mut window = self.window.lock();
+        if window.epoch != epoch {
+            return;
+        }
+        let Some(held) = window.low_water.settle(host_seq) else { return };
+        drop(window);
+        if held.shared {
+            self.shared.bytes.add_permits(held.bytes as usize);
+        }
+        self.settled.notify_waiters();
+    }
+
+    /// Low-water mark: all at or below is settled.
+    pub fn mark(&self) -> Option<(Epoch, HostSeq)> {
+        let window = self.window.lock();
+        window.low_water.mark().map(|mark| (window.epoch, mark))
+    }
+
+    /// Epoch, and the highest seq received in it: where the next connection of this process goes on.
+    /// What was received before and is not yet settled is still in our hands.
+    pub fn resume_from(&self) -> (Epoch, Option<HostSeq>) {
+        let window = self.window.lock();
+        (window.epoch, window.low_water.highest())
+    }
+
+    /// Unsettled events and their bytes.
+    pub fn unsettled(&self) -> (usize, u64) {
+        let window = self.window.lock();
+        (window.low_water.events(), window.low_water.bytes())
+    }
+
+    /// The mark, if it moved since it was last taken.
+    pub(super) fn take_moved_mark(&self) -> Option<(HostId, Epoch, HostSeq)> {
+        let mut window = self.window.lock();
+        let now = window.low_water.mark().map(|mark| (window.epoch, mark));
+        if now == window.saved {
+            return None;
+        }
+        window.saved = now;
+        now.map(|(epoch, mark)| (self.id, epoch, mark))
+    }
+
+    /// A mark that was taken could not be saved: it counts as moved again.
+    pub(super) fn return_mark(&self) {
+        self.window.lock().saved = None;
+    }
+
+    /// The cursor was reset in the store: begins anew without cursor. What is unsettled in the old
+    /// epoch is judged and logged all the same, but no longer counted here.
+    pub(super) fn begin_epoch(&self, epoch: Epoch, now_ms: u64) {
+        let mut window = self.window.lock();
+        let old = std::mem::take(&mut window.low_water);
+        window.epoch = epoch;
+        window.saved = None;
+        drop(window);
+        self.shared.bytes.add_permits(old.shared_bytes());
+        self.settled.notify_waiters();
+        self.life.lock().cursor_reset_ms = now_ms;
+        self.set_dirty();
+    }
+
+    /// One commit that proved inductively, or one that did not, for the ratchet; gives whether the
+    /// host is strict for good now (DESIGN 10.14).
+    pub fn note_commit(&self, inductive: bool) -> bool {
+        if self.strict_for_good.load(Ordering::Relaxed) {
+            return true;
+        }
+        if !inductive {
+            if self.clean_commits.swap(0, Ordering::Relaxed) > 0 {
+                self.set_dirty();
+            }
+            return false;
+        }
+        let clean = self.clean_commits.fetch_add(1, Ordering::Relaxed) + 1;
+        if clean >= RATCHET_COMMITS && !self.strict_for_good.swap(true, Ordering::Relaxed) {
+            tracing::info!(host = %self.hostname, "the host is strict for good from now on");
+        }
+        if clean.is_multiple_of(RATCHET_SAVED_EVERY) {
+            self.set_dirty();
+        }
+        clean >= RATCHET_COMMITS
+    }
+
+    /// Whether strict validation applies: global strictness or ratcheted.
+    pub fn is_strict(&self) -> bool {
+        !self.shared.lenient || self.strict_for_good.load(Ordering::Relaxed)
+    }
+
+    /// Adds to the count of live accounts (HOST-10).
+    pub fn add_accounts(&self, delta: i64) {
+        self.accounts.fetch_add(delta, Ordering::Relaxed);
+    }
+
+    /// Live accounts.
+    pub fn account_count(&self) -> u64 {
+        u64::try_from(self.accounts.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Counts a frame of any kind.
+    pub fn count_frame(&self, bytes: usize) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Frames received since start, and their bytes.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.frames.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Status (HOST-1).
+    pub fn status(&self) -> HostStatus {
+        self.life.lock().status
+    }
+
+    /// Whether a socket is open now.
+    pub fn is_connected(&self) -> bool {
+        self.life.lock().phase.is_connected()
+    }
+
+    /// A handshake begins.
+    pub fn dialling(&self) {
+        self.life.lock().phase = Phase::Dialling;
+    }
+
+    /// The stream is open.
+    pub fn connected(&self, now_ms: u64) {
+        let mut life = self.life.lock();
+        let changed = life.connected(now_ms);
+        drop(life);
+        if changed {
+            self.set_dirty();
+        }
+    }
+
+    /// The stream is open without a cursor, to see whether the host lost its sequence (UP-6).
+    pub fn confirming(&self) {
+        self.life.lock().phase = Phase::Confirming;
+    }
+
+    /// Notes what went wrong, in words that are fit for the API.
+    pub fn failed(&self, why: &str, now_ms: u64) {
+        self.life.lock().failed(why, now_ms);
+        self.set_dirty();
+    }
+
+    /// The next try is at `at_ms`; `offline` after many failures (UP-10).
+    pub fn waiting(&self, at_ms: u64, attempt: u32, offline: bool) {
+        let mut life = self.life.lock();
+        life.phase = Phase::Waiting { at_ms, attempt };
+        let changed = life.set_offline(offline);
+        drop(life);
+        if changed {
+            self.set_dirty();
+        }
+    }
+
+    /// No subscription runs.
+    pub fn at_rest(&self) {
+        self.life.lock().phase = Phase::AtRest;
+    }
+
+    /// The host had already deleted what we asked for (UP-4).
+    pub fn note_gap(&self, now_ms: u64) {
+        self.life.lock().gap_ms = Some(now_ms);
+    }
+
+    /// Last automatic cursor reset (UP-6), ms since 1970, 0 = never.
+    pub fn cursor_reset_ms(&self) -> u64 {
+        self.life.lock().cursor_reset_ms
+    }
+
+    fn set_dirty(&self) {
+        self.dirty.store(true, Ordering::Relaxed);
+    }
+
+    /// The row to write if something changed since the last call.
+    pub(super) fn take_dirty(&self) -> Option<HostRow> {
+        self.dirty.swap(false, Ordering::Relaxed).then(|| self.row())
+    }
+
+    /// The row could not be written.
+    pub(super) fn return_dirty(&self) {
+        self.set_dirty();
+    }
+
+    fn row(&self) -> HostRow {
+        let window = self.window.lock();
+        let (epoch, cursor) = (window.epoch, window.low_water.mark());
+        drop(window);
+        let life = self.life.lock();
+        HostRow {
+            id: self.id,
+            hostname: self.hostname.as_str().to_owned(),
+            secure: self.hostname.is_secure(),
+            status: life.status,
+            epoch,
+            cursor,
+            account_count: self.account_count(),
+            first_seen_ms: self.first_seen_ms,
+            ever_connected: life.ever_connected,
+            last_error: life.last_error.clone(),
+            clean_commits: self.clean_commits.load(Ordering::Relaxed),
+            strict_for_good: self.strict_for_good.load(Ordering::Relaxed),
+            cursor_reset_ms: life.cursor_reset_ms,
+        }
+    }
+}
+
+/// Whether the limits of the host itself leave room for one more frame; one always fits.
+fn has_room(low_water: &LowWater, bytes: u32) -> bool {
+    let fits = low_water.bytes() + u64::from(bytes) <= BYTES_MAX;
+    low_water.events() == 0 || (low_water.events() < EVENTS_MAX && fits)
+}

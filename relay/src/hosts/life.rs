@@ -1,0 +1,186 @@
+//! Status of a host and what it is doing, for the API and for a person (HOST-1, UP-10). Pure.
+
+use crate::{domain::HostStatus, net::printable, store::HostRow};
+
+/// Longest error text that is kept.
+const ERROR_CHARS_MAX: usize = 480;
+
+/// What the subscription does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Before the first try.
+    Queued,
+    /// Handshake under way.
+    Dialling,
+    /// Socket open.
+    Connected {
+        /// Since when, ms since 1970.
+        since_ms: u64,
+    },
+    /// Socket open without cursor (UP-6).
+    Confirming,
+    /// Backoff.
+    Waiting {
+        /// When the next try is, ms since 1970.
+        at_ms: u64,
+        /// Which try that is, from 1 after a healthy stream.
+        attempt: u32,
+    },
+    /// Nothing: banned, or the relay stops.
+    AtRest,
+}
+
+impl Phase {
+    pub(super) fn is_connected(self) -> bool {
+        matches!(self, Self::Connected { .. } | Self::Confirming)
+    }
+
+    /// In words, at this time.
+    pub(super) fn in_words(self, now_ms: u64) -> String {
+        match self {
+            Self::Queued => "waiting for its first try".to_owned(),
+            Self::Dialling => "connecting".to_owned(),
+            Self::Connected { since_ms } => {
+                format!("connected for {}", span(now_ms.saturating_sub(since_ms)))
+            }
+            Self::Confirming => {
+                "connected without cursor, to see whether the host lost its sequence".to_owned()
+            }
+            Self::Waiting { at_ms, attempt } => {
+                let left = span(at_ms.saturating_sub(now_ms));
+                format!("next try in {left} (attempt {attempt})")
+            }
+            Self::AtRest => "not subscribed".to_owned(),
+        }
+    }
+}
+
+/// The part of a host that changes when something happens to its connection.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) status: HostStatus,
+    pub(super) phase: Phase,
+    pub(super) ever_connected: bool,
+    pub(super) last_error: Option<String>,
+    pub(super) last_error_ms: Option<u64>,
+    pub(super) gap_ms: Option<u64>,
+    pub(super) cursor_reset_ms: u64,
+}
+
+impl Life {
+    pub(super) fn new(row: &HostRow) -> Self {
+        Self {
+            status: row.status,
+            phase: Phase::Queued,
+            ever_connected: row.ever_connected,
+            last_error: row.last_error.clone(),
+            last_error_ms: None,
+            gap_ms: None,
+            cursor_reset_ms: row.cursor_reset_ms,
+        }
+    }
+
+    /// Gives whether something changed that the store keeps.
+    pub(super) fn connected(&mut self, now_ms: u64) -> bool {
+        self.phase = Phase::Connected { since_ms: now_ms };
+        let changed = !self.ever_connected || self.may_change_to(HostStatus::Active);
+        self.ever_connected = true;
+        if self.may_change_to(HostStatus::Active) {
+            self.status = HostStatus::Active;
+        }
+        changed
+    }
+
+    pub(super) fn failed(&mut self, why: &str, now_ms: u64) {
+        self.last_error = Some(printable(why, ERROR_CHARS_MAX));
+        self.last_error_ms = Some(now_ms);
+    }
+
+    /// Gives whether the status changed.
+    pub(super) fn set_offline(&mut self, offline: bool) -> bool {
+        let status = if offline { HostStatus::Offline } else { self.status };
+        let changes = self.may_change_to(status);
+        if changes {
+            self.status = status;
+        }
+        changes
+    }
+
+    /// What an operator or a quota decided is not undone by a connection.
+    fn may_change_to(&self, status: HostStatus) -> bool {
+        let free =
+            matches!(self.status, HostStatus::Active | HostStatus::Idle | HostStatus::Offline);
+        free && self.status != status
+    }
+}
+
+/// A span of time as a person says it, rounded down.
+fn span(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_read_as_sentences() {
+        let rows = [
+            (Phase::Connected { since_ms: 10_000 }, "connected for 3 min"),
+            (Phase::Waiting { at_ms: 230_000, attempt: 7 }, "next try in 40 s (attempt 7)"),
+            (Phase::Waiting { at_ms: 1, attempt: 1 }, "next try in 0 s (attempt 1)"),
+            (Phase::Waiting { at_ms: 8_000_000, attempt: 1 }, "next try in 2 h (attempt 1)"),
+        ];
+        for (phase, words) in rows {
+            assert_eq!(phase.in_words(190_000), words);
+        }
+        assert_eq!(span(86_400_000 * 3), "3 days");
+    }
+
+    fn life(status: HostStatus) -> Life {
+        Life {
+            status,
+            phase: Phase::Queued,
+            ever_connected: true,
+            last_error: None,
+            last_error_ms: None,
+            gap_ms: None,
+            cursor_reset_ms: 0,
+        }
+    }
+
+    /// HOST-1: a connection moves a host between active and offline, but undoes no decision.
+    #[test]
+    fn a_connection_changes_only_what_connections_decide() {
+        use HostStatus as S;
+        let rows = [
+            (S::Active, S::Offline, S::Active),
+            (S::Idle, S::Offline, S::Active),
+            (S::Offline, S::Offline, S::Active),
+            (S::Throttled, S::Throttled, S::Throttled),
+            (S::Banned, S::Banned, S::Banned),
+        ];
+        for (before, after_failures, after_connect) in rows {
+            let mut host = life(before);
+            assert_eq!(host.set_offline(true), before != after_failures);
+            assert_eq!(host.status, after_failures, "{before:?}");
+            assert_eq!(host.connected(1), after_failures != after_connect);
+            assert_eq!(host.status, after_connect, "{before:?}");
+        }
+    }
+
+    /// UP-10: a failure or two do not make a host offline.
+    #[test]
+    fn a_short_failure_leaves_the_status_alone() {
+        let mut host = life(HostStatus::Active);
+        assert!(!host.set_offline(false));
+        assert_eq!(host.status, HostStatus::Active);
+        assert!(host.set_offline(true));
+    }
+}
