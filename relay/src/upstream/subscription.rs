@@ -1,0 +1,220 @@
+//! The life of one host's subscription: dial, read, wait, again, for ever (UP-1, UP-10…12, SEC-5).
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use metrics::counter;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+use super::{
+    Common, Counted, Gauged, Inlet,
+    backoff::Backoff,
+    link::{Incoming, Link},
+    reading::{End, InHand, Reading, Reason},
+};
+use crate::{
+    domain::{DropReason, HostSeq, HostStatus},
+    drops::Dropped,
+    hosts::{Host, is_relay},
+    net::{DialError, Dialled},
+    telemetry::metrics as names,
+};
+
+/// How often a banned host is looked at again, besides wake-ups.
+const BANNED_CHECK: Duration = Duration::from_mins(1);
+
+/// One host's subscription.
+pub(super) struct Subscription<I> {
+    pub(super) common: Arc<Common<I>>,
+    pub(super) host: Arc<Host>,
+    wake: Arc<Notify>,
+    in_hand: InHand,
+    /// When the stream of the attempt under way was opened.
+    opened: parking_lot::Mutex<Option<Instant>>,
+    /// What the host asked us to wait at least.
+    retry_after: parking_lot::Mutex<Option<Duration>>,
+}
+
+impl<I: Inlet> Subscription<I> {
+    pub(super) fn new(common: Arc<Common<I>>, host: Arc<Host>, wake: Arc<Notify>) -> Self {
+        Self {
+            common,
+            host,
+            wake,
+            in_hand: InHand::default(),
+            opened: parking_lot::Mutex::default(),
+            retry_after: parking_lot::Mutex::default(),
+        }
+    }
+
+    /// Goes on until the relay stops.
+    pub(super) async fn run(self) {
+        let stopping = self.common.tasks.stopping();
+        let mut backoff = Backoff::new(self.common.parts.options.first_retry);
+        while !stopping.is_cancelled() {
+            if self.host.status() == HostStatus::Banned {
+                self.host.at_rest();
+                self.rest(BANNED_CHECK).await;
+                continue;
+            }
+            let end = AssertUnwindSafe(Box::pin(self.attempt())).catch_unwind().await;
+            match end.unwrap_or_else(|_panic| self.panicked()) {
+                End::Stopped => break,
+                // Begins anew at once; happens once a day at most.
+                End::CursorAhead(_) => backoff.reset(),
+                End::Lost(reason, why) => self.lost(&mut backoff, reason, &why).await,
+            }
+        }
+        self.host.at_rest();
+    }
+
+    /// One attempt, from dialling to the end of the stream. [`End::CursorAhead`] means that the
+    /// cursor has been reset.
+    async fn attempt(&self) -> End {
+        *self.opened.lock() = None;
+        *self.retry_after.lock() = None;
+        self.host.dialling();
+        let (epoch, resume) = self.host.resume_from();
+        // A new host is read from its beginning: it asks for us only after its first event (UP-8).
+        let cursor = resume.unwrap_or(HostSeq(0));
+        let dialled = match self.dial(Some(cursor)).await {
+            Ok(dialled) => dialled,
+            Err(end) => return end,
+        };
+        self.host.connected(self.common.parts.clock.now_ms());
+        *self.opened.lock() = Some(Instant::now());
+        let mut reading = Reading::new(&self.common, &self.host, &self.in_hand, (epoch, cursor));
+        let end = {
+            let _connected = Counted::new(&self.common.connected);
+            let _gauged = Gauged::new(names::UPSTREAM_CONNECTED);
+            self.read(&mut reading, dialled).await
+        };
+        match end {
+            End::CursorAhead(why) => match self.recover_sequence(why.clone()).await {
+                None => End::CursorAhead(why),
+                Some(end) => end,
+            },
+            end => end,
+        }
+    }
+
+    async fn read(&self, reading: &mut Reading<'_, I>, dialled: Dialled) -> End {
+        let stopping = self.common.tasks.stopping();
+        let mut link = Link::new(dialled.socket, &self.common.parts.options);
+        loop {
+            let end = match link.next(stopping).await {
+                Incoming::Frame(frame) => reading.frame(frame, stopping).await,
+                Incoming::Text => Some(reading.text()),
+                Incoming::TooLarge => Some(reading.too_large()),
+                Incoming::Stopped => {
+                    link.close().await;
+                    return End::Stopped;
+                }
+                other => Some(Self::link_ended(other)),
+            };
+            if let Some(end) = end {
+                return end;
+            }
+            if self.host.status() == HostStatus::Banned {
+                link.close().await;
+                return End::Lost(Reason::Closed, "the host was banned".to_owned());
+            }
+        }
+    }
+
+    /// How a connection ended that no longer gives frames.
+    pub(super) fn link_ended(incoming: Incoming) -> End {
+        match incoming {
+            Incoming::Closed(why) => End::Lost(Reason::Closed, why),
+            Incoming::Dead => End::Lost(Reason::Dead, "nothing was heard for too long".to_owned()),
+            Incoming::Stopped => End::Stopped,
+            Incoming::TooLarge | Incoming::Text | Incoming::Frame(_) => {
+                End::Lost(Reason::BadFrame, "the stream cannot be read".to_owned())
+            }
+        }
+    }
+
+    /// Opens a stream when it is our turn; checks that the host is not a relay (UP-11).
+    pub(super) async fn dial(&self, cursor: Option<HostSeq>) -> Result<Dialled, End> {
+        let stopping = self.common.tasks.stopping();
+        let dialled = {
+            let _place = tokio::select! {
+                place = self.common.handshakes.acquire() => place.map_err(|_closed| End::Stopped)?,
+                () = stopping.cancelled() => return Err(End::Stopped),
+            };
+            let _under_way = Gauged::new(names::UPSTREAM_DIALS_DEPTH);
+            tokio::select! {
+                dialled = self.common.parts.net.dial(self.host.hostname(), cursor) => dialled,
+                () = stopping.cancelled() => return Err(End::Stopped),
+            }
+        };
+        match dialled {
+            Ok(dialled) if is_relay(dialled.server_header.as_deref()) => {
+                Err(End::Lost(Reason::IsRelay, "the host is a relay itself".to_owned()))
+            }
+            Ok(dialled) => {
+                counter!(names::UPSTREAM_CONNECTS).increment(1);
+                Ok(dialled)
+            }
+            Err(DialError::Refused(why)) => Err(End::Lost(Reason::Refused, why)),
+            Err(DialError::Failed(why)) => Err(End::Lost(Reason::DialFailed, why)),
+            Err(DialError::Http { retry_after, words, .. }) => {
+                *self.retry_after.lock() = retry_after;
+                Err(End::Lost(Reason::HttpStatus, words))
+            }
+        }
+    }
+
+    /// Notes the failure and waits for the next try (UP-10).
+    async fn lost(&self, backoff: &mut Backoff, reason: Reason, why: &str) {
+        let clock = &self.common.parts.clock;
+        counter!(names::UPSTREAM_DISCONNECTS, "reason" => reason.label()).increment(1);
+        self.host.failed(why, clock.now_ms());
+        let healthy = self.opened.lock().take().map_or(Duration::ZERO, |opened| opened.elapsed());
+        let pause = backoff.failed(Instant::now(), healthy, rand::random());
+        let asked = self.retry_after.lock().take().unwrap_or_default();
+        let wait = pause.wait.max(asked);
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.host.waiting(clock.now_ms().saturating_add(wait_ms), pause.attempt, pause.offline);
+        tracing::debug!(
+            host = %self.host.hostname(), reason = reason.label(), why, wait_ms,
+            attempt = pause.attempt, "subscription lost",
+        );
+        if self.rest(wait).await {
+            backoff.reset();
+        }
+    }
+
+    /// Waits; gives whether somebody woke us up (HOST-4).
+    async fn rest(&self, wait: Duration) -> bool {
+        tokio::select! {
+            () = sleep(wait) => false,
+            () = self.wake.notified() => true,
+            () = self.common.tasks.stopping().cancelled() => false,
+        }
+    }
+
+    /// A bug of ours: the connection is given up, and the event that was in hand is dropped for that
+    /// reason, or it would hold the low-water mark for ever (I2, I6).
+    fn panicked(&self) -> End {
+        let parts = &self.common.parts;
+        let host = self.host.hostname();
+        tracing::error!(%host, "a subscription panicked; this is a bug");
+        if let Some((epoch, host_seq)) = self.in_hand.lock().take() {
+            parts.drops.record(Dropped {
+                at_ms: parts.clock.now_ms(),
+                host: self.host.id(),
+                host_seq: Some(host_seq),
+                kind: None,
+                did: None,
+                reason: DropReason::Internal,
+                detail: "the subscription panicked while handing the event over".to_owned(),
+            });
+            self.host.settle(epoch, host_seq);
+        }
+        End::Lost(Reason::Internal, "this relay failed while reading the host".to_owned())
+    }
+}
