@@ -20,6 +20,7 @@ use self::{guard::Guard, resolver::Resolver};
 
 pub use self::{
     socket::{DialError, Dialled, Socket, Stream},
+    tls::install_crypto,
     words::printable,
 };
 

@@ -54,6 +54,7 @@ pub struct Host {
     id: HostId,
     hostname: Hostname,
     first_seen_ms: u64,
+    account_limit: u64,
     shared: Shared,
     window: Mutex<Window>,
     /// Told when an event is settled while the subscription waits for that.
@@ -76,6 +77,7 @@ impl Host {
             id: row.id,
             hostname,
             first_seen_ms: row.first_seen_ms,
+            account_limit: row.account_limit,
             shared,
             window: Mutex::new(Window { epoch: row.epoch, low_water, saved }),
             settled: Notify::new(),
@@ -265,6 +267,11 @@ impl Host {
         u64::try_from(self.accounts.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
+    /// Accounts this host may have (HOST-7).
+    pub fn account_limit(&self) -> u64 {
+        self.account_limit
+    }
+
     /// Counts a frame of any kind.
     pub fn count_frame(&self, bytes: usize) {
         self.frames.fetch_add(1, Ordering::Relaxed);
@@ -365,6 +372,7 @@ impl Host {
             epoch,
             cursor,
             account_count: self.account_count(),
+            account_limit: self.account_limit,
             first_seen_ms: self.first_seen_ms,
             ever_connected: life.ever_connected,
             last_error: life.last_error.clone(),

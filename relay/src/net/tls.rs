@@ -31,6 +31,11 @@ pub(super) fn client_config(allow_insecure: bool) -> Result<ClientConfig, NetErr
     }
 }
 
+/// Installs the one crypto provider of the process, if that has not happened yet.
+pub fn install_crypto() {
+    provider();
+}
+
 /// The crypto provider of the process, installed at first use.
 fn provider() -> Arc<CryptoProvider> {
     if let Some(provider) = CryptoProvider::get_default() {
