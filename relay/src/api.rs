@@ -1,1 +1,160 @@
 //! HTTP: xrpc, admin, health (spec 12). Reads all rooms, changes only by commands.
+//!
+//! Three routers for three listeners: the public one with the firehose, the admin one behind a
+//! password (DESIGN 10.15), and metrics. Public and admin may be merged into one. Every answer of any
+//! of them is dressed the same way: `Server`, JSON errors, CORS for what is public (API-1, WS-11).
+//!
+//! Limits: 16 KiB of headers and of public bodies, 1 MiB of admin bodies, 8 KiB of path and query,
+//! connections in all and per client, seconds for headers, body and answer (SEC-7).
+
+mod admin;
+mod dress;
+mod error;
+mod health;
+mod home;
+mod params;
+mod scrape;
+mod serve;
+mod xrpc;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, middleware, routing::get};
+use tokio::time::Instant;
+
+pub use health::Trouble;
+pub use serve::serve;
+
+use crate::{
+    clock::Clock,
+    config::Secret,
+    drops::Drops,
+    eventlog::Reader,
+    firehose::{ClientRate, Firehose},
+    hosts::Hosts,
+    identity::Identities,
+    ingest::Ingest,
+    store::Store,
+    tasks::Tasks,
+    upstream::Upstream,
+};
+use admin::Gate;
+use health::Health;
+
+/// Calls of requestCrawl per client and minute (HOST-4). A PDS calls once in twenty minutes (HOST-5).
+const CRAWLS_PER_MINUTE: u32 = 10;
+
+/// The rooms and facts that the API shows.
+#[derive(Debug, Clone)]
+pub struct ApiParts {
+    /// Store.
+    pub store: Store,
+    /// Shards.
+    pub ingest: Ingest,
+    /// Hosts.
+    pub hosts: Hosts,
+    /// Identities.
+    pub identities: Identities,
+    /// Reasons of dropped events.
+    pub drops: Arc<Drops>,
+    /// Event log.
+    pub log: Reader,
+    /// Firehose.
+    pub firehose: Firehose,
+    /// Subscriptions.
+    pub upstream: Upstream,
+    /// Clock.
+    pub clock: Clock,
+    /// Stops with these.
+    pub tasks: Tasks,
+    /// Name and version, `relay/1.2.3`.
+    pub software: &'static str,
+    /// Whom to write to about this relay; may be empty.
+    pub contact: String,
+    /// `--dev`.
+    pub dev: bool,
+    /// Only an operator adds hosts.
+    pub disable_request_crawl: bool,
+    /// Any of these opens the admin API; none closes it.
+    pub admin_passwords: Vec<Secret>,
+}
+
+/// What all handlers share; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    parts: ApiParts,
+    server: http::HeaderValue,
+    started: Instant,
+    crawls: ClientRate,
+    gate: Gate,
+    health: Health,
+}
+
+impl std::ops::Deref for ApiState {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.shared.parts
+    }
+}
+
+impl ApiState {
+    /// Takes the rooms.
+    pub fn new(parts: ApiParts) -> Self {
+        let server = format!("{} (atproto-relay)", parts.software);
+        Self {
+            shared: Arc::new(Shared {
+                server: http::HeaderValue::try_from(server)
+                    .unwrap_or(http::HeaderValue::from_static("relay (atproto-relay)")),
+                started: Instant::now(),
+                crawls: ClientRate::new(CRAWLS_PER_MINUTE, Duration::from_secs(60)),
+                gate: Gate::new(parts.admin_passwords.clone()),
+                health: Health::default(),
+                parts,
+            }),
+        }
+    }
+}
+
+/// What the public may reach: xrpc, firehose, `/`, health.
+pub fn public_router(state: &ApiState) -> Router {
+    let router = Router::new()
+        .route("/", get(home::home))
+        .route("/_health", get(health::public))
+        .route("/xrpc/_health", get(health::public))
+        .merge(xrpc::routes())
+        .with_state(state.clone())
+        .merge(state.firehose.router());
+    dressed(router, state)
+}
+
+/// What operators reach with a password.
+pub fn admin_router(state: &ApiState) -> Router {
+    dressed(admin::routes(state).with_state(state.clone()), state)
+}
+
+/// Metrics and health in detail; for this machine only.
+pub fn metrics_router(state: &ApiState) -> Router {
+    let router = Router::new()
+        .route("/metrics", get(scrape::metrics))
+        .route("/_health", get(health::detailed))
+        .with_state(state.clone());
+    dressed(router, state)
+}
+
+fn dressed(router: Router, state: &ApiState) -> Router {
+    router.layer(middleware::from_fn_with_state(state.clone(), dress::dress))
+}
+
+/// A time as JSON shows it, `2026-01-01T00:00:00.000Z`.
+fn time_text(ms: u64) -> String {
+    /// The last millisecond of the year 9999, after which the format has no text.
+    const LAST_MS: u64 = 253_402_300_799_999;
+    let since = Duration::from_millis(ms.min(LAST_MS));
+    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
+}

@@ -1,15 +1,165 @@
 //! Logs and metrics. `metrics` is the one catalogue: a name exists only there.
+//!
+//! Owns the terminal: log lines and the live status line share it through [`Screen`], so that neither
+//! tears the other. Logs go to standard error; standard output belongs to commands that print.
+//! Levels: error = a person must act, warn = degraded and healing itself, info = lifecycle and admin
+//! actions, debug = per event.
 
 pub mod metrics;
+mod screen;
+mod status;
 
-/// Form of the logs.
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+pub use screen::Screen;
+pub use status::{StatusFacts, StatusLine, status_line};
+
+/// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
+    /// Text on a terminal, JSON anywhere else.
     #[default]
     Auto,
-    /// Text.
+    /// One readable line per entry.
     Text,
     /// One JSON object per line.
     Json,
+}
+
+impl LogFormat {
+    /// All formats, for messages that say what is allowed.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Text, Self::Json];
+
+    /// The name in settings.
+    pub const fn as_text(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+
+    /// Reverse of [`Self::as_text`].
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.as_text() == text)
+    }
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is not one.
+    #[error(
+        "{filter:?} is not a log filter ({why}): use error, warn, info, debug, trace, or a list such as info,relay::upstream=debug"
+    )]
+    BadFilter {
+        /// What was given.
+        filter: String,
+        /// What the parser said.
+        why: String,
+    },
+    /// Something else logs in this process already.
+    #[error("logging was already set up in this process")]
+    AlreadyStarted,
+}
+
+/// Starts logging to standard error, once per process, and installs the metrics recorder.
+///
+/// * `filter` – a level or a list of `target=level`
+///
+/// Returns the screen that log lines go to, for [`status_line`].
+///
+/// # Errors
+/// [`TelemetryError`].
+pub fn start(filter: &str, format: LogFormat) -> Result<Screen, TelemetryError> {
+    let filter = parse_filter(filter)?;
+    let screen = Screen::stderr();
+    let text = match format {
+        LogFormat::Auto => screen.is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = if text {
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(screen.is_terminal())
+            .with_target(false)
+            .with_writer(screen.clone());
+        registry.with(layer).try_init()
+    } else {
+        let layer = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(screen.clone());
+        registry.with(layer).try_init()
+    };
+    started.map_err(|_taken| TelemetryError::AlreadyStarted)?;
+    metrics::describe();
+    Ok(screen)
+}
+
+/// Checks a filter without starting anything.
+///
+/// # Errors
+/// [`TelemetryError::BadFilter`].
+pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
+    parse_filter(filter).map(drop)
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    let bad = |why: String| TelemetryError::BadFilter { filter: filter.to_owned(), why };
+    if filter.trim().is_empty() {
+        return Err(bad("it is empty".to_owned()));
+    }
+    // The parser takes any single word as the name of a target; a level misspelt would silence all.
+    let word = !filter.contains(['=', ',', ':']);
+    if word && filter.parse::<tracing::level_filters::LevelFilter>().is_err() {
+        return Err(bad("no such level".to_owned()));
+    }
+    EnvFilter::try_new(filter).map_err(|error| bad(error.to_string()))
+}
+
+/// Text from outside as it may appear in a log, a metric or an answer: control characters and quotes
+/// escaped, at most `chars_max` characters of the original (SEC-10).
+pub fn escape(text: &str, chars_max: usize) -> String {
+    let mut kept: String = text.chars().take(chars_max).flat_map(char::escape_debug).collect();
+    if text.chars().nth(chars_max).is_some() {
+        kept.push('…');
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEC-10: hostile text neither moves the cursor nor breaks a line nor floods.
+    #[test]
+    fn text_from_outside_is_escaped_and_cut() {
+        assert_eq!(escape("plain ä", 20), "plain ä");
+        assert_eq!(escape("a\u{1b}[2J\nb\"", 20), "a\\u{1b}[2J\\nb\\\"");
+        assert_eq!(escape("abcdef", 3), "abc…");
+        assert_eq!(escape("abc", 3), "abc");
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused_and_a_right_one_is_not() {
+        for wrong in ["", " ", "verbose", "relay=loud", "info,,=,"] {
+            let refused = check_filter(wrong);
+            assert!(matches!(refused, Err(TelemetryError::BadFilter { .. })), "{wrong:?}");
+        }
+        for right in ["info", "DEBUG", "warn,relay::upstream=debug"] {
+            assert_eq!(check_filter(right), Ok(()), "{right:?}");
+        }
+    }
+
+    #[test]
+    fn log_formats_have_one_name_each() {
+        for format in LogFormat::ALL {
+            assert_eq!(LogFormat::from_text(format.as_text()), Some(format));
+        }
+        assert_eq!(LogFormat::from_text("yaml"), None);
+    }
 }

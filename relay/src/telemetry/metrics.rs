@@ -1,4 +1,13 @@
 //! The catalogue of metrics; each is recorded by the room named in its prefix.
+//!
+//! A metric is one `pub const` here, its doc comment the help text that Prometheus shows. Names are
+//! `relay_<room>_<noun>_<unit|total>`: `_total` counts, `_seconds` is a distribution, anything else
+//! is a level. Labels come from closed sets only: no DID, host, address or user agent (SEC-4); what
+//! there is per host is in the admin API. `relay/tests/tidy.rs` fails on one that nobody records.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 // eventlog
 
@@ -69,3 +78,172 @@ pub const UPSTREAM_BYTES: &str = "relay_upstream_bytes_total";
 pub const UPSTREAM_GAPS: &str = "relay_upstream_gaps_total";
 /// Cursors reset because a host lost its sequence (UP-6).
 pub const UPSTREAM_CURSOR_RESETS: &str = "relay_upstream_cursor_resets_total";
+
+// firehose
+
+/// Consumers connected now.
+pub const FIREHOSE_CONSUMERS: &str = "relay_firehose_consumers_depth";
+/// Most consumers at once.
+pub const FIREHOSE_CONSUMERS_LIMIT: &str = "relay_firehose_consumers_limit";
+/// Consumers that were connected, by `start` (`live`, `cursor`, `outdated`, `future`).
+pub const FIREHOSE_OPENED: &str = "relay_firehose_opened_total";
+/// Consumers that went, by `reason`; opened minus closed is the number connected.
+pub const FIREHOSE_CLOSED: &str = "relay_firehose_closed_total";
+/// Requests for the firehose that were refused before the upgrade, by `reason`.
+pub const FIREHOSE_REFUSED: &str = "relay_firehose_refused_total";
+/// Events handed to sockets, over all consumers.
+pub const FIREHOSE_EVENTS: &str = "relay_firehose_events_total";
+/// Bytes that sockets took, over all consumers.
+pub const FIREHOSE_BYTES: &str = "relay_firehose_bytes_total";
+/// Events between the head and the consumer that is furthest behind.
+pub const FIREHOSE_LAG_MAX: &str = "relay_firehose_lag_events_max";
+
+// api
+
+/// HTTP requests by `route` and `class` of the status (`2xx`, `3xx`, `4xx`, `5xx`, `101`).
+pub const API_REQUESTS: &str = "relay_api_requests_total";
+/// Seconds from the head of a request to the head of its answer, by `route`.
+pub const API_REQUEST_SECONDS: &str = "relay_api_request_seconds";
+/// HTTP connections open now, without those that became consumers.
+pub const API_CONNECTIONS: &str = "relay_api_connections_depth";
+/// Most HTTP connections at once on one listener.
+pub const API_CONNECTIONS_LIMIT: &str = "relay_api_connections_limit";
+/// Connections closed at once because there were too many.
+pub const API_CONNECTIONS_REFUSED: &str = "relay_api_connections_refused_total";
+/// Requests for the admin API without the right password, by `reason` (`missing`, `wrong`,
+/// `slowed`: not even compared).
+pub const API_ADMIN_REFUSED: &str = "relay_api_admin_refused_total";
+/// Resident memory of the process.
+pub const PROCESS_RESIDENT_BYTES: &str = "relay_process_resident_bytes";
+
+/// Upper bounds of the buckets of any other distribution.
+const COUNT_BUCKETS: [f64; 8] = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0];
+/// Upper bounds of the buckets of every `_seconds` metric: 1 ms to 30 s.
+const SECONDS_BUCKETS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+/// This file: the doc comments above are the help texts, written once.
+const CATALOGUE: &str = include_str!("metrics.rs");
+
+static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Installs the recorder of the process, once, and gives every metric its help text. Call it before
+/// the first metric is recorded; what was recorded before is lost.
+pub fn describe() {
+    recorder();
+}
+
+/// All metrics in the text format of Prometheus.
+pub fn render() -> String {
+    let Some(handle) = recorder() else {
+        return "# another recorder was installed in this process\n".to_owned();
+    };
+    handle.run_upkeep();
+    handle.render()
+}
+
+fn recorder() -> Option<&'static PrometheusHandle> {
+    RECORDER
+        .get_or_init(|| {
+            let handle = PrometheusBuilder::new()
+                .set_buckets(&COUNT_BUCKETS)
+                .ok()?
+                .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)
+                .ok()?
+                .install_recorder()
+                .ok()?;
+            for (name, help) in catalogue() {
+                if name.ends_with("_total") {
+                    metrics::describe_counter!(name, help);
+                } else if name.ends_with("_seconds") {
+                    metrics::describe_histogram!(name, help);
+                } else {
+                    metrics::describe_gauge!(name, help);
+                }
+            }
+            Some(handle)
+        })
+        .as_ref()
+}
+
+/// Name and help text of every metric, in the order of this file.
+pub fn catalogue() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut help: Vec<&str> = Vec::new();
+    for line in CATALOGUE.lines() {
+        if let Some(text) = line.strip_prefix("/// ") {
+            help.push(text);
+        } else if line.starts_with("pub const ") {
+            // A long name may have made the line break after `=`; then the next line holds it.
+            found.push((quoted(line), help.join(" ")));
+            help.clear();
+        } else {
+            if let Some((name, _)) = found.last_mut()
+                && name.is_empty()
+            {
+                *name = quoted(line);
+            }
+            help.clear();
+        }
+    }
+    found
+}
+
+fn quoted(line: &str) -> String {
+    line.split('"').nth(1).unwrap_or_default().to_owned()
+}
+
+/// Resident memory of this process in bytes; 0 where the system does not tell.
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kibibytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse::<u64>().ok());
+    kibibytes.unwrap_or(0).saturating_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_metric_has_a_name_of_the_house_and_a_help_text() {
+        let all = catalogue();
+        let written = CATALOGUE.lines().filter(|line| line.starts_with("pub const ")).count();
+        assert_eq!(all.len(), written);
+        assert!(all.iter().any(|(name, _)| name == FIREHOSE_CONSUMERS));
+        for (name, help) in &all {
+            assert!(name.starts_with("relay_"), "{name}");
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            assert!(name.chars().all(plain), "{name}");
+            assert!(help.len() > 10, "{name} has no help text");
+        }
+        let names: BTreeSet<_> = all.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), all.len(), "a name is used twice");
+    }
+
+    #[test]
+    fn a_recorded_metric_is_rendered_with_its_help_text() {
+        describe();
+        metrics::counter!(FIREHOSE_REFUSED, "reason" => "test").increment(3);
+        metrics::histogram!(API_REQUEST_SECONDS, "route" => "test").record(0.02);
+
+        let text = render();
+
+        assert!(text.contains("# TYPE relay_firehose_refused_total counter"), "{text}");
+        assert!(text.contains("relay_firehose_refused_total{reason=\"test\"} 3"), "{text}");
+        assert!(text.contains("# HELP relay_firehose_refused_total Requests for"), "{text}");
+        assert!(
+            text.contains("relay_api_request_seconds_bucket{route=\"test\",le=\"0.03\"} 1"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn resident_memory_is_read_from_the_system() {
+        assert!(resident_bytes() > 1_000_000);
+    }
+}

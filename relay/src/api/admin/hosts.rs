@@ -1,0 +1,142 @@
+//! Hosts for operators: list, add one, add many.
+
+use axum::{body::Body, extract::State, response::Response};
+use futures_util::{StreamExt as _, stream};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{
+        ApiState,
+        error::Error,
+        params::{self, ADMIN_BODY_BYTES_MAX, Params},
+        xrpc::json as answer,
+    },
+    domain::{HostId, HostStatus},
+    hosts::HostView,
+    telemetry::escape,
+};
+
+/// Most names in one batch.
+const BATCH_MAX: usize = 1_000;
+/// Names of a batch that are worked on at once.
+const AT_ONCE: usize = 16;
+const LIMIT_USUAL: usize = 200;
+const LIMIT_MAX: usize = 1_000;
+/// Hosts in the list of the reference relay, which has no pages.
+const REFERENCE_LIST_MAX: usize = 10_000;
+
+#[derive(Debug, Deserialize)]
+struct One {
+    hostname: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Batch {
+    hostnames: Vec<String>,
+}
+
+/// A host with all that an operator asks about it.
+pub(super) fn host_json(host: &HostView) -> Value {
+    json!({
+        "id": host.id.0,
+        "hostname": host.hostname,
+        "status": host.status.as_text(),
+        "seq": host.seq.map(|seq| seq.0),
+        "accountCount": host.account_count,
+        "connected": host.connected,
+        "everConnected": host.ever_connected,
+        "doing": host.doing,
+        "lastError": host.last_error,
+        "events": host.events,
+    })
+}
+
+/// `GET /admin/v1/hosts?limit=&cursor=`: all known hosts, oldest first.
+pub(super) async fn list(State(state): State<ApiState>, params: Params) -> Result<Response, Error> {
+    let limit = params.limit(LIMIT_USUAL, LIMIT_MAX)?;
+    let after = u32::try_from(params.cursor()?).unwrap_or(u32::MAX);
+    let mut views = state.hosts.list(HostId(after), limit.saturating_add(1));
+    let more = views.len() > limit;
+    views.truncate(limit);
+    let cursor = views.last().filter(|_| more).map(|host| host.id.0.to_string());
+    let hosts: Vec<_> = views.iter().map(host_json).collect();
+    answer(&match cursor {
+        Some(cursor) => json!({ "cursor": cursor, "hosts": hosts }),
+        None => json!({ "hosts": hosts }),
+    })
+}
+
+/// `POST /admin/v1/hosts {"hostnames":[…]}`: one result per name, in order; always 200.
+pub(super) async fn add_batch(
+    State(state): State<ApiState>,
+    body: Body,
+) -> Result<Response, Error> {
+    let batch: Batch = params::json(body, ADMIN_BODY_BYTES_MAX).await?;
+    if batch.hostnames.len() > BATCH_MAX {
+        let count = batch.hostnames.len();
+        return Err(Error::invalid(format!("at most {BATCH_MAX} hostnames at once, not {count}")));
+    }
+    let results: Vec<_> = stream::iter(batch.hostnames)
+        .map(|name| add(&state, name))
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    let added = results.iter().filter(|result| result.get("id").is_some()).count();
+    tracing::info!(asked = results.len(), added, "hosts added by an operator");
+    answer(&json!({ "hosts": results }))
+}
+
+async fn add(state: &ApiState, name: String) -> Value {
+    match state.hosts.admit(&name, true).await {
+        Ok(host) => json!({ "hostname": host.hostname().to_string(), "id": host.id().0 }),
+        Err(refusal) => {
+            let error = Error::from(refusal);
+            json!({ "hostname": escape(&name, 300), "error": error.name, "message": error.message })
+        }
+    }
+}
+
+/// `POST /admin/pds/requestCrawl {"hostname"}`: like the reference relay, 200 without a body.
+pub(super) async fn add_one(
+    State(state): State<ApiState>,
+    body: Body,
+) -> Result<StatusCode, Error> {
+    let one: One = params::json(body, ADMIN_BODY_BYTES_MAX).await?;
+    let host = state.hosts.admit(&one.hostname, true).await?;
+    tracing::info!(host = %host.hostname(), "host added by an operator");
+    Ok(StatusCode::OK)
+}
+
+/// `GET /admin/subs/getUpstreamConns`: names of the hosts with an open socket.
+pub(super) async fn connected(State(state): State<ApiState>) -> Result<Response, Error> {
+    let views = state.hosts.list(HostId(0), REFERENCE_LIST_MAX);
+    let names: Vec<_> =
+        views.iter().filter(|host| host.connected).map(|host| &host.hostname).collect();
+    answer(&names)
+}
+
+/// `GET /admin/pds/list`: with the field names that scripts for the reference relay read.
+pub(super) async fn list_like_reference(State(state): State<ApiState>) -> Result<Response, Error> {
+    let views = state.hosts.list(HostId(0), REFERENCE_LIST_MAX);
+    let hosts: Vec<_> = views
+        .iter()
+        .map(|host| {
+            let secure = state.hosts.get(host.id).is_some_and(|known| known.hostname().is_secure());
+            json!({
+                "ID": host.id.0,
+                "Host": host.hostname,
+                "SSL": secure,
+                "Cursor": host.seq.map_or(0, |seq| seq.0),
+                "Registered": host.status == HostStatus::Active,
+                "Blocked": host.status == HostStatus::Banned,
+                "RepoCount": host.account_count,
+                "UserCount": host.account_count,
+                "HasActiveConnection": host.connected,
+                "EventsSeenSinceStartup": host.events,
+            })
+        })
+        .collect();
+    answer(&hosts)
+}

@@ -1,0 +1,93 @@
+//! `GET /admin/v1/why?did=` and `?host=`: why events were dropped, in words (I7, VAL-21).
+
+use axum::{extract::State, response::Response};
+use relay_protocol::{Did, Hostname};
+use serde_json::{Map, Value, json};
+
+use super::hosts::host_json;
+use crate::{
+    api::{ApiState, error::Error, params::Params, time_text, xrpc::json as answer},
+    domain::{Account, DropReason, effective},
+    drops::Dropped,
+    telemetry::escape,
+};
+
+/// The handler; without a parameter it gives the totals of all hosts.
+pub(super) async fn why(State(state): State<ApiState>, params: Params) -> Result<Response, Error> {
+    match (params.text("did"), params.text("host")) {
+        (Some(_), Some(_)) => Err(Error::invalid("give did or host, not both")),
+        (Some(_), None) => of_did(&state, &params.did()?).await,
+        (None, Some(host)) => of_host(&state, host),
+        (None, None) => answer(&json!({ "totals": totals(&state.drops.totals()) })),
+    }
+}
+
+async fn of_did(state: &ApiState, did: &Did) -> Result<Response, Error> {
+    let account = state.ingest.account(did).await?;
+    let drops: Vec<_> =
+        state.drops.of_did(did.as_str()).iter().map(|one| drop_json(state, one)).collect();
+    answer(&json!({
+        "did": did.as_str(),
+        "account": account.map(|account| account_json(state, &account)),
+        "drops": drops,
+    }))
+}
+
+fn of_host(state: &ApiState, text: &str) -> Result<Response, Error> {
+    let name = Hostname::parse(text, state.dev)
+        .map_err(|why| Error::invalid(format!("host {} is not valid: {why}", escape(text, 80))))?;
+    let unknown = || Error::host_not_found(format!("this relay does not know {name}"));
+    let host = state.hosts.view(name.as_str()).ok_or_else(unknown)?;
+    let drops: Vec<_> =
+        state.drops.of_host(host.id).iter().map(|one| drop_json(state, one)).collect();
+    answer(&json!({
+        "totals": totals(&state.drops.host_totals(host.id)),
+        "drops": drops,
+        "host": host_json(&host),
+    }))
+}
+
+/// `{reason: count}` of those that happened.
+fn totals(totals: &[(DropReason, u64)]) -> Value {
+    let happened = totals.iter().filter(|(_, count)| *count > 0);
+    Value::Object(
+        happened
+            .map(|(reason, count)| (reason.label().to_owned(), json!(count)))
+            .collect::<Map<_, _>>(),
+    )
+}
+
+fn drop_json(state: &ApiState, dropped: &Dropped) -> Value {
+    let host = state.hosts.get(dropped.host);
+    json!({
+        "time": time_text(dropped.at_ms),
+        "host": host.map(|host| host.hostname().to_string()),
+        "hostSeq": dropped.host_seq.map(|seq| seq.0),
+        "kind": dropped.kind.map(crate::domain::EventKind::name),
+        "did": dropped.did,
+        "reason": dropped.reason.label(),
+        "words": dropped.reason.words(),
+        "detail": dropped.detail,
+    })
+}
+
+/// All that the relay holds of an account.
+fn account_json(state: &ApiState, account: &Account) -> Value {
+    let now = effective(&account.upstream, account.local);
+    let checked = account.identity_checked_ms;
+    json!({
+        "number": account.number.0,
+        "host": state.hosts.get(account.host).map(|host| host.hostname().to_string()),
+        "active": now.active,
+        "status": now.status,
+        "upstreamStatus": account.upstream.as_text(),
+        "localStatus": account.local.as_text(),
+        "rev": account.repo.map(|repo| repo.rev.to_string()),
+        "data": account.repo.map(|repo| repo.data.to_string()),
+        "commit": account.repo.map(|repo| repo.commit.to_string()),
+        "keyKnown": account.key.is_some(),
+        "identityCheckedAt": (checked > 0).then(|| time_text(checked)),
+        "lastSeq": account.last_seq.0,
+        "lastHostSeq": account.last.map(|last| last.host_seq.0),
+    })
+}

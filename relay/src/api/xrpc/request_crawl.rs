@@ -1,0 +1,45 @@
+//! `com.atproto.sync.requestCrawl`: a host asks to be read (HOST-3, HOST-4).
+
+use std::net::SocketAddr;
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, State},
+};
+use http::StatusCode;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::api::{
+    ApiState,
+    error::Error,
+    params::{self, PUBLIC_BODY_BYTES_MAX},
+};
+
+#[derive(Debug, Deserialize)]
+struct Input {
+    hostname: String,
+}
+
+/// The handler: 200 without a body.
+pub(super) async fn request_crawl(
+    State(state): State<ApiState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    body: Body,
+) -> Result<StatusCode, Error> {
+    if state.disable_request_crawl {
+        let message = "this relay adds hosts by hand; write to its operator";
+        return Err(Error::new(StatusCode::FORBIDDEN, "Forbidden", message));
+    }
+    // A proxy on this machine stands for everyone behind it.
+    if !peer.ip().to_canonical().is_loopback() {
+        state
+            .shared
+            .crawls
+            .take(peer.ip(), Instant::now())
+            .map_err(|wait| Error::rate_limited(wait.as_secs().saturating_add(1)))?;
+    }
+    let input: Input = params::json(body, PUBLIC_BODY_BYTES_MAX).await?;
+    state.hosts.admit(&input.hostname, false).await?;
+    Ok(StatusCode::OK)
+}

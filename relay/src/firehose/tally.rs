@@ -1,0 +1,102 @@
+//! What is known of each connected consumer.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use super::ConsumerView;
+use crate::{domain::Seq, telemetry::escape};
+
+/// Longest user agent that is kept (SEC-10).
+const USER_AGENT_CHARS_MAX: usize = 200;
+
+/// The running numbers of one consumer; written by its task, read by the API.
+#[derive(Debug)]
+pub(super) struct Tally {
+    id: u64,
+    address: IpAddr,
+    user_agent: String,
+    since_ms: u64,
+    begun: AtomicBool,
+    seq: AtomicU64,
+    events: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Tally {
+    /// Notes that a start was chosen; gives whether one was before.
+    pub(super) fn begin(&self) -> bool {
+        self.begun.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes what was sent.
+    pub(super) fn sent(&self, last: Seq, events: u64, bytes: u64) {
+        self.seq.store(last.0, Ordering::Relaxed);
+        self.events.fetch_add(events, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn view(&self) -> ConsumerView {
+        ConsumerView {
+            id: self.id,
+            address: self.address,
+            user_agent: self.user_agent.clone(),
+            seq: self.seq.load(Ordering::Relaxed),
+            events: self.events.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            since_ms: self.since_ms,
+        }
+    }
+}
+
+/// All connected consumers, as many as there are seats.
+#[derive(Debug, Default)]
+pub(super) struct Register {
+    next: AtomicU64,
+    present: Mutex<BTreeMap<u64, Arc<Tally>>>,
+}
+
+impl Register {
+    /// Enters a consumer; [`Self::leave`] with its id takes it out.
+    pub(super) fn enter(
+        &self,
+        address: IpAddr,
+        user_agent: &str,
+        since_ms: u64,
+        start: Seq,
+    ) -> (u64, Arc<Tally>) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let tally = Arc::new(Tally {
+            id,
+            address,
+            user_agent: escape(user_agent, USER_AGENT_CHARS_MAX),
+            since_ms,
+            begun: AtomicBool::new(false),
+            seq: AtomicU64::new(start.0),
+            events: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        });
+        self.present.lock().insert(id, Arc::clone(&tally));
+        (id, tally)
+    }
+
+    pub(super) fn leave(&self, id: u64) {
+        self.present.lock().remove(&id);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.present.lock().len()
+    }
+
+    /// In order of arrival.
+    pub(super) fn views(&self) -> Vec<ConsumerView> {
+        self.present.lock().values().map(|tally| tally.view()).collect()
+    }
+}
