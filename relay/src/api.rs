@@ -112,7 +112,7 @@ impl ApiState {
                 server: http::HeaderValue::try_from(server)
                     .unwrap_or(http::HeaderValue::from_static("relay (atproto-relay)")),
                 started: Instant::now(),
-                crawls: ClientRate::new(CRAWLS_PER_MINUTE, Duration::from_secs(60)),
+                crawls: ClientRate::new(CRAWLS_PER_MINUTE, Duration::from_mins(1)),
                 gate: Gate::new(parts.admin_passwords.clone()),
                 health: Health::default(),
                 parts,

@@ -135,7 +135,7 @@ impl Firehose {
                 clock,
                 tasks: tasks.clone(),
                 seats: Seats::new(options.consumers_max, options.per_client_max),
-                tries: ClientRate::new(options.tries_per_minute, Duration::from_secs(60)),
+                tries: ClientRate::new(options.tries_per_minute, Duration::from_mins(1)),
                 register: Register::default(),
                 served: TaskTracker::new(),
                 closing: tasks.stopping().child_token(),
@@ -193,7 +193,11 @@ impl Firehose {
         let cursor = wish.cursor;
         let served = self.inner.served.track_future(async move {
             let inner = &firehose.inner;
-            let Ok(Ok(socket)) = tokio::time::timeout(UPGRADE_MAX, upgrade).await else { return };
+            let upgraded = tokio::select! {
+                upgraded = tokio::time::timeout(UPGRADE_MAX, upgrade) => upgraded,
+                () = inner.closing.cancelled() => return,
+            };
+            let Ok(Ok(socket)) = upgraded else { return };
             let start = cursor.unwrap_or(inner.reader.window().head);
             let (id, tally) =
                 inner.register.enter(client.address, &client.user_agent, inner.clock.now_ms(), start);

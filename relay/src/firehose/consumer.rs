@@ -45,6 +45,8 @@ const STARTS_MAX: u32 = 16;
 const LEFTOVER_BYTES_MAX: u64 = 1 << 20;
 /// How long a closed peer may take to close its side.
 const LINGER_MAX: Duration = Duration::from_secs(2);
+/// The same at shutdown, when every consumer is asked to go at once.
+const SHUTDOWN_FAREWELL_MAX: Duration = Duration::from_millis(500);
 /// Words of `#info OutdatedCursor` (CUR-6); those of the reference PDS.
 const OUTDATED: &str = "Requested cursor exceeded limit. Possibly missing events";
 
@@ -59,7 +61,7 @@ pub struct Pacing {
     pub stall_within: Duration,
     /// See [`Self::stall_within`].
     pub stall_bytes: u64,
-    /// How long we try to send the last words (WS-8).
+    /// How long we try to send the last words (WS-8); then the consumer has 2 s to close its side.
     pub farewell_max: Duration,
     /// At shutdown, how long a consumer may take for what is left (OUT-7).
     pub drain_max: Duration,
@@ -69,8 +71,8 @@ impl Default for Pacing {
     fn default() -> Self {
         Self {
             ping_every: Duration::from_secs(30),
-            pong_within: Duration::from_secs(60),
-            stall_within: Duration::from_secs(60),
+            pong_within: Duration::from_mins(1),
+            stall_within: Duration::from_mins(1),
             stall_bytes: 64 << 10,
             farewell_max: Duration::from_secs(5),
             drain_max: Duration::from_secs(4),
@@ -95,9 +97,12 @@ pub(super) struct Consumer<S> {
     counted: u64,
 }
 
+/// What the consumer sent; `None` when the connection is over.
+type Inbound = Option<Result<Message, SocketError>>;
+
 /// What one wait for the socket gave.
 struct Step {
-    inbound: Option<Option<Result<Message, SocketError>>>,
+    inbound: Poll<Inbound>,
     sent: Option<io::Result<()>>,
 }
 
@@ -142,7 +147,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
             Err(reason) = self.follow() => reason,
             () = patience => CloseReason::Shutdown,
         };
-        self.part(reason).await;
+        let farewell_max =
+            if closing.is_cancelled() { SHUTDOWN_FAREWELL_MAX } else { self.pacing.farewell_max };
+        self.part(reason, farewell_max).await;
         self.count_bytes();
         reason
     }
@@ -231,8 +238,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
                 step = self.step() => step,
                 () = sleep_until(deadline) => continue,
             };
-            if let Some(inbound) = step.inbound {
-                self.hear(inbound)?;
+            if let Poll::Ready(inbound) = step.inbound {
+                self.hear(&inbound)?;
             }
             match step.sent {
                 Some(Ok(())) => return Ok(()),
@@ -247,10 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
         let socket = &mut self.socket;
         let pulse = &mut self.pulse;
         std::future::poll_fn(|context| {
-            let inbound = match socket.poll_next_unpin(context) {
-                Poll::Ready(inbound) => Some(inbound),
-                Poll::Pending => None,
-            };
+            let inbound = socket.poll_next_unpin(context);
             let sent = match socket.get_mut().poll_send(context) {
                 Poll::Ready(sent) => Some(sent),
                 Poll::Pending => {
@@ -258,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
                     None
                 }
             };
-            if inbound.is_none() && sent.is_none() {
+            if inbound.is_pending() && sent.is_none() {
                 return Poll::Pending;
             }
             Poll::Ready(Step { inbound, sent })
@@ -274,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
                 biased;
                 () = place.ready() => return Ok(()),
                 () = self.closing.cancelled(), if !closing => return Ok(()),
-                inbound = self.socket.next() => self.hear(inbound)?,
+                inbound = self.socket.next() => self.hear(&inbound)?,
                 () = sleep_until(self.pulse.deadline()) => match self.pulse.check(Instant::now()) {
                     Care::Wait => {}
                     Care::Ping => self.say(Message::Ping(Bytes::new())),
@@ -288,18 +292,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
     }
 
     /// Everything from a consumer is only a sign of life (WS-6).
-    fn hear(&mut self, inbound: Option<Result<Message, SocketError>>) -> Result<(), CloseReason> {
+    fn hear(&mut self, inbound: &Inbound) -> Result<(), CloseReason> {
         match inbound {
-            Some(Ok(Message::Close(_)) | Err(_)) | None => {}
+            Some(Ok(Message::Close(_))) | None => Err(CloseReason::Gone),
             Some(Ok(_)) => {
                 self.pulse.heard(Instant::now());
-                return Ok(());
+                Ok(())
             }
+            Some(Err(SocketError::Capacity(_))) => Err(CloseReason::FrameTooLarge),
+            Some(Err(_broken)) => Err(CloseReason::Gone),
         }
-        Err(match inbound {
-            Some(Err(SocketError::Capacity(_))) => CloseReason::FrameTooLarge,
-            _ => CloseReason::Gone,
-        })
     }
 
     /// Queues a control frame; it goes out between two events.
@@ -308,8 +310,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
         drop(std::pin::Pin::new(&mut self.socket).start_send(message));
     }
 
-    /// Says why, within [`Pacing::farewell_max`], and lets the consumer close its side.
-    async fn part(&mut self, reason: CloseReason) {
+    /// Says why, within `at_most`, and lets the consumer close its side.
+    async fn part(&mut self, reason: CloseReason, at_most: Duration) {
         let words = farewell(reason);
         if let Some(error) = words.error {
             self.socket.get_mut().queue(Bytes::from(error));
@@ -318,13 +320,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
             self.say(Message::Close(Some(close)));
         }
         let socket = &mut self.socket;
-        let told = timeout(
-            self.pacing.farewell_max,
-            std::future::poll_fn(|context| socket.get_mut().poll_send(context)),
-        )
-        .await;
+        let told =
+            timeout(at_most, std::future::poll_fn(|context| socket.get_mut().poll_send(context)))
+                .await;
         if matches!(told, Ok(Ok(()))) {
-            drop(timeout(LINGER_MAX, self.linger()).await);
+            drop(timeout(LINGER_MAX.min(at_most), self.linger()).await);
         }
     }
 

@@ -95,6 +95,9 @@ impl Seats {
 
     /// Takes a seat until the answer is dropped. `shared` clients (a proxy of ours) have no limit of
     /// their own.
+    ///
+    /// # Errors
+    /// [`Full`].
     pub fn take(&self, client: IpAddr, shared: bool) -> Result<Seat, Full> {
         let client = client_key(client);
         let mut taken = self.inner.lock();

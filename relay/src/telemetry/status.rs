@@ -64,14 +64,13 @@ impl StatusLine {
             grouped(facts.dropped_total()),
         );
         line.push_str(&reasons(&facts.dropped));
-        line.push_str(&format!(
+        line + &format!(
             " | head {} | window {} events, {} | consumers {}",
             grouped(facts.head),
             grouped(facts.window_events),
             bytes(facts.window_bytes),
             facts.consumers,
-        ));
-        line
+        )
     }
 }
 

@@ -38,7 +38,7 @@ const CLIENTS_MAX: NonZeroUsize = match NonZeroUsize::new(4_096) {
 const FREE_FAILURES: u32 = 5;
 /// The longest wait between two tries; it doubles up to here. Bounded, so that an operator behind the
 /// same address as an attacker is kept out for a minute, not for ever.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Why a request stays outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
     let (scheme, rest) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.as_bytes().to_vec());
+        return (!rest.is_empty()).then(|| rest.as_bytes().to_vec());
     }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;

@@ -7,12 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{
-        ApiState,
-        error::Error,
-        params::{self, ADMIN_BODY_BYTES_MAX, Params},
-        xrpc::json as answer,
-    },
+    api::{ApiState, error::Error, params, params::Params, xrpc::json as answer},
     domain::{HostId, HostStatus},
     hosts::HostView,
     telemetry::escape,
@@ -73,7 +68,7 @@ pub(super) async fn add_batch(
     State(state): State<ApiState>,
     body: Body,
 ) -> Result<Response, Error> {
-    let batch: Batch = params::json(body, ADMIN_BODY_BYTES_MAX).await?;
+    let batch: Batch = params::json(body, params::ADMIN_BODY_BYTES_MAX).await?;
     if batch.hostnames.len() > BATCH_MAX {
         let count = batch.hostnames.len();
         return Err(Error::invalid(format!("at most {BATCH_MAX} hostnames at once, not {count}")));
@@ -103,7 +98,7 @@ pub(super) async fn add_one(
     State(state): State<ApiState>,
     body: Body,
 ) -> Result<StatusCode, Error> {
-    let one: One = params::json(body, ADMIN_BODY_BYTES_MAX).await?;
+    let one: One = params::json(body, params::ADMIN_BODY_BYTES_MAX).await?;
     let host = state.hosts.admit(&one.hostname, true).await?;
     tracing::info!(host = %host.hostname(), "host added by an operator");
     Ok(StatusCode::OK)
