@@ -2,8 +2,6 @@
 //!
 //! `UPDATE=1 cargo test --test config_reference` writes it anew.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{fs, path::Path};
 
 use relay::config::{Config, Flags, SETTINGS, env_example};

@@ -23,7 +23,7 @@ const MIGRATIONS: &[Migration] = &[Migration {
     sql: include_str!("../../migrations/0001_hosts_and_accounts.sql"),
 }];
 
-/// What both databases find when they look for a table before the first migration.
+/// Made before the first migration; remembers which ones ran.
 const VERSION_TABLE: &str =
     "CREATE TABLE relay_schema (version BIGINT PRIMARY KEY, readable_from BIGINT NOT NULL)";
 

@@ -197,7 +197,7 @@ pub(crate) async fn saving_a_host_leaves_cursor_and_count_alone(place: Place) {
         last_error: Some("x".repeat(500)),
         ..saved
     };
-    assert_eq!(store.hosts().await.unwrap(), [expected.clone()]);
+    assert_eq!(store.hosts().await.unwrap(), std::slice::from_ref(&expected));
     // A row with a higher epoch takes the cursor of the older one away; a lower one changes nothing.
     for epoch in [Epoch(2), Epoch(1)] {
         store.save_hosts(&[HostRow { epoch, ..expected.clone() }]).await.unwrap();

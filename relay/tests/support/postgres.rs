@@ -3,6 +3,9 @@
 //! It listens on a Unix socket in its directory only, so it needs no port and meets no other
 //! server. Postgres refuses to run as root: then it runs as the user `postgres`, or `nobody`.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "a test that is skipped says why")]
+
 use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
@@ -54,14 +57,12 @@ impl Cluster {
         }
         let cluster = Self { bin, user, dir };
         let data = cluster.data();
-        cluster.run(
-            cluster
-                .command("initdb")
-                .args(["--no-sync", "--username=postgres", "--encoding=UTF8", "--locale=C"])
-                .arg("--auth=trust")
-                .arg("--pgdata")
-                .arg(&data),
-        );
+        run(cluster
+            .command("initdb")
+            .args(["--no-sync", "--username=postgres", "--encoding=UTF8", "--locale=C"])
+            .arg("--auth=trust")
+            .arg("--pgdata")
+            .arg(&data));
         // Everyone but the superuser has to know the password.
         fs::write(
             data.join("pg_hba.conf"),
@@ -84,14 +85,14 @@ impl Cluster {
         let log = self.dir.path().join("log");
         let mut command = self.command("pg_ctl");
         command.args(["start", "--wait", "--silent", "--options", &options]);
-        self.run(command.arg("--log").arg(log).arg("--pgdata").arg(self.data()));
+        run(command.arg("--log").arg(log).arg("--pgdata").arg(self.data()));
     }
 
     /// Stops the server; open connections break.
     pub(crate) fn stop(&self) {
         let mut command = self.command("pg_ctl");
         command.args(["stop", "--wait", "--silent", "--mode=immediate"]);
-        self.run(command.arg("--pgdata").arg(self.data()));
+        run(command.arg("--pgdata").arg(self.data()));
     }
 
     /// Makes a database with an owner of the same name, whose password is `secret-NAME`.
@@ -114,7 +115,7 @@ impl Cluster {
         let mut command = self.command("psql");
         command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
         command.args(["--set=ON_ERROR_STOP=1", "--username=postgres"]);
-        self.run(command.arg("--host").arg(self.dir.path()).args(["--dbname", database, "-c", sql]))
+        run(command.arg("--host").arg(self.dir.path()).args(["--dbname", database, "-c", sql]))
     }
 
     fn data(&self) -> PathBuf {
@@ -129,20 +130,6 @@ impl Cluster {
         }
         command
     }
-
-    /// The server inherits the output of `pg_ctl`, so that of a file is read, not that of a pipe.
-    fn run(&self, command: &mut Command) -> String {
-        let output = tempfile::NamedTempFile::new().expect("make a file for the output");
-        let both = output.reopen().expect("open the output");
-        let errors = both.try_clone().expect("open the output twice");
-        let status = command.stdout(both).stderr(errors).status();
-        let said = fs::read_to_string(output.path()).unwrap_or_default();
-        assert!(
-            status.as_ref().is_ok_and(std::process::ExitStatus::success),
-            "{command:?}: {said}"
-        );
-        said.trim().to_owned()
-    }
 }
 
 impl Drop for Cluster {
@@ -153,6 +140,17 @@ impl Drop for Cluster {
         // A test may have stopped it already; in a panic there is nothing better to do than go on.
         drop(command.status());
     }
+}
+
+/// The server inherits the output of `pg_ctl`, so that of a file is read, not that of a pipe.
+fn run(command: &mut Command) -> String {
+    let output = tempfile::NamedTempFile::new().expect("make a file for the output");
+    let both = output.reopen().expect("open the output");
+    let errors = both.try_clone().expect("open the output twice");
+    let status = command.stdout(both).stderr(errors).status();
+    let said = fs::read_to_string(output.path()).unwrap_or_default();
+    assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "{command:?}: {said}");
+    said.trim().to_owned()
 }
 
 /// The newest version below one of the usual places, or what the search path offers.
