@@ -79,6 +79,40 @@ pub const UPSTREAM_GAPS: &str = "relay_upstream_gaps_total";
 /// Cursors reset because a host lost its sequence (UP-6).
 pub const UPSTREAM_CURSOR_RESETS: &str = "relay_upstream_cursor_resets_total";
 
+// ingest
+
+/// Events judged since start, by `kind` and `outcome` (`passed`, `dropped`).
+pub const INGEST_EVENTS_TOTAL: &str = "relay_ingest_events_total";
+/// Events dropped, by `reason`; the sum is the `dropped` of the events total plus what upstream
+/// dropped before it reached a shard.
+pub const INGEST_DROPPED_TOTAL: &str = "relay_ingest_dropped_total";
+/// Events that leniency let pass and strict validation would have dropped, by `reason`.
+pub const INGEST_LENIENT_PASSED_TOTAL: &str = "relay_ingest_lenient_passed_total";
+/// Valid commits that do not follow the state we hold (VAL-13).
+pub const INGEST_DISCONTINUOUS_TOTAL: &str = "relay_ingest_discontinuous_total";
+/// Commits that follow our state by prevData but not by since (VAL-18).
+pub const INGEST_SINCE_MISMATCH_TOTAL: &str = "relay_ingest_since_mismatch_total";
+/// Events on their way through the shards: queued, being judged, or parked.
+pub const INGEST_QUEUE_DEPTH: &str = "relay_ingest_queue_depth";
+/// Events that one host may have at one shard.
+pub const INGEST_QUEUE_LIMIT: &str = "relay_ingest_queue_limit";
+/// Events that wait without holding a place in their host's queue.
+pub const INGEST_PARKED_DEPTH: &str = "relay_ingest_parked_depth";
+/// Most events that may wait so, over all shards.
+pub const INGEST_PARKED_LIMIT: &str = "relay_ingest_parked_limit";
+/// Accounts in memory.
+pub const INGEST_ACCOUNTS_DEPTH: &str = "relay_ingest_accounts_depth";
+/// Most accounts that are kept in memory.
+pub const INGEST_ACCOUNTS_LIMIT: &str = "relay_ingest_accounts_limit";
+/// Changed accounts that no checkpoint has written yet.
+pub const INGEST_DIRTY_DEPTH: &str = "relay_ingest_dirty_depth";
+/// Identity lookups asked for, by `cause`.
+pub const INGEST_LOOKUPS_TOTAL: &str = "relay_ingest_lookups_total";
+/// Status probes, by `outcome`.
+pub const INGEST_PROBES_TOTAL: &str = "relay_ingest_probes_total";
+/// Panics caught while judging; each is a bug (I6).
+pub const INGEST_PANICS_TOTAL: &str = "relay_ingest_panics_total";
+
 // firehose
 
 /// Consumers connected now.
