@@ -2,6 +2,8 @@
 
 /// Longest status text that is kept from outside (SEC-10).
 pub const STATUS_CHARS_MAX: usize = 64;
+/// The same in bytes, so that it fits the note of a log record.
+const STATUS_BYTES_MAX: usize = 128;
 
 /// What the host of an account last said about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,10 +46,12 @@ impl UpstreamStatus {
             (false, Some("deactivated")) => Self::Deactivated,
             (false, Some("desynchronized")) => Self::Desynchronized,
             (false, Some("throttled")) => Self::Throttled,
-            (false, Some(other)) if other.chars().count() <= STATUS_CHARS_MAX => match other {
-                "" | "active" => Self::Inactive,
-                _ => Self::Other(other.into()),
-            },
+            (false, Some("" | "active")) => Self::Inactive,
+            (false, Some(other))
+                if other.len() <= STATUS_BYTES_MAX && other.chars().count() <= STATUS_CHARS_MAX =>
+            {
+                Self::Other(other.into())
+            }
             (false, _) => Self::Inactive,
         }
     }
