@@ -1,0 +1,33 @@
+//! What others ask of a shard: reads, checkpoints, an operator's decisions (DESIGN 10.5, 10.13).
+
+use relay_protocol::Did;
+use tokio::sync::oneshot;
+
+use crate::domain::{Account, AccountNo, HostId, LocalStatus};
+
+/// A command to one shard; each carries where the answer goes.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// The row as it is in memory.
+    Account(Did, oneshot::Sender<Option<Account>>),
+    /// Unwritten rows above a number.
+    DirtyAfter(AccountNo, usize, oneshot::Sender<Vec<Account>>),
+    /// Copies of all unwritten rows.
+    Snapshot(u64, oneshot::Sender<Copied>),
+    /// The snapshot with this ticket is in the store.
+    Checkpointed(u64, oneshot::Sender<()>),
+    /// Something about one account, in the order of its events.
+    Order(Did, Order),
+}
+
+/// A shard's part of a snapshot.
+pub(super) type Copied = (Vec<Account>, Vec<(HostId, i64)>);
+
+/// A command about one account that waits its turn among the account's events.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// An operator's decision; answers `false` when the account is not known.
+    SetLocal(LocalStatus, oneshot::Sender<bool>),
+    /// Ask for the identity again; answers `false` when the account is not known.
+    Refresh(oneshot::Sender<bool>),
+}

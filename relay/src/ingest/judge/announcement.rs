@@ -1,0 +1,118 @@
+//! Decides about `#identity` (IDE-1…7) and `#account` (ACC-1…5).
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use relay_protocol::{Account as AccountMessage, Edit, Handle, Identity, is_datetime};
+
+use crate::{
+    accounts::limits::Doubt,
+    domain::{DropReason, UpstreamStatus, effective},
+};
+
+use super::{Facts, Fresh, authority};
+use crate::ingest::verdict::{Ask, Pass, Stop, Verdict};
+
+/// The placeholder that may always be passed (SYN-5, IDE-3).
+const NO_HANDLE: &str = "handle.invalid";
+
+/// Judges one `#identity`: a hint, never trusted, followed by a lookup (IDE-1, SEC-9).
+///
+/// Not gated by status or rev (IDE-4). The handle passes only from the account's host and only if
+/// the DID document says the same (IDE-3).
+pub(super) fn identity<'m>(facts: &Facts<'_>, message: &Identity<'m>) -> Verdict<'m> {
+    let account = facts.account.ok_or(Stop::Ask(Ask::FirstSight))?;
+    let now_ms = facts.now_ms();
+    let from_its_host = account.host == facts.host;
+    if facts.asked.identity.is_none() {
+        let may_ask = if from_its_host {
+            facts.recent.may_follow_announcement(now_ms)
+        } else {
+            facts.host_may_ask && facts.recent.may_refresh(Doubt::Host, now_ms)
+        };
+        if may_ask {
+            return Err(Stop::Ask(Ask::Announced));
+        }
+    }
+    let (changed, handle) = match facts.asked.identity {
+        Some(Fresh::Document { changed, handle }) => (changed, handle),
+        Some(Fresh::Nothing(_)) | None => (false, None),
+    };
+    if !from_its_host && !changed {
+        return Err(Stop::drop(
+            DropReason::Redundant,
+            format!(
+                "sent by {}, which is not the account's host, and nothing is known to have changed; {}",
+                (facts.name_of)(facts.host),
+                facts.after_asking()
+            ),
+        ));
+    }
+    if !facts.recent.may_pass_identity(now_ms) {
+        return Err(Stop::drop(DropReason::RateLimited, "more than 10 #identity an hour"));
+    }
+    let passed = message.handle.filter(|said| {
+        *said == NO_HANDLE
+            || (from_its_host
+                && handle.is_some_and(|true_one| {
+                    Handle::parse(said, facts.dev).is_ok_and(|said| said.as_str() == true_one)
+                }))
+    });
+    let says = hash(&(facts.host, passed));
+    if !changed && facts.recent.repeats_identity(says, now_ms) {
+        return Err(Stop::drop(
+            DropReason::Redundant,
+            "the same #identity was passed less than 60 s ago",
+        ));
+    }
+    let edits = if passed == message.handle { Vec::new() } else { vec![Edit::Remove("handle")] };
+    // A handle that the document has too shows that the document is not an old one.
+    let confirmed = changed || passed.is_some_and(|handle| handle != NO_HANDLE);
+    Ok(Pass {
+        edits,
+        bad_time: !is_datetime(message.time),
+        says,
+        unconfirmed: !confirmed,
+        ..Pass::default()
+    })
+}
+
+/// Judges one `#account`: only the account's host is heard (ACC-1), and consumers are told the
+/// effective status, not the host's word (ACC-2).
+pub(super) fn account<'m>(facts: &Facts<'_>, message: &AccountMessage<'m>) -> Verdict<'m> {
+    let account = authority(facts)?;
+    let upstream = UpstreamStatus::from_wire(message.active, message.status);
+    let told = effective(&upstream, account.local);
+    let says = hash(&(facts.host, told.active, told.status, upstream.as_text()));
+    if facts.recent.repeats_account(says, facts.now_ms()) {
+        return Err(Stop::drop(
+            DropReason::Redundant,
+            "the same #account was passed less than 60 s ago",
+        ));
+    }
+    let mut edits = Vec::new();
+    if told.active != message.active {
+        edits.push(Edit::Bool("active", told.active));
+    }
+    if told.status != message.status {
+        // A status that differs from the host's is ours, and so a name that we know.
+        edits.push(match told.status {
+            None => Edit::Remove("status"),
+            Some(_) if upstream == UpstreamStatus::Deleted => Edit::Text("status", "deleted"),
+            Some(_) => Edit::Text("status", account.local.as_text()),
+        });
+    }
+    Ok(Pass {
+        edits,
+        bad_time: !is_datetime(message.time),
+        upstream: Some(upstream),
+        says,
+        ..Pass::default()
+    })
+}
+
+/// Recognises repetitions; a collision would only drop one announcement as a repetition.
+fn hash(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}

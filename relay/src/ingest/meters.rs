@@ -1,0 +1,104 @@
+//! The handles of a shard's metrics, looked up once.
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+use super::verdict::Continuity;
+use crate::{
+    domain::EventKind,
+    telemetry::metrics::{
+        INGEST_ACCOUNTS_DEPTH, INGEST_DIRTY_DEPTH, INGEST_DISCONTINUOUS_TOTAL, INGEST_EVENTS_TOTAL,
+        INGEST_PANICS_TOTAL, INGEST_PARKED_DEPTH, INGEST_QUEUE_DEPTH, INGEST_SINCE_MISMATCH_TOTAL,
+    },
+};
+
+/// Metrics of one shard. The gauges add up over the shards: each adds how its own value changed.
+pub(super) struct Meters {
+    passed: [Counter; 4],
+    dropped: [Counter; 4],
+    discontinuous: Counter,
+    since_mismatch: Counter,
+    panics: Counter,
+    accounts: Depth,
+    dirty: Depth,
+    parked: Depth,
+    queue: Gauge,
+}
+
+struct Depth {
+    gauge: Gauge,
+    shown: usize,
+}
+
+impl Meters {
+    pub(super) fn new() -> Self {
+        let of = |outcome: &'static str| {
+            EventKind::ALL.map(
+                |kind| counter!(INGEST_EVENTS_TOTAL, "kind" => kind.name(), "outcome" => outcome),
+            )
+        };
+        Self {
+            passed: of("passed"),
+            dropped: of("dropped"),
+            discontinuous: counter!(INGEST_DISCONTINUOUS_TOTAL),
+            since_mismatch: counter!(INGEST_SINCE_MISMATCH_TOTAL),
+            panics: counter!(INGEST_PANICS_TOTAL),
+            accounts: Depth::new(gauge!(INGEST_ACCOUNTS_DEPTH)),
+            dirty: Depth::new(gauge!(INGEST_DIRTY_DEPTH)),
+            parked: Depth::new(gauge!(INGEST_PARKED_DEPTH)),
+            queue: gauge!(INGEST_QUEUE_DEPTH),
+        }
+    }
+
+    pub(super) fn passed(&self, kind: EventKind, continuity: Option<Continuity>) {
+        increment(&self.passed, kind);
+        match continuity {
+            Some(Continuity::Discontinuous) => self.discontinuous.increment(1),
+            Some(Continuity::SinceMismatch) => self.since_mismatch.increment(1),
+            Some(Continuity::First | Continuity::Continuous) | None => {}
+        }
+    }
+
+    pub(super) fn dropped(&self, kind: EventKind) {
+        increment(&self.dropped, kind);
+    }
+
+    pub(super) fn panicked(&self) {
+        self.panics.increment(1);
+    }
+
+    /// Shows how many events are inside all shards; one of them does it for all.
+    pub(super) fn show_queue(&self, inside: usize) {
+        self.queue.set(float(inside));
+    }
+
+    /// Shows the sizes of the shard as they are now.
+    pub(super) fn show(&mut self, accounts: usize, dirty: usize, parked: usize) {
+        self.accounts.show(accounts);
+        self.dirty.show(dirty);
+        self.parked.show(parked);
+    }
+}
+
+impl Depth {
+    fn new(gauge: Gauge) -> Self {
+        Self { gauge, shown: 0 }
+    }
+
+    fn show(&mut self, now: usize) {
+        if now != self.shown {
+            self.gauge.increment(float(now) - float(self.shown));
+            self.shown = now;
+        }
+    }
+}
+
+/// A count for a gauge.
+pub(super) fn float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn increment(counters: &[Counter; 4], kind: EventKind) {
+    if let Some(counter) = counters.get(usize::from(kind.code()).saturating_sub(1)) {
+        counter.increment(1);
+    }
+}

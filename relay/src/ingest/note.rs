@@ -1,0 +1,155 @@
+//! The note of a log record: what replay needs and the frame does not hold (I3).
+//!
+//! ```text
+//! offset  size  meaning
+//! 0       1     version, 1
+//! 1       1     flags: 1 identity, 2 key, 4 host, 8 upstream status
+//! …       8     identity: when it was checked, ms since 1970, little endian
+//! …       34    key, only with `identity`; without it the account has no usable key
+//! …       4     host with authority, little endian, when it is not the record's host
+//! …       1+n   upstream status: length and text, when the frame does not tell it
+//! ```
+//!
+//! At most 177 bytes; most records have none. Our own decisions are not in it: the store holds them
+//! before anything else knows of them.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::domain::{HostId, UpstreamStatus};
+
+const VERSION: u8 = 1;
+const IDENTITY: u8 = 1;
+const KEY: u8 = 2;
+const HOST: u8 = 4;
+const UPSTREAM: u8 = 8;
+
+/// What a note says; all `None` is written as no bytes at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Note {
+    /// When the identity was checked, and the key found then.
+    pub(super) identity: Option<(u64, Option<[u8; 34]>)>,
+    /// The account's host, when it is not the one in the record's header.
+    pub(super) host: Option<HostId>,
+    /// The host's word, when the frame does not tell it.
+    pub(super) upstream: Option<UpstreamStatus>,
+}
+
+impl Note {
+    /// The bytes for the log.
+    pub(super) fn encode(&self) -> Bytes {
+        if *self == Self::default() {
+            return Bytes::new();
+        }
+        let mut out = BytesMut::with_capacity(64);
+        out.put_u8(VERSION);
+        let has_key = self.identity.is_some_and(|(_, key)| key.is_some());
+        let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+        out.put_u8(
+            flag(self.identity.is_some(), IDENTITY)
+                | flag(has_key, KEY)
+                | flag(self.host.is_some(), HOST)
+                | flag(self.upstream.is_some(), UPSTREAM),
+        );
+        if let Some((checked_ms, key)) = self.identity {
+            out.put_u64_le(checked_ms);
+            out.extend_from_slice(key.as_ref().map_or(&[], |key| key.as_slice()));
+        }
+        if let Some(host) = self.host {
+            out.put_u32_le(host.0);
+        }
+        if let Some(upstream) = &self.upstream {
+            let text = upstream.as_text();
+            // `UpstreamStatus` keeps at most 128 bytes.
+            out.put_u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
+            out.extend_from_slice(text.as_bytes());
+        }
+        out.freeze()
+    }
+
+    /// Reads what [`Self::encode`] gave; `None` for anything else.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut note = Self::default();
+        let Some((&version, rest)) = bytes.split_first() else { return Some(note) };
+        let (&flags, mut rest) = rest.split_first()?;
+        if version != VERSION {
+            return None;
+        }
+        if flags & IDENTITY != 0 {
+            let (checked, after) = rest.split_first_chunk::<8>()?;
+            rest = after;
+            let mut key = None;
+            if flags & KEY != 0 {
+                let (bytes, after) = rest.split_first_chunk::<34>()?;
+                rest = after;
+                key = Some(*bytes);
+            }
+            note.identity = Some((u64::from_le_bytes(*checked), key));
+        }
+        if flags & HOST != 0 {
+            let (host, after) = rest.split_first_chunk::<4>()?;
+            rest = after;
+            note.host = Some(HostId(u32::from_le_bytes(*host)));
+        }
+        if flags & UPSTREAM != 0 {
+            let (&length, after) = rest.split_first()?;
+            let (text, after) = after.split_at_checked(usize::from(length))?;
+            rest = after;
+            note.upstream = Some(UpstreamStatus::from_text(std::str::from_utf8(text).ok()?));
+        }
+        rest.is_empty().then_some(note)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn notes() -> impl Strategy<Value = Note> {
+        let identity = (any::<u64>(), any::<Option<[u8; 32]>>()).prop_map(|(checked, key)| {
+            (
+                checked,
+                key.map(|key| {
+                    let mut bytes = [2; 34];
+                    bytes[2..].copy_from_slice(&key);
+                    bytes
+                }),
+            )
+        });
+        let upstream = "\\PC{0,32}".prop_map(|text| UpstreamStatus::from_wire(false, Some(&text)));
+        (
+            prop::option::of(identity),
+            prop::option::of(any::<u32>().prop_map(HostId)),
+            prop::option::of(upstream),
+        )
+            .prop_map(|(identity, host, upstream)| Note { identity, host, upstream })
+    }
+
+    proptest! {
+        /// I3: a note survives the log, and fits into it (at most 255 bytes).
+        #[test]
+        fn a_note_reads_as_it_was_written(note in notes()) {
+            let bytes = note.encode();
+            prop_assert!(bytes.len() <= 255);
+            prop_assert_eq!(Note::decode(&bytes), Some(note));
+        }
+
+        /// Damaged notes are refused or read as another note, never a panic.
+        #[test]
+        fn a_cut_note_is_refused(note in notes(), cut in 1_usize..200) {
+            let bytes = note.encode();
+            if cut < bytes.len() {
+                prop_assert_eq!(Note::decode(&bytes[..cut]), None);
+            }
+        }
+    }
+
+    /// A later version is not guessed at.
+    #[test]
+    fn another_version_is_refused() {
+        assert_eq!(Note::decode(&[2, 0]), None);
+        assert_eq!(Note::decode(&[1, 0]), Some(Note::default()));
+        assert_eq!(Note::decode(&[]), Some(Note::default()));
+    }
+}

@@ -1,0 +1,430 @@
+//! One shard: owns the state of its DIDs, so that there is no lock on the hot path and one DID is
+//! never handled twice at once, even from two hosts (ROLE-7).
+//!
+//! In come events and commands, out go batches to the log. Whatever needs the network or the store
+//! parks its DID; the others go on. A panic while judging is contained and costs one event (I6).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use lru::LruCache;
+use relay_protocol::{Did, account_frame};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::{
+    VerdictLine,
+    commands::{Command, Order},
+    failures::Failures,
+    judge::{Asked, judge},
+    meters::Meters,
+    note::Note,
+    parking::{Item, On, Parking, Queued, Waiting},
+    queue::Inside,
+    table::{Moved, Table},
+};
+use crate::{
+    accounts::{Numbers, limits::Bucket, probe::Probes},
+    clock::Clock,
+    domain::{Epoch, EventKind, HostId, HostSeq, LocalStatus, UpstreamStatus, effective},
+    drops::Drops,
+    eventlog::{Appender, Entry},
+    hosts::Hosts,
+    identity::Identities,
+    store::Store,
+    tasks::Tasks,
+};
+
+mod answers;
+mod asking;
+mod passing;
+#[cfg(test)]
+mod tests;
+
+use answers::Finding;
+use asking::{Lookups, Timer};
+use passing::{Judge, Step};
+
+/// Events that are judged before others get their turn: about 2 ms of work.
+const BATCH: usize = 32;
+/// Findings that may wait for the shard; a task with more of them waits itself.
+const FINDINGS_MAX: usize = 256;
+/// Commands that may wait for the shard.
+pub(super) const COMMANDS_MAX: usize = 64;
+/// Longest sleep while a timer is set: the clock of timers is the wall clock, which may jump.
+const NAP: Duration = Duration::from_millis(200);
+/// DIDs without an account whose lookup said that their events are not for us.
+const STRANGERS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
+
+/// What all shards share.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) appender: Appender,
+    pub(super) hosts: Hosts,
+    pub(super) identities: Identities,
+    pub(super) store: Store,
+    pub(super) probes: Probes,
+    pub(super) drops: Arc<Drops>,
+    pub(super) clock: Clock,
+    pub(super) numbers: Numbers,
+    pub(super) tasks: Tasks,
+    pub(super) inside: Inside,
+    pub(super) failures: Failures,
+    /// Unwritten rows, by shard.
+    pub(super) dirty: Vec<AtomicUsize>,
+    pub(super) verdicts: Option<mpsc::Sender<VerdictLine>>,
+    pub(super) dev: bool,
+}
+
+/// One shard; [`Shard::run`] is its task.
+pub(super) struct Shard {
+    room: Arc<Room>,
+    index: usize,
+    judge: Judge,
+    table: Table,
+    parking: Parking,
+    lookups: Lookups,
+    timers: BTreeMap<(u64, u64), Timer>,
+    timers_set: u64,
+    /// RES-4 rechecks among the timers.
+    rechecks: usize,
+    /// Rows to ask the store for.
+    loads: Vec<Did>,
+    loading: bool,
+    strangers: LruCache<Did, Stranger>,
+    /// SEC-3: lookups caused by hosts with events that are not theirs to send.
+    host_lookups: HashMap<HostId, Bucket>,
+    /// Judged, in order, on the way to the log.
+    out: Vec<Entry>,
+    /// Places in host queues that become free once `out` is in the log.
+    held: Vec<OwnedSemaphorePermit>,
+    /// Events of hosts among `out`.
+    passed: usize,
+    /// Answers to decisions that are among `out`.
+    decided: Vec<oneshot::Sender<bool>>,
+    events: mpsc::Receiver<Queued>,
+    commands: mpsc::Receiver<Command>,
+    found: mpsc::Sender<Finding>,
+    findings: mpsc::Receiver<Finding>,
+    meters: Meters,
+}
+
+/// A DID without an account, and why its events were not for us when it was looked up.
+#[derive(Debug)]
+struct Stranger {
+    checked_ms: u64,
+    /// The host that its document names; `None` when it has no usable document.
+    host: Option<Box<str>>,
+    why: String,
+}
+
+impl Shard {
+    /// A shard with an empty table of at most `accounts_max` rows.
+    pub(super) fn new(
+        room: Arc<Room>,
+        index: usize,
+        accounts_max: usize,
+        events: mpsc::Receiver<Queued>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        let (found, findings) = mpsc::channel(FINDINGS_MAX);
+        Self {
+            room,
+            index,
+            judge,
+            table: Table::new(accounts_max),
+            parking: Parking::default(),
+            lookups: Lookups::default(),
+            timers: BTreeMap::new(),
+            timers_set: 0,
+            rechecks: 0,
+            loads: Vec::new(),
+            loading: false,
+            strangers: LruCache::new(STRANGERS_MAX),
+            host_lookups: HashMap::new(),
+            out: Vec::new(),
+            held: Vec::new(),
+            passed: 0,
+            decided: Vec::new(),
+            events,
+            commands,
+            found,
+            findings,
+            meters: Meters::new(),
+        }
+    }
+
+    /// Works until the daemon stops or the log closes.
+    pub(super) async fn run(mut self) {
+        let stopping = self.room.tasks.stopping().clone();
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut answers = Vec::with_capacity(BATCH);
+        loop {
+            // Unwritten rows cannot be forgotten: without room for more, hosts wait (I5).
+            let may_take = !self.table.is_full_of_changes();
+            let nap = self.nap();
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => break,
+                Some(command) = self.commands.recv() => self.command(command),
+                _ = self.findings.recv_many(&mut answers, BATCH) => {
+                    for finding in answers.drain(..) {
+                        self.found(finding);
+                    }
+                }
+                taken = self.events.recv_many(&mut batch, BATCH), if may_take => {
+                    if taken == 0 {
+                        break;
+                    }
+                    for queued in batch.drain(..) {
+                        self.arrive(queued);
+                    }
+                }
+                () = tokio::time::sleep(nap.unwrap_or(NAP)), if nap.is_some() => {}
+            }
+            self.fire_timers();
+            self.start_asking();
+            if !self.flush().await {
+                break;
+            }
+            self.show_depths();
+            tokio::task::yield_now().await;
+        }
+        self.room.tasks.stopping().cancelled().await;
+    }
+
+    /// An event from the queue.
+    fn arrive(&mut self, queued: Queued) {
+        let did = queued.arrival.did.clone();
+        if let Some(waiting) = self.parking.get(&did) {
+            let goes_on = waiting.only_foreign
+                && self
+                    .table
+                    .peek(&did)
+                    .is_some_and(|entry| entry.account.host == queued.arrival.host.id());
+            if !goes_on {
+                self.park(queued);
+                return;
+            }
+        }
+        match self.process(queued, false, Asked::default()) {
+            Step::Done => {}
+            Step::Load(queued) => self.wait(did, queued, On::Row),
+            Step::Wait(queued, ask) => self.wait(did, queued, On::Answer(ask)),
+        }
+    }
+
+    /// Goes on with what waited for a DID. `first` – what was asked for the first event.
+    ///
+    /// * `absent` – the store has no row of it
+    fn go_on(&mut self, did: Did, mut waiting: Waiting, absent: bool, first: Asked<'_>) {
+        let mut asked = first;
+        while let Some(item) = waiting.items.pop_front() {
+            let queued = match item {
+                Item::Order(order) => {
+                    self.order(&did, order);
+                    continue;
+                }
+                Item::Event(queued) => queued,
+            };
+            let (queued, on) = match self.process(queued, absent, asked) {
+                Step::Done => {
+                    asked = Asked::default();
+                    continue;
+                }
+                Step::Load(queued) => (queued, On::Row),
+                Step::Wait(queued, ask) => (queued, On::Answer(ask)),
+            };
+            waiting.attempt = 0;
+            self.wait_again(did, waiting, Some(queued), on);
+            return;
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Account(did, answer) => {
+                let row = self.table.peek(&did).map(|entry| entry.account.clone());
+                reply(answer, row);
+            }
+            Command::DirtyAfter(after, limit, answer) => {
+                reply(answer, self.table.dirty_after(after, limit));
+            }
+            Command::Snapshot(ticket, answer) => reply(answer, self.table.snapshot(ticket)),
+            Command::Checkpointed(ticket, answer) => {
+                self.table.checkpointed(ticket);
+                reply(answer, ());
+            }
+            Command::Order(did, order) => self.order_in_turn(did, order),
+        }
+    }
+
+    /// A command about an account that may not be in memory.
+    fn order_in_turn(&mut self, did: Did, order: Order) {
+        if self.table.peek(&did).is_some() {
+            self.order(&did, order);
+            return;
+        }
+        match self.parking.get(&did).map(|waiting| waiting.on) {
+            None => {
+                self.parking.open(did.clone(), On::Row, Item::Order(order));
+                self.loads.push(did);
+            }
+            Some(On::Row) => {
+                if let Err(order) = self.parking.push_order(&did, order) {
+                    self.order(&did, order);
+                }
+            }
+            // The store was asked and has no row; the decision is for the first one.
+            Some(On::Answer(_) | On::Retry(_)) => {
+                if let (Order::SetLocal(local, _), Some(waiting)) = (&order, self.parking.get(&did))
+                {
+                    waiting.local = *local;
+                }
+                self.order(&did, order);
+            }
+        }
+    }
+
+    fn order(&mut self, did: &Did, order: Order) {
+        match order {
+            Order::SetLocal(local, answer) => self.set_local(did, local, answer),
+            Order::Refresh(answer) => {
+                let known = self.table.peek(did).is_some();
+                if known {
+                    self.refresh_in_background(did, "operator", true);
+                }
+                reply(answer, known);
+            }
+        }
+    }
+
+    /// Applies a decision that is in the store already and announces it (ACC-3). The answer comes when
+    /// the announcement was handed to the log.
+    fn set_local(&mut self, did: &Did, local: LocalStatus, answer: oneshot::Sender<bool>) {
+        let set = self
+            .table
+            .change(did, |entry| std::mem::replace(&mut entry.account.local, local) != local);
+        match set {
+            Some((true, moved)) => {
+                self.counted(moved);
+                self.announce(did);
+                self.decided.push(answer);
+            }
+            Some((false, _)) => reply(answer, true),
+            None => reply(answer, false),
+        }
+    }
+
+    /// Emits an `#account` of our own making with the effective status (ACC-2, ACC-3).
+    fn announce(&mut self, did: &Did) {
+        let now_ms = self.room.clock.now_ms();
+        let now_text = self.room.clock.now_text();
+        let made = self.table.change(did, |entry| {
+            let account = &entry.account;
+            let told = effective(&account.upstream, account.local);
+            let frame = account_frame(did.as_str(), &now_text, told.active, told.status);
+            let derived = UpstreamStatus::from_wire(told.active, told.status);
+            let note = Note {
+                identity: entry
+                    .identity_unlogged
+                    .then_some((account.identity_checked_ms, account.key)),
+                // Our own records name no host, so replay keeps the one it has; a row that no record
+                // has named yet, or that lost its host, needs it.
+                host: Some(account.host),
+                upstream: (derived != account.upstream).then(|| account.upstream.clone()),
+            };
+            let (number, active) = (account.number, told.active);
+            entry.identity_unlogged = false;
+            // Whatever the host says next is no repetition of this: 0 is no hash of a host's word
+            // in practice.
+            entry.recent_mut().account_passed(0, active, now_ms);
+            (number, frame, note.encode())
+        });
+        let Some(((account, frame, note), moved)) = made else { return };
+        self.counted(moved);
+        self.out.push(Entry {
+            kind: EventKind::Account,
+            account,
+            host: HostId::RELAY,
+            epoch: Epoch(0),
+            host_seq: HostSeq(0),
+            note,
+            frame,
+        });
+    }
+
+    /// Tells hosts about accounts that came or left (ACC-8).
+    fn counted(&self, moved: Moved) {
+        for (host, delta) in [(moved.from, -1), (moved.to, 1)] {
+            if let Some(host) = host.and_then(|host| self.room.hosts.get(host)) {
+                host.add_accounts(delta);
+            }
+        }
+    }
+
+    /// Hands the batch to the log; gives `false` when there is no log any more. Meanwhile commands
+    /// that only read are answered, also when the disk is full and the log waits (OUT-5).
+    async fn flush(&mut self) -> bool {
+        let mut later = Vec::new();
+        while !self.out.is_empty() {
+            let entries = std::mem::take(&mut self.out);
+            let places = std::mem::take(&mut self.held);
+            let passed = std::mem::take(&mut self.passed);
+            let decided = std::mem::take(&mut self.decided);
+            let room = Arc::clone(&self.room);
+            let mut append = std::pin::pin!(room.appender.append(entries));
+            let appended = loop {
+                tokio::select! {
+                    biased;
+                    appended = &mut append => break appended,
+                    () = room.tasks.stopping().cancelled() => return false,
+                    Some(command) = self.commands.recv(), if later.len() < COMMANDS_MAX => {
+                        match command {
+                            // What a snapshot holds must be in the log before it (DESIGN 10.5).
+                            Command::Snapshot(..) => later.push(command),
+                            other => self.command(other),
+                        }
+                    }
+                }
+            };
+            if let Err(error) = appended {
+                room.tasks.fail(format!("events cannot be logged: {error}"));
+                return false;
+            }
+            drop(places);
+            room.inside.leave(passed);
+            for answer in decided {
+                reply(answer, true);
+            }
+        }
+        for command in later {
+            self.command(command);
+        }
+        true
+    }
+
+    fn show_depths(&mut self) {
+        let dirty = self.table.dirty_len();
+        if let Some(shown) = self.room.dirty.get(self.index) {
+            shown.store(dirty, Ordering::Relaxed);
+        }
+        if self.index == 0 {
+            self.meters.show_queue(self.room.inside.depth());
+        }
+        self.meters.show(self.table.len(), dirty, self.parking.loose());
+    }
+}
+
+/// Answers a command. That nobody waits for the answer any more is not an error.
+fn reply<T>(answer: oneshot::Sender<T>, what: T) {
+    if answer.send(what).is_err() {
+        tracing::debug!("the asker of a command has gone");
+    }
+}

@@ -1,0 +1,377 @@
+//! Judges one event and carries out the verdict.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use relay_protocol::{Edit, Rev, Unsequenced, unsequence};
+
+use super::{Queued, Shard};
+use crate::{
+    accounts::limits::{FOREIGN_LOOKUPS, Recent},
+    clock::Clock,
+    domain::{
+        DropReason, EventKind, HostId, LastEvent, LocalStatus, RepoState, UpstreamStatus, effective,
+    },
+    drops::Dropped,
+    eventlog,
+    ingest::{
+        Arrival, VerdictLine,
+        failures::Failure,
+        judge::{Asked, Facts, Fresh},
+        note::Note,
+        table::Entry,
+        verdict::{Ask, Continuity, Stop, Verdict},
+    },
+};
+
+/// RES-2, DESIGN 10.8: after this the identity is confirmed in the background.
+const FRESH_MS: u64 = 24 * 3_600_000;
+
+/// Nothing is known of a DID without an account.
+static NOTHING: Recent = Recent::new(false);
+
+/// The decision, replaceable by tests that need one that fails.
+pub(super) type Judge = for<'m> fn(&Facts<'_>, EventKind, &'m [u8]) -> Verdict<'m>;
+
+/// How far an event came.
+pub(super) enum Step {
+    /// It left the shard, or is in the batch for the log.
+    Done,
+    /// Its account is not in memory.
+    Load(Queued),
+    /// Something has to be asked first.
+    Wait(Queued, Ask),
+}
+
+/// A judged event, free of the frame it came in.
+struct Passed {
+    frame: Unsequenced,
+    repo: Option<RepoState>,
+    upstream: Option<UpstreamStatus>,
+    continuity: Option<Continuity>,
+    spared: Option<(DropReason, String)>,
+    rev: Option<Rev>,
+    repeats: bool,
+    says: u64,
+    unconfirmed: bool,
+}
+
+impl Shard {
+    /// Judges an event and carries out the verdict.
+    ///
+    /// * `absent` – the store has no row of the DID
+    /// * `asked` – what was asked for this event before
+    pub(super) fn process(&mut self, queued: Queued, absent: bool, asked: Asked<'_>) -> Step {
+        let arrival = &queued.arrival;
+        let host = arrival.host.id();
+        let now_us = self.room.clock.now_us();
+        let host_may_ask = self.may_look_up_for(host, now_us / 1000);
+        let entry = self.table.get(&arrival.did);
+        if entry.is_none() && !absent {
+            return Step::Load(queued);
+        }
+        let entry = entry.as_deref();
+        let hosts = &self.room.hosts;
+        let facts = Facts {
+            did: &arrival.did,
+            account: entry.map(|entry| &entry.account),
+            key: entry.and_then(|entry| entry.key.as_ref()),
+            recent: entry.map_or(&NOTHING, Entry::recent),
+            host,
+            epoch: arrival.epoch,
+            host_seq: arrival.host_seq,
+            now_us,
+            strict: arrival.host.is_strict(),
+            dev: self.room.dev,
+            host_may_ask,
+            asked,
+            name_of: &|id| {
+                hosts.get(id).map_or_else(
+                    || format!("host {id}, which is not known any more"),
+                    |host| host.hostname().to_string(),
+                )
+            },
+        };
+        let stop = match weigh(self.judge, &facts, arrival, &self.room.clock) {
+            Ok(Ok(passed)) => {
+                self.accept(queued, passed, now_us / 1000);
+                return Step::Done;
+            }
+            Ok(Err(stop)) => stop,
+            Err(message) => {
+                self.failed(&queued, message);
+                return Step::Done;
+            }
+        };
+        match stop {
+            Stop::Ask(Ask::FirstSight) => match self.refuse_unknown(&queued) {
+                None => Step::Wait(queued, Ask::FirstSight),
+                Some((reason, detail)) => {
+                    self.drop_event(&queued, reason, detail);
+                    Step::Done
+                }
+            },
+            Stop::Ask(ask) => Step::Wait(queued, ask),
+            Stop::Drop(reason, detail) => {
+                // A migration may be announced before the directory's replica knows of it (RES-4).
+                let told_nothing_new =
+                    matches!(asked.identity, Some(Fresh::Document { changed: false, .. }));
+                if reason == DropReason::Redundant && told_nothing_new {
+                    self.recheck_later(&queued.arrival.did);
+                }
+                self.drop_event(&queued, reason, detail);
+                Step::Done
+            }
+        }
+    }
+
+    fn accept(&mut self, queued: Queued, passed: Passed, now_ms: u64) {
+        let Queued { arrival, place, .. } = queued;
+        let host = arrival.host.id();
+        let kind = arrival.kind;
+        let changed = self.table.change(&arrival.did, |entry| {
+            let was_active = is_active(entry);
+            if let Some(repo) = passed.repo {
+                entry.account.repo = Some(repo);
+            }
+            if let Some(upstream) = &passed.upstream {
+                entry.account.upstream.clone_from(upstream);
+            }
+            entry.account.last =
+                Some(LastEvent { host, epoch: arrival.epoch, host_seq: arrival.host_seq });
+            let returned = !was_active && is_active(entry);
+            match kind {
+                EventKind::Commit => {}
+                EventKind::Sync => entry.recent_mut().sync_passed(passed.repeats, now_ms),
+                EventKind::Identity => entry.recent_mut().identity_passed(passed.says, now_ms),
+                EventKind::Account => {
+                    entry.recent_mut().account_passed(passed.says, returned, now_ms);
+                }
+            }
+            let age_ms = now_ms.saturating_sub(entry.account.identity_checked_ms);
+            (entry.account.number, note(entry, host, kind), age_ms > FRESH_MS && !entry.refreshing)
+        });
+        let Some(((account, note, is_due), moved)) = changed else { return };
+        self.counted(moved);
+        let praised = self.room.verdicts.is_some().then(|| praise(kind, &passed));
+        self.out.push(eventlog::Entry {
+            kind,
+            account,
+            host,
+            epoch: arrival.epoch,
+            host_seq: arrival.host_seq,
+            note,
+            frame: passed.frame,
+        });
+        self.held.extend(place);
+        self.passed = self.passed.saturating_add(1);
+        self.meters.passed(kind, passed.continuity);
+        if kind == EventKind::Commit {
+            arrival.host.note_commit(passed.spared.is_none());
+        }
+        if passed.unconfirmed {
+            self.recheck_later(&arrival.did);
+        }
+        if is_due {
+            self.refresh_in_background(&arrival.did, "age", false);
+        }
+        if let Some(praised) = praised {
+            self.tell(&arrival, passed.rev, None, praised);
+        }
+        if let Some((reason, detail)) = passed.spared {
+            self.room.drops.record_lenient(example(&arrival, reason, detail, now_ms));
+        }
+    }
+
+    /// The event leaves without becoming one of ours: counted, then settled (I2, I7).
+    pub(super) fn drop_event(&mut self, queued: &Queued, reason: DropReason, detail: String) {
+        let arrival = &queued.arrival;
+        if self.room.verdicts.is_some() {
+            self.tell(arrival, None, Some(reason), detail.clone());
+        }
+        if kind_of_proof(reason) {
+            arrival.host.note_commit(false);
+        }
+        tracing::debug!(
+            host = %arrival.host.hostname(),
+            host_seq = arrival.host_seq.0,
+            did = %arrival.did,
+            reason = reason.label(),
+            detail = %detail.escape_debug(),
+            "event dropped"
+        );
+        let now_ms = self.room.clock.now_ms();
+        self.room.drops.record(example(arrival, reason, detail, now_ms));
+        arrival.host.settle(arrival.epoch, arrival.host_seq);
+        self.meters.dropped(arrival.kind);
+        self.room.inside.leave(1);
+    }
+
+    /// I6: a panic is our bug. The event is settled, or its host would replay it for ever; the frame
+    /// is kept.
+    fn failed(&mut self, queued: &Queued, message: String) {
+        let arrival = &queued.arrival;
+        tracing::error!(
+            host = %arrival.host.hostname(),
+            host_seq = arrival.host_seq.0,
+            did = %arrival.did,
+            panic = %message.escape_debug(),
+            "judging an event failed; the frame is kept"
+        );
+        self.meters.panicked();
+        self.room.failures.keep(Failure {
+            at_ms: self.room.clock.now_ms(),
+            host: arrival.host.id(),
+            host_seq: arrival.host_seq,
+            kind: arrival.kind,
+            frame: arrival.frame.clone(),
+            message: message.clone(),
+        });
+        self.drop_event(queued, DropReason::Internal, message);
+    }
+
+    /// A line for `relay dev`; none waits for it.
+    fn tell(
+        &self,
+        arrival: &Arrival,
+        rev: Option<Rev>,
+        dropped: Option<DropReason>,
+        detail: String,
+    ) {
+        let Some(verdicts) = &self.room.verdicts else { return };
+        let line = VerdictLine {
+            host: arrival.host.hostname().to_string(),
+            host_seq: arrival.host_seq,
+            kind: arrival.kind,
+            did: arrival.did.to_string(),
+            rev: rev.map(|rev| rev.to_string()),
+            dropped,
+            detail,
+        };
+        if verdicts.try_send(line).is_err() {
+            tracing::debug!("a verdict line was lost: nobody reads them fast enough");
+        }
+    }
+
+    /// SEC-3: whether a host may cause one more lookup for an account that is not its own.
+    pub(super) fn may_look_up_for(&self, host: HostId, now_ms: u64) -> bool {
+        self.host_lookups.is_empty()
+            || self.host_lookups.get(&host).is_none_or(|bucket| bucket.has(FOREIGN_LOOKUPS, now_ms))
+    }
+
+    /// A host caused a lookup for an account that is not its own.
+    pub(super) fn looked_up_for(&mut self, host: HostId, now_ms: u64) {
+        self.host_lookups.entry(host).or_default().take(FOREIGN_LOOKUPS, now_ms);
+    }
+}
+
+/// The verdict, with the frame patched; a panic on the way is an error with its message.
+fn weigh(
+    judge: Judge,
+    facts: &Facts<'_>,
+    arrival: &Arrival,
+    clock: &Clock,
+) -> Result<Result<Passed, Stop>, String> {
+    let weighed = catch_unwind(AssertUnwindSafe(|| {
+        let pass = judge(facts, arrival.kind, &arrival.frame)?;
+        let now_text;
+        let mut edits: Vec<Edit<'_>> = pass.edits;
+        if pass.bad_time {
+            now_text = clock.now_text();
+            edits.push(Edit::Text("time", &now_text));
+        }
+        let frame = unsequence(&arrival.frame, &edits)
+            .map_err(|invalid| Stop::drop(DropReason::Malformed, invalid.what))?;
+        Ok(Passed {
+            frame,
+            repo: pass.repo,
+            upstream: pass.upstream,
+            continuity: pass.continuity,
+            spared: pass.spared,
+            rev: pass.rev,
+            repeats: pass.repeats,
+            says: pass.says,
+            unconfirmed: pass.unconfirmed,
+        })
+    }));
+    weighed.map_err(|panic| words(panic.as_ref()))
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+/// What replay will need and the frame does not hold.
+fn note(entry: &mut Entry, host: HostId, kind: EventKind) -> bytes::Bytes {
+    let account = &entry.account;
+    // Under a local status the frame tells ours, not the host's.
+    let hidden = kind == EventKind::Account && account.local != LocalStatus::None;
+    let note = Note {
+        identity: entry.identity_unlogged.then_some((account.identity_checked_ms, account.key)),
+        host: (account.host != host).then_some(account.host),
+        upstream: hidden.then(|| account.upstream.clone()),
+    };
+    entry.identity_unlogged = false;
+    note.encode()
+}
+
+fn is_active(entry: &Entry) -> bool {
+    effective(&entry.account.upstream, entry.account.local).active
+}
+
+/// Whether the reason breaks a row of inductive commits (DESIGN 10.14).
+fn kind_of_proof(reason: DropReason) -> bool {
+    matches!(
+        reason,
+        DropReason::BadOps
+            | DropReason::ProofMismatch
+            | DropReason::ProofIncomplete
+            | DropReason::BadTree
+            | DropReason::Legacy
+    )
+}
+
+fn example(arrival: &Arrival, reason: DropReason, detail: String, at_ms: u64) -> Dropped {
+    Dropped {
+        at_ms,
+        host: arrival.host.id(),
+        host_seq: Some(arrival.host_seq),
+        kind: Some(arrival.kind),
+        did: Some(arrival.did.to_string()),
+        reason,
+        detail,
+    }
+}
+
+/// What was checked, for a person.
+fn praise(kind: EventKind, passed: &Passed) -> String {
+    match (kind, passed.continuity, &passed.spared) {
+        (EventKind::Commit, Some(continuity), None) => format!(
+            "host, status, rev, commit object, signature, records and operations checked; {}; data {}",
+            continuity.words(),
+            passed.repo.map_or_else(String::new, |repo| repo.data.to_string()),
+        ),
+        (EventKind::Commit, _, Some((reason, detail))) => format!(
+            "host, status, rev, commit object, signature and records checked; strict validation would drop it as {}: {detail}",
+            reason.label(),
+        ),
+        (EventKind::Sync, ..) => {
+            "host, status, rev, commit object and signature checked".to_owned()
+        }
+        (EventKind::Identity, ..) => {
+            if passed.unconfirmed {
+                "passed as a hint; the DID document does not show a change yet".to_owned()
+            } else {
+                "agrees with the DID document".to_owned()
+            }
+        }
+        (EventKind::Account | EventKind::Commit, ..) => "sent by the account's host".to_owned(),
+    }
+}
