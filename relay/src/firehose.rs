@@ -33,6 +33,9 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(test)]
+mod tests;
+
 pub use consumer::Pacing;
 pub use position::{Start, cursor_of, position};
 pub use seats::{ClientRate, Full, Seat, Seats, client_key};

@@ -38,6 +38,11 @@ impl Reader {
         ReplayWindow { oldest, head: Seq(self.shared.head()) }
     }
 
+    /// Whether there were events before the window: retention or damage removed some.
+    pub fn has_lost(&self) -> bool {
+        self.shared.lost() > 0
+    }
+
     /// First event at or after this time, the one to come next when there is none yet.
     ///
     /// Reads at most one footer and about 128 KiB of a file: not for every event.

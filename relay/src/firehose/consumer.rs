@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
 
     /// Finds the place to start and says `#info` if history is missing.
     async fn begin(&mut self) -> Result<Position, CloseReason> {
-        let start = position(self.cursor, self.reader.window());
+        let start = position(self.cursor, self.reader.window(), self.reader.has_lost());
         ::metrics::counter!(metrics::FIREHOSE_OPENED, "start" => start.label(self.cursor))
             .increment(u64::from(!self.tally.begin()));
         match start {
@@ -313,28 +313,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
     /// Says why, within `at_most`, and lets the consumer close its side.
     async fn part(&mut self, reason: CloseReason, at_most: Duration) {
         let words = farewell(reason);
-        if let Some(error) = words.error {
-            self.socket.get_mut().queue(Bytes::from(error));
-        }
-        if let Some(close) = words.close {
-            self.say(Message::Close(Some(close)));
-        }
-        let socket = &mut self.socket;
-        let told =
-            timeout(at_most, std::future::poll_fn(|context| socket.get_mut().poll_send(context)))
-                .await;
+        let told = timeout(at_most, async {
+            if let Some(error) = words.error {
+                self.socket.get_mut().queue(Bytes::from(error));
+                // A control frame overtakes queued events, so the close frame waits for this one.
+                self.flush().await?;
+            }
+            if let Some(close) = words.close {
+                self.say(Message::Close(Some(close)));
+            }
+            self.flush().await
+        })
+        .await;
         if matches!(told, Ok(Ok(()))) {
             drop(timeout(LINGER_MAX.min(at_most), self.linger()).await);
         }
+    }
+
+    /// Sends what is queued without hearing the consumer.
+    async fn flush(&mut self) -> io::Result<()> {
+        let line = self.socket.get_mut();
+        std::future::poll_fn(|context| line.poll_send(context)).await
     }
 
     /// Reads until the consumer has closed. Dropping a socket with unread bytes resets it, and a reset
     /// can overtake what we said.
     async fn linger(&mut self) {
         while let Some(Ok(_)) = self.socket.next().await {}
+        if self.flush().await.is_err() {
+            return;
+        }
         let line = self.socket.get_mut();
-        let answered = std::future::poll_fn(|context| line.poll_send(context)).await;
-        if answered.is_ok() && line.shutdown().await.is_ok() {
+        if line.shutdown().await.is_ok() {
             let mut leftover = line.take(LEFTOVER_BYTES_MAX);
             // Whether it ends well or not, nothing follows.
             drop(tokio::io::copy(&mut leftover, &mut tokio::io::sink()).await);

@@ -176,7 +176,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt as _;
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncWriteExt as _, DuplexStream};
     use tokio_tungstenite::{
         WebSocketStream,
         tungstenite::{Message, protocol::Role},
@@ -193,6 +193,34 @@ mod tests {
             .collect()
     }
 
+    /// Sends all that is queued, with a ping whenever the socket is full, five in all.
+    async fn send_with_pings(line: &mut Line<DuplexStream>) {
+        let mut pings = 0;
+        std::future::poll_fn(|context| {
+            let ping = [0x89, 2, 7, 7];
+            if pings < 5 && Pin::new(&mut *line).poll_write(context, &ping).is_ready() {
+                pings += 1;
+            }
+            line.poll_send(context)
+        })
+        .await
+        .unwrap();
+    }
+
+    /// So many data messages, and how many pings came with them.
+    async fn receive(socket: DuplexStream, count: usize) -> (Vec<Bytes>, usize) {
+        let mut client = WebSocketStream::from_raw_socket(socket, Role::Client, None).await;
+        let (mut data, mut pings) = (Vec::new(), 0);
+        while data.len() < count {
+            match client.next().await.unwrap().unwrap() {
+                Message::Binary(payload) => data.push(payload),
+                Message::Ping(_) => pings += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        (data, pings)
+    }
+
     /// WS-4: each frame arrives as one binary message whatever its length and however little the
     /// socket takes at once; control frames come between, never inside.
     #[tokio::test]
@@ -203,34 +231,8 @@ mod tests {
             for payload in payloads() {
                 line.queue(payload);
             }
-            let mut client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
-            let sending = async {
-                let mut pings = 0;
-                std::future::poll_fn(|context| {
-                    // A ping with two bytes of payload, whenever the socket is full.
-                    if pings < 5
-                        && Pin::new(&mut line).poll_write(context, &[0x89, 2, 7, 7]).is_ready()
-                    {
-                        pings += 1;
-                    }
-                    line.poll_send(context)
-                })
-                .await
-                .unwrap();
-                line
-            };
-            let receiving = async {
-                let (mut data, mut pings) = (Vec::new(), 0);
-                while data.len() < payloads().len() {
-                    match client.next().await.unwrap().unwrap() {
-                        Message::Binary(payload) => data.push(payload),
-                        Message::Ping(_) => pings += 1,
-                        other => panic!("{other:?}"),
-                    }
-                }
-                (data, pings)
-            };
-            let (line, (data, pings)) = tokio::join!(sending, receiving);
+            let ((), (data, pings)) =
+                tokio::join!(send_with_pings(&mut line), receive(theirs, payloads().len()));
             assert_eq!(data, payloads());
             assert!(pings > 0, "control: a ping was sent");
             let total: usize = payloads().iter().map(Bytes::len).sum();

@@ -35,15 +35,17 @@ impl Start {
 ///
 /// * `cursor` – last seq that the consumer has, `None` for "live from now"
 /// * `window` – what the log retains; its head is the last durable seq also right after a restart
+/// * `pruned` – whether there were events before the window
 ///
-/// `cursor=0` asks for "what there is", so the whole window comes without a remark (CUR-2).
-pub fn position(cursor: Option<Seq>, window: ReplayWindow) -> Start {
+/// `cursor=0` asks for all there is: only when there was more is it told so (CUR-2). Any other cursor
+/// before the window was a seq of ours once, so that something is missing (CUR-6).
+pub fn position(cursor: Option<Seq>, window: ReplayWindow, pruned: bool) -> Start {
     let before_oldest = Seq(window.oldest.0.saturating_sub(1));
     match cursor {
         None => Start::After(window.head),
         Some(cursor) if cursor > window.head => Start::Future,
         Some(cursor) if cursor >= before_oldest => Start::After(cursor),
-        Some(Seq(0)) => Start::After(before_oldest),
+        Some(Seq(0)) if !pruned => Start::After(before_oldest),
         Some(_) => Start::Outdated(before_oldest),
     }
 }
@@ -71,11 +73,15 @@ pub fn cursor_of(query: Option<&str>) -> Result<Option<Seq>, Cow<'_, str>> {
 mod tests {
     use super::*;
 
-    const FULL: ReplayWindow = ReplayWindow { oldest: Seq(1), head: Seq(100) };
-    const PRUNED: ReplayWindow = ReplayWindow { oldest: Seq(51), head: Seq(100) };
-    const NEW: ReplayWindow = ReplayWindow { oldest: Seq(1), head: Seq(0) };
-    /// Everything was pruned, or seq starts from a floor.
-    const EMPTY: ReplayWindow = ReplayWindow { oldest: Seq(101), head: Seq(100) };
+    /// Window and whether something was before it.
+    type Log = (ReplayWindow, bool);
+
+    const FULL: Log = (ReplayWindow { oldest: Seq(1), head: Seq(100) }, false);
+    const PRUNED: Log = (ReplayWindow { oldest: Seq(51), head: Seq(100) }, true);
+    const NEW: Log = (ReplayWindow { oldest: Seq(1), head: Seq(0) }, false);
+    const ALL_GONE: Log = (ReplayWindow { oldest: Seq(101), head: Seq(100) }, true);
+    /// `RELAY_INITIAL_SEQ_NUMBER` was set: the window starts late, but nothing was before it.
+    const FLOOR: Log = (ReplayWindow { oldest: Seq(51), head: Seq(100) }, false);
 
     /// CUR-1…6 as one table.
     #[test]
@@ -84,13 +90,15 @@ mod tests {
         let rows = [
             // CUR-1: no cursor, live from now.
             (None, FULL, After(Seq(100))),
+            (None, PRUNED, After(Seq(100))),
             (None, NEW, After(Seq(0))),
-            (None, EMPTY, After(Seq(100))),
-            // CUR-2: 0 is the whole window.
+            (None, ALL_GONE, After(Seq(100))),
+            // CUR-2: 0 is the whole window, with a remark only when there was more.
             (Some(0), FULL, After(Seq(0))),
-            (Some(0), PRUNED, After(Seq(50))),
             (Some(0), NEW, After(Seq(0))),
-            (Some(0), EMPTY, After(Seq(100))),
+            (Some(0), FLOOR, After(Seq(50))),
+            (Some(0), PRUNED, Outdated(Seq(50))),
+            (Some(0), ALL_GONE, Outdated(Seq(100))),
             // CUR-3: in the window, exclusive.
             (Some(1), FULL, After(Seq(1))),
             (Some(99), FULL, After(Seq(99))),
@@ -99,19 +107,21 @@ mod tests {
             (Some(50), PRUNED, After(Seq(50))),
             // CUR-4: at the head.
             (Some(100), FULL, After(Seq(100))),
-            (Some(100), EMPTY, After(Seq(100))),
-            // CUR-5: ahead of it; in an empty log everything but 0 is.
+            (Some(100), ALL_GONE, After(Seq(100))),
+            // CUR-5: ahead of it; in a new log everything but 0 is.
             (Some(101), FULL, Future),
-            (Some(101), EMPTY, Future),
+            (Some(101), ALL_GONE, Future),
             (Some(1), NEW, Future),
             (Some(Seq::MAX.0), FULL, Future),
             // CUR-6: older than the window.
             (Some(49), PRUNED, Outdated(Seq(50))),
             (Some(1), PRUNED, Outdated(Seq(50))),
-            (Some(99), EMPTY, Outdated(Seq(100))),
+            (Some(1), FLOOR, Outdated(Seq(50))),
+            (Some(99), ALL_GONE, Outdated(Seq(100))),
         ];
-        for (cursor, window, start) in rows {
-            assert_eq!(position(cursor.map(Seq), window), start, "{cursor:?} in {window:?}");
+        for (cursor, (window, pruned), start) in rows {
+            let told = position(cursor.map(Seq), window, pruned);
+            assert_eq!(told, start, "{cursor:?} in {window:?}");
         }
     }
 
