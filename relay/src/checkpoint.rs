@@ -120,7 +120,7 @@ impl Checkpointer {
             count_deltas: snapshot.count_deltas,
         };
         if let Err(error) = self.store.checkpoint(&checkpoint).await {
-            self.hosts.put_back_marks(&checkpoint.cursors);
+            self.hosts.return_marks(&checkpoint.cursors);
             return Err(error.into());
         }
         self.ingest.checkpointed(snapshot.ticket).await;
@@ -135,7 +135,7 @@ impl Checkpointer {
             return Ok(());
         }
         if let Err(error) = self.store.save_cursors(&cursors).await {
-            self.hosts.put_back_marks(&cursors);
+            self.hosts.return_marks(&cursors);
             return Err(error.into());
         }
         Ok(())

@@ -6,17 +6,12 @@
 mod listeners;
 mod lock;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
 use crate::{
-    api::{self, ApiParts, ApiState},
+    api::{ApiParts, ApiState},
     checkpoint::{self, Checkpointer},
     clock::Clock,
     config::Config,
@@ -24,14 +19,14 @@ use crate::{
     drops::Drops,
     eventlog::{self, Appender, Durable, LogHealth, LogOptions, Reader},
     firehose::Firehose,
-    hosts::{Hosts, HostsOptions},
+    hosts::Hosts,
     identity::{Identities, IdentityOptions},
     ingest::{Ingest, IngestParts, VerdictLine},
-    net::{self, Net, NetOptions},
+    net::{Net, NetOptions},
     store::Store,
     tasks::Tasks,
-    telemetry,
-    upstream::{Upstream, UpstreamOptions},
+    telemetry::{self, StatusFacts},
+    upstream::{Upstream, UpstreamOptions, UpstreamParts},
 };
 
 /// What `Server` and `User-Agent` begin with (WS-11, UP-1).
@@ -92,6 +87,8 @@ pub struct Running {
     pub log: Reader,
     /// Reasons of dropped events.
     pub drops: Arc<Drops>,
+    /// Head when it started, for the count of events since.
+    first_head: Seq,
     checkpointer: Checkpointer,
     appender: Appender,
     store: Store,
@@ -119,7 +116,6 @@ impl Daemon {
     /// # Errors
     /// [`Fatal`], one sentence: what, where, what to do.
     pub async fn start(config: Config, extras: Extras) -> Result<Running, Fatal> {
-        net::install_crypto();
         telemetry::metrics::describe();
         let lock = lock::DataLock::take(&config.data_dir)?;
         let listeners = listeners::Listeners::bind(&config)?;
@@ -127,10 +123,12 @@ impl Daemon {
         let net = open_net(&config)?;
         let store = Store::open(config.database_url.expose(), config.database_connections)
             .await
-            .map_err(Fatal::new)?;
-        let hosts = Hosts::load(store.clone(), net.clone(), clock.clone(), host_options(&config))
-            .await
-            .map_err(Fatal::new)?;
+            .map_err(Fatal::new)?
+            .with_account_limit(config.default_account_limit);
+        let hosts =
+            Hosts::load(store.clone(), net.clone(), clock.clone(), config.dev, config.lenient)
+                .await
+                .map_err(Fatal::new)?;
         let (appender, reader) = open_log(&config, &store, &hosts, &clock).await?;
         let recovered = checkpoint::recover(&store, &reader).await.map_err(Fatal::new)?;
         appender.set_checkpoint(recovered.position);
@@ -173,12 +171,17 @@ impl Daemon {
         );
         let firehose = Firehose::new(reader.clone(), clock.clone(), &tasks.edge);
         let upstream = Upstream::start(
-            UpstreamOptions { handshakes_max: config.handshakes_max },
-            hosts.clone(),
-            ingest.clone(),
-            net.clone(),
-            Arc::clone(&drops),
-            clock.clone(),
+            UpstreamParts {
+                hosts: hosts.clone(),
+                inlet: ingest.clone(),
+                net: net.clone(),
+                drops: Arc::clone(&drops),
+                clock: clock.clone(),
+                options: UpstreamOptions {
+                    handshakes_max: config.handshakes_max,
+                    ..UpstreamOptions::default()
+                },
+            },
             &tasks.upstream,
         );
         let state = ApiState::new(ApiParts {
@@ -198,7 +201,7 @@ impl Daemon {
             disable_request_crawl: config.disable_request_crawl,
             admin_passwords: config.admin_passwords.clone(),
         });
-        let addresses = listeners.serve(&config, &state, &tasks.edge)?;
+        let addresses = listeners.serve(&state, &tasks.edge)?;
         let checkpointer = Checkpointer {
             store: store.clone(),
             ingest: ingest.clone(),
@@ -211,6 +214,7 @@ impl Daemon {
         crawl(config.crawl.clone(), hosts.clone(), &tasks.upstream);
 
         Ok(Running {
+            first_head: reader.window().head,
             api: addresses.api,
             admin: addresses.admin,
             metrics: addresses.metrics,
@@ -245,6 +249,26 @@ impl Running {
         self.checkpointer.write().await
     }
 
+    /// What the status line shows now.
+    pub fn status(&self) -> StatusFacts {
+        let window = self.log.window();
+        StatusFacts {
+            hosts_connected: self.upstream.connected(),
+            hosts_known: self.hosts.all().len(),
+            verified: window.head.0.saturating_sub(self.first_head.0),
+            dropped: self
+                .drops
+                .totals()
+                .into_iter()
+                .map(|(reason, count)| (reason.label(), count))
+                .collect(),
+            head: window.head.0,
+            window_events: (window.head.0 + 1).saturating_sub(window.oldest.0),
+            window_bytes: self.log.disk_bytes(),
+            consumers: self.firehose.count(),
+        }
+    }
+
     /// Stops reading hosts, drains, syncs, closes consumers with 1001, writes the last checkpoint.
     ///
     /// # Errors
@@ -254,7 +278,9 @@ impl Running {
         self.tasks.upstream.stop().await;
         let drained = tokio::time::timeout(DRAIN_MAX, self.ingest.settled()).await.is_ok();
         if !drained {
-            tracing::info!("some events still wait for an identity; their hosts will send them again");
+            tracing::info!(
+                "some events still wait for an identity; their hosts will send them again"
+            );
         }
         let failure = self.tasks.fatal.failure();
         self.tasks.fatal.stop().await;
@@ -286,15 +312,6 @@ fn identity_options(config: &Config) -> IdentityOptions {
         plc_url: config.plc_host.clone(),
         plc_rate: config.plc_rate,
         allow_insecure: config.dev,
-    }
-}
-
-fn host_options(config: &Config) -> HostsOptions {
-    HostsOptions {
-        dev: config.dev,
-        lenient: config.lenient,
-        account_limit: config.default_account_limit,
-        unsettled_max: config.host_concurrency,
     }
 }
 
@@ -392,9 +409,4 @@ fn crawl(names: Vec<String>, hosts: Hosts, tasks: &Tasks) {
             }
         }
     });
-}
-
-/// Where the generated admin password lies.
-pub fn admin_password_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("admin-password")
 }

@@ -13,8 +13,11 @@
 
 pub mod accounts;
 pub mod api;
+pub mod checkpoint;
 pub mod clock;
+pub mod commands;
 pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod drops;
 pub mod eventlog;

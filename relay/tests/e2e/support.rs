@@ -1,0 +1,167 @@
+//! A relay in this process, on free ports and in a directory of its own, joined to a simulated network.
+#![expect(dead_code, reason = "each test uses a part of it")]
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, anyhow};
+use relay::{
+    clock::Clock,
+    config::{Config, Flags},
+    daemon::{Daemon, Extras, Running},
+    domain::DropReason,
+    drops::Dropped,
+};
+use relay_simnet::{Account, Consumer, Net, Start};
+use tempfile::TempDir;
+
+/// Longest that a condition may take; far above what it takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Opens the admin API of every relay started here.
+pub(crate) const PASSWORD: &str = "end-to-end-password";
+
+pub(crate) struct Relay {
+    pub(crate) running: Running,
+    dir: Arc<TempDir>,
+    plc: String,
+    tweak: Tweak,
+}
+
+type Tweak = Arc<dyn Fn(&mut Config, &mut Extras) + Send + Sync>;
+
+impl Relay {
+    /// Starts a relay that knows all hosts of `net` and waits until it is connected to them.
+    pub(crate) async fn join(net: &Net) -> Result<Self> {
+        Self::join_with(net, |_, _| {}).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn join_with(
+        net: &Net,
+        tweak: impl Fn(&mut Config, &mut Extras) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let relay = Self::alone(net, tweak).await?;
+        for host in net.hosts() {
+            relay
+                .running
+                .hosts
+                .admit(&host.hostname(), true)
+                .await
+                .map_err(|why| anyhow!("{}: {why}", host.hostname()))?;
+        }
+        for host in net.hosts() {
+            host.connected().await?;
+        }
+        Ok(relay)
+    }
+
+    /// Starts a relay that knows the directory of `net` and no host.
+    pub(crate) async fn alone(
+        net: &Net,
+        tweak: impl Fn(&mut Config, &mut Extras) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let dir = Arc::new(tempfile::tempdir().context("make a directory")?);
+        Self::start(dir, net.plc().url(), Arc::new(tweak)).await
+    }
+
+    async fn start(dir: Arc<TempDir>, plc: String, tweak: Tweak) -> Result<Self> {
+        let mut config = config(dir.path(), &plc)?;
+        let mut extras = Extras { clock: Clock::system(), ..Extras::default() };
+        tweak(&mut config, &mut extras);
+        let running = Daemon::start(config, extras).await?;
+        Ok(Self { running, dir, plc, tweak })
+    }
+
+    /// Stops it as SIGTERM does, and starts it again on the same data.
+    pub(crate) async fn restart(self) -> Result<Self> {
+        let Self { running, dir, plc, tweak } = self;
+        running.stop().await?;
+        Self::start(dir, plc, tweak).await
+    }
+
+    pub(crate) async fn stop(self) -> Result<Arc<TempDir>> {
+        self.running.stop().await?;
+        Ok(self.dir)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.running.api)
+    }
+
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.running.admin)
+    }
+
+    pub(crate) async fn consume(&self, from: Start) -> Result<Consumer> {
+        Consumer::connect(&self.url(), from).await
+    }
+
+    /// Waits until everything that the hosts of `net` have sent is judged and durable.
+    pub(crate) async fn settled(&self, net: &Net) -> Result<()> {
+        self.until("everything sent was received", || net.undelivered() == 0).await?;
+        self.until("every host seq is settled", || {
+            net.hosts().iter().all(|host| {
+                self.running
+                    .hosts
+                    .by_name(&host.hostname())
+                    .is_some_and(|known| known.mark().map_or(0, |(_, mark)| mark.0) >= host.head())
+            })
+        })
+        .await
+    }
+
+    /// Waits for a condition, never for a time.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn() -> bool) -> Result<()> {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited.await.map_err(|_elapsed| anyhow!("waited {PATIENCE:?} for: {what}"))
+    }
+
+    /// Reasons of the last dropped events of an account, oldest first.
+    pub(crate) fn drops(&self, account: &Account) -> Vec<DropReason> {
+        self.examples(account).into_iter().map(|dropped| dropped.reason).collect()
+    }
+
+    pub(crate) fn examples(&self, account: &Account) -> Vec<Dropped> {
+        let mut examples = self.running.drops.of_did(account.did());
+        examples.reverse();
+        examples
+    }
+
+    pub(crate) fn dropped_total(&self, reason: DropReason) -> u64 {
+        let totals = self.running.drops.totals();
+        totals.into_iter().find(|(found, _)| *found == reason).map_or(0, |(_, count)| count)
+    }
+
+    /// Status and JSON of a GET below `/xrpc/`.
+    pub(crate) async fn get(&self, method: &str) -> Result<(u16, serde_json::Value)> {
+        let answer = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?
+            .get(format!("{}/xrpc/{method}", self.url()))
+            .send()
+            .await?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))))
+    }
+}
+
+fn config(dir: &Path, plc: &str) -> Result<Config> {
+    let data = dir.join("data").display().to_string();
+    let env = [
+        ("RELAY_DATA_DIR", data.as_str()),
+        ("RELAY_PLC_HOST", plc),
+        ("RELAY_PLC_RATE", "10000"),
+        ("RELAY_API_BIND", "127.0.0.1:0"),
+        ("RELAY_ADMIN_BIND", "127.0.0.1:0"),
+        ("RELAY_METRICS_LISTEN", "127.0.0.1:0"),
+        ("RELAY_ADMIN_PASSWORD", PASSWORD),
+        ("RELAY_ALLOW_INSECURE_HOSTS", "true"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Ok(Config::load(&Flags::default(), &env, dir)?)
+}
