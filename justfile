@@ -11,11 +11,6 @@ default:
 run *flags:
     cargo run --release -- {{ flags }}
 
-# A simulated network of 25 hosts, checked frame by frame.
-[group("dev")]
-demo time="30s":
-    cargo run --release --example demo -- --for {{ time }}
-
 # Everything that CI runs.
 [group("test")]
 check:
@@ -29,14 +24,14 @@ stage names:
 # Kill the relay N times under load and compare what came out.
 [group("test")]
 torture n="20":
-    TORTURE_KILLS={{ n }} cargo test --release -p relay --test torture -- --nocapture
+    TORTURE_KILLS={{ n }} cargo test --release -p relay --test torture -- --ignored --nocapture
 
-# Cost of one event as a multiple of one signature check.
+# The reference PDSes and foreign consumers alone.
 [group("test")]
-bench:
-    cargo bench -p relay --profile release
+peers:
+    provision/test --only build,real-peers
 
 # Write env.example anew from the settings' schema.
 [group("dev")]
 env-example:
-    UPDATE=1 cargo test --release -p relay env_example
+    UPDATE=1 cargo test --release -p relay --test config_reference

@@ -2,7 +2,7 @@
 //!
 //! No I/O, no async, no clock, no policy. Every decoder is bounded and gives [`Invalid`] for bad
 //! input; nothing here panics on bytes from outside. Requirement IDs in the docs are those of
-//! `docs/conformance.md`.
+//! `the relay specification`.
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 #![expect(

@@ -120,9 +120,11 @@ impl Relay {
         waited.await.map_err(|_elapsed| anyhow!("waited {PATIENCE:?} for: {what}"))
     }
 
-    /// Reasons of the last dropped events of an account, oldest first.
+    /// Reasons of the last dropped events of an account, oldest first. The `#sync` that hosts send
+    /// after an account's creation repeats its first commit and is dropped each time (SYNC-4).
     pub(crate) fn drops(&self, account: &Account) -> Vec<DropReason> {
-        self.examples(account).into_iter().map(|dropped| dropped.reason).collect()
+        let reasons = self.examples(account).into_iter().map(|dropped| dropped.reason);
+        reasons.filter(|reason| *reason != DropReason::SyncUnchanged).collect()
     }
 
     pub(crate) fn examples(&self, account: &Account) -> Vec<Dropped> {

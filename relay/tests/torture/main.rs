@@ -37,6 +37,7 @@ const BETWEEN_KILLS: std::ops::Range<u64> = 100..1_200;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute or more; `just torture` runs it"]
 async fn killed_at_random_moments_the_relay_loses_and_repeats_nothing() -> Result<()> {
     let seed = number("SEED").unwrap_or(20_261_123);
     let kills = u32::try_from(number("TORTURE_KILLS").unwrap_or(u64::from(KILLS)))?;
@@ -111,7 +112,8 @@ async fn replay_everything(relay: &RelayProcess, seen: &Seen) -> Result<()> {
     let head = seen.digests.keys().next_back().copied().unwrap_or(0);
     let cursors = (0..head).step_by(usize::try_from(head / 100)?.max(1));
     for cursor in cursors.chain([head - 1]) {
-        let mut late = Consumer::connect(&relay.url(), Start::After(u64::try_from(cursor)?)).await?;
+        let mut late =
+            Consumer::connect(&relay.url(), Start::After(u64::try_from(cursor)?)).await?;
         // The whole rest from a few places, the beginning of it from all.
         let wanted = if cursor == 0 { usize::MAX } else { 50 };
         for (seq, expected) in seen.digests.range(cursor + 1..).take(wanted) {

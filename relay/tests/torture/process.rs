@@ -131,9 +131,6 @@ impl Drop for RelayProcess {
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) && self.child.kill().is_ok() {
             self.child.wait().ok();
         }
-        if std::thread::panicking() {
-            eprintln!("the relay's log:\n{}", self.log());
-        }
     }
 }
 
