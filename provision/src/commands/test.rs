@@ -78,10 +78,10 @@ pub(crate) fn run(args: &TestArgs) -> Result<bool> {
     let mut report = vec![("tools", Outcome::Passed, seconds(started))];
 
     let wants_peers =
-        stages::wanted("real-peers", &args.only) || stages::wanted("lint", &args.only);
+        stages::STAGES.iter().any(|stage| stage.needs_peers && stages::wanted(stage, &args.only));
     std::thread::scope(|scope| -> Result<()> {
         let mut downloads = wants_peers.then(|| scope.spawn(|| peers::download(&work)));
-        for stage in stages::STAGES.iter().filter(|stage| stages::wanted(stage.name, &args.only)) {
+        for stage in stages::STAGES.iter().filter(|stage| stages::wanted(stage, &args.only)) {
             if stage.needs_peers
                 && let Some(thread) = downloads.take()
             {
