@@ -21,7 +21,7 @@ pub(crate) struct Stage {
 
 /// All stages.
 pub(crate) const STAGES: &[Stage] = &[
-    Stage { name: "format", about: "rustfmt", needs_peers: false, run: format },
+    Stage { name: "format", about: "rustfmt", by_default: true, needs_peers: false, run: format },
     Stage {
         name: "build",
         about: "compile everything once, optimised",
@@ -109,7 +109,7 @@ fn clippy(work: &Workplace) -> Result<Outcome> {
     strict.extend(["-p", "relay-protocol", "-p", "relay-simnet", "-p", "provision"]);
     strict.extend(["--", "-D", "warnings"]);
     // The daemon still has warnings; what the lint table denies stops it already.
-    let daemon = ["clippy", "--quiet", "--locked", "-p", "relay", "--all-targets"];
+    let daemon = ["clippy", "--quiet", "--locked", "-p", "relay", "--lib", "--bins"];
     let good = run::streamed(cargo(work, &strict))? && run::streamed(cargo(work, &daemon))?;
     let docs = cargo(work, &["doc", "--quiet", "--locked", "--workspace", "--no-deps"]);
     Ok(passed(run::streamed(docs)? && good))
