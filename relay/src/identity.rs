@@ -280,3 +280,6 @@ fn no_answer(error: NetError) -> IdentityError {
         NetError::Failed(why) => IdentityError::Unavailable(why),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,3 +143,6 @@ impl Net {
         self.parts.guard.address(address)
     }
 }
+
+#[cfg(test)]
+mod tests;

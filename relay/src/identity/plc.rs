@@ -78,17 +78,13 @@ impl Plc {
                 Ok(operation) if operation.r#type == "plc_tombstone" => {
                     Ok(IdentityError::Tombstoned)
                 }
-                // Registered in between, or two replicas that differ.
-                Ok(_) => Err(unavailable("the directory contradicts itself").into()),
+                // Registered, yet without a document: the directory's word stands (RES-2).
+                Ok(_) => Ok(not_found(answer)),
                 Err(error) => {
                     Err(unavailable(format!("the last operation is not readable: {error}")).into())
                 }
             },
-            404 | 410 => {
-                let message = serde_json::from_slice::<Message>(&answer.body)
-                    .map_or_else(|_| format!("status {}", answer.status), |body| body.message);
-                Ok(IdentityError::NotFound(printable(&message, MESSAGE_CHARS_MAX)))
-            }
+            404 | 410 => Ok(not_found(answer)),
             other => Err(unavailable(format!("the directory answered {other}")).into()),
         }
     }
@@ -118,4 +114,10 @@ impl Plc {
         let place = self.in_flight.acquire().await;
         place.map_err(|closed| Trouble::no_turn(closed.to_string()))
     }
+}
+
+fn not_found(answer: &Answer) -> IdentityError {
+    let message = serde_json::from_slice::<Message>(&answer.body)
+        .map_or_else(|_| format!("status {}", answer.status), |body| body.message);
+    IdentityError::NotFound(printable(&message, MESSAGE_CHARS_MAX))
 }
