@@ -334,3 +334,6 @@ fn view(host: &Host, now_ms: u64) -> HostView {
         strict: host.is_strict(),
     }
 }
+
+#[cfg(test)]
+mod tests;

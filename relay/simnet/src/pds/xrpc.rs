@@ -30,13 +30,15 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 
 /// What every answer has in common: it is logged, and carries the `Server` header.
 async fn common(State(shared): State<Arc<Shared>>, request: Request<Body>, next: Next) -> Response {
+    let mut scripted = None;
     if !request.uri().path().ends_with("subscribeRepos") {
         shared.log(&request, None);
-        if let Some(status) = shared.scripted_status(request.uri().path()) {
-            return error(status, "Scripted", "scripted");
-        }
+        scripted = shared.scripted_status(request.uri().path());
     }
-    let mut response = next.run(request).await;
+    let mut response = match scripted {
+        Some(status) => error(status, "Scripted", "scripted"),
+        None => next.run(request).await,
+    };
     if let Ok(value) = HeaderValue::from_str(&lock(&shared.script).server_header) {
         response.headers_mut().insert(header::SERVER, value);
     }
