@@ -258,3 +258,6 @@ impl<I: Inlet> Starter<I> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,13 +91,14 @@ async fn a_lookup_outlives_the_one_who_started_it() -> Result<()> {
     Ok(())
 }
 
+type Fits = fn(&IdentityError) -> bool;
+
 /// RES-1, RES-2, DOC-1, DOC-6: what each answer of the directory means, and that it is not asked
 /// again at once, unless a fresh answer is wanted.
 #[tokio::test]
 async fn answers_of_the_directory_are_told_apart() -> Result<()> {
     let scene = Scene::new().await?;
     let plc = scene.simnet.plc();
-    type Fits = fn(&IdentityError) -> bool;
     let not_found: Fits = |error| matches!(error, IdentityError::NotFound(_));
     let invalid: Fits = |error| matches!(error, IdentityError::Invalid(_));
     let unavailable: Fits = |error| matches!(error, IdentityError::Unavailable(_));

@@ -233,20 +233,21 @@ impl<'a, I: Inlet> Reading<'a, I> {
             self.last = Some(host_seq);
             return Ok(host_seq);
         }
-        if is_first && host_seq == before {
+        if is_first && host_seq == before && self.not_increasing == 0 {
             // CUR-8: some hosts take the cursor as included.
             self.last = Some(host_seq);
             return Err(None);
         }
         let why = format!("seq {host_seq} came after {before}");
         self.dropped(DropReason::HostSeqNotIncreasing, kind, Some(envelope), &why);
-        if is_first {
-            let why = format!("the host answered cursor {before} with seq {host_seq}");
-            return Err(Some(End::CursorAhead(why)));
-        }
         self.not_increasing += 1;
         if self.not_increasing < NOT_INCREASING_MAX {
             return Err(None);
+        }
+        if is_first {
+            // Nothing above the cursor ever came: a host that lost its sequence and does not say so.
+            let why = format!("the host answered cursor {before} with lower numbers ({host_seq})");
+            return Err(Some(End::CursorAhead(why)));
         }
         let why = format!("{NOT_INCREASING_MAX} messages did not increase the seq: {why}");
         Err(Some(End::Lost(Reason::NotIncreasing, why)))
