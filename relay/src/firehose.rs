@@ -33,9 +33,6 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-#[cfg(test)]
-mod tests;
-
 pub use consumer::Pacing;
 pub use position::{Start, cursor_of, position};
 pub use seats::{ClientRate, Full, Seat, Seats, client_key};
@@ -258,3 +255,6 @@ async fn subscribe(State(firehose): State<Firehose>, request: Request) -> Respon
     firehose.start(upgrade, &wish, Client { address, user_agent }, seat);
     wish.answer()
 }
+
+#[cfg(test)]
+mod tests;

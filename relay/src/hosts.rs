@@ -102,16 +102,17 @@ impl Refusal {
             Self::Banned => "HostBanned",
             Self::Unreachable(_) => "HostNotFound",
             Self::RateLimited(_) => "RateLimitExceeded",
-            Self::Store(_) => "InternalServerError",
+            Self::Store(_) => "ServiceUnavailable",
         }
     }
 
     /// The status of an XRPC answer.
     pub const fn http_status(&self) -> u16 {
         match self {
-            Self::BadHostname(_) | Self::IsRelay | Self::Banned | Self::Unreachable(_) => 400,
+            Self::BadHostname(_) | Self::IsRelay | Self::Unreachable(_) => 400,
+            Self::Banned => 403,
             Self::RateLimited(_) => 429,
-            Self::Store(_) => 500,
+            Self::Store(_) => 503,
         }
     }
 }

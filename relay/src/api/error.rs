@@ -78,13 +78,14 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         match refusal {
-            Refusal::BadHostname(_) | Refusal::IsRelay => Self::invalid(message),
-            Refusal::Banned => Self::new(StatusCode::FORBIDDEN, "HostBanned", message),
-            Refusal::Unreachable(_) => Self::new(StatusCode::BAD_REQUEST, "HostNotFound", message),
             Refusal::RateLimited(seconds) => Self::rate_limited(seconds),
             Refusal::Store(_) => {
                 tracing::warn!(error = message, "a host could not be added");
                 Self::unavailable("the database does not answer")
+            }
+            _ => {
+                let status = StatusCode::from_u16(refusal.http_status());
+                Self::new(status.unwrap_or(StatusCode::BAD_REQUEST), refusal.name(), message)
             }
         }
     }

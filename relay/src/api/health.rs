@@ -62,18 +62,9 @@ pub(super) struct Health {
 impl Health {
     /// All troubles now; empty when the relay is well.
     pub(super) async fn check(&self, state: &ApiState) -> Vec<Trouble> {
-        let mut troubles = Vec::new();
-        if state.tasks.stopping().is_cancelled() {
-            troubles.push(Trouble::Stopping);
-        }
-        match &*state.log.health().borrow() {
-            LogHealth::Writing => {}
-            LogHealth::DiskFull => troubles.push(Trouble::DiskFull),
-            LogHealth::Damaged(what) => troubles.push(Trouble::LogDamaged(what.clone())),
-            LogHealth::Failed(what) => troubles.push(Trouble::LogFailed(what.clone())),
-        }
-        troubles.extend(self.database(state).await.map(Trouble::Database));
-        troubles
+        let database = self.database(state).await;
+        let stopping = state.tasks.stopping().is_cancelled();
+        troubles(stopping, &state.log.health().borrow(), database)
     }
 
     async fn database(&self, state: &ApiState) -> Option<String> {
@@ -94,39 +85,91 @@ impl Health {
     }
 }
 
+/// What is wrong, from what was found out; `database` is its complaint.
+fn troubles(stopping: bool, log: &LogHealth, database: Option<String>) -> Vec<Trouble> {
+    let log = match log {
+        LogHealth::Writing => None,
+        LogHealth::DiskFull => Some(Trouble::DiskFull),
+        LogHealth::Damaged(what) => Some(Trouble::LogDamaged(what.clone())),
+        LogHealth::Failed(what) => Some(Trouble::LogFailed(what.clone())),
+    };
+    let stopping = stopping.then_some(Trouble::Stopping);
+    stopping.into_iter().chain(log).chain(database.map(Trouble::Database)).collect()
+}
+
 /// `/_health`, `/xrpc/_health`: 200, or 503 with reasons that anyone may read.
 pub(super) async fn public(State(state): State<ApiState>) -> Response {
     let troubles = state.shared.health.check(&state).await;
-    let reasons: Vec<_> = troubles.iter().map(Trouble::words).collect();
-    answer(&state, &reasons.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    answer(state.software, &troubles, |trouble| trouble.words().to_owned())
 }
 
 /// `/_health` of the metrics listener: the same with details.
 pub(super) async fn detailed(State(state): State<ApiState>) -> Response {
     let troubles = state.shared.health.check(&state).await;
-    let reasons: Vec<_> = troubles
-        .iter()
-        .map(|trouble| match trouble.detail() {
-            Some(detail) => format!("{}: {detail}", trouble.words()),
-            None => trouble.words().to_owned(),
-        })
-        .collect();
-    answer(&state, &reasons)
+    answer(state.software, &troubles, in_detail)
 }
 
-fn answer(state: &ApiState, reasons: &[String]) -> Response {
-    let well = reasons.is_empty();
-    let mut body = json!({
-        "status": if well { "ok" } else { "degraded" },
-        "version": state.software,
-    });
-    if !well && let Some(fields) = body.as_object_mut() {
-        fields.insert("reasons".to_owned(), json!(reasons));
-    }
-    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+fn in_detail(trouble: &Trouble) -> String {
+    let words = trouble.words();
+    trouble.detail().map_or_else(|| words.to_owned(), |detail| format!("{words}: {detail}"))
+}
+
+fn answer(software: &str, troubles: &[Trouble], tell: impl Fn(&Trouble) -> String) -> Response {
+    let (status, body) = if troubles.is_empty() {
+        (StatusCode::OK, json!({ "status": "ok", "version": software }))
+    } else {
+        let reasons: Vec<_> = troubles.iter().map(tell).collect();
+        let body = json!({ "status": "degraded", "version": software, "reasons": reasons });
+        (StatusCode::SERVICE_UNAVAILABLE, body)
+    };
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     (status, headers, body.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn told(troubles: &[Trouble], tell: impl Fn(&Trouble) -> String) -> (u16, String) {
+        let response = answer("relay/1", troubles, tell);
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// Spec 12, OUT-5, DESIGN 10.10: each trouble is a 503 with its reason; none is a 200.
+    #[tokio::test]
+    async fn every_trouble_is_told_and_paths_only_inside() {
+        let secret = || "/var/lib/relay".to_owned();
+        let rows = [
+            (false, LogHealth::Writing, Some(secret())),
+            (false, LogHealth::DiskFull, None),
+            (false, LogHealth::Damaged(secret()), None),
+            (false, LogHealth::Failed(secret()), None),
+            (true, LogHealth::Writing, None),
+        ];
+        for (stopping, log, database) in rows {
+            let found = troubles(stopping, &log, database);
+            assert_eq!(found.len(), 1, "{log:?}");
+            let (status, body) = told(&found, |trouble| trouble.words().to_owned()).await;
+            assert_eq!(status, 503);
+            assert!(body.contains(found[0].words()), "{body}");
+            assert!(!body.contains("/var"), "{body}");
+            let (_, inside) = told(&found, in_detail).await;
+            assert_eq!(inside.contains("/var"), found[0].detail().is_some(), "{inside}");
+        }
+        assert_eq!(troubles(false, &LogHealth::Writing, None), []);
+        let well = told(&[], |_| String::new()).await;
+        assert_eq!(well, (200, "{\"status\":\"ok\",\"version\":\"relay/1\"}".to_owned()));
+    }
+
+    #[test]
+    fn several_troubles_are_all_told() {
+        let found = troubles(true, &LogHealth::DiskFull, Some("gone".to_owned()));
+        let all = [Trouble::Stopping, Trouble::DiskFull, Trouble::Database("gone".to_owned())];
+        assert_eq!(found, all);
+    }
 }

@@ -78,3 +78,14 @@ pub(crate) async fn open(at: SocketAddr, request: &str) -> (Answer, TcpStream) {
     tokio::time::timeout(PATIENCE, read).await.unwrap();
     (Answer::parse(&answer), socket)
 }
+
+/// A POST with a body.
+pub(crate) async fn post(at: SocketAddr, path: &str, headers: &[&str], body: &str) -> Answer {
+    let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\nContent-Length: {length}\r\n\
+         {lines}\r\n{body}"
+    );
+    raw(at, &request).await
+}

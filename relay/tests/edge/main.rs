@@ -3,6 +3,12 @@
 //! Requests are written by hand, byte for byte, so that also wrong ones can be sent.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod accounts;
+mod admin;
+mod crawling;
+mod dressing;
 mod http;
 mod listening;
+mod lists;
+mod relay;
 mod upgrade;

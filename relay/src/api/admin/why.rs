@@ -1,4 +1,6 @@
 //! `GET /admin/v1/why?did=` and `?host=`: why events were dropped, in words (I7, VAL-21).
+//!
+//! `lenient` is what strict validation would have dropped (DESIGN 10.14).
 
 use axum::{extract::State, response::Response};
 use relay_protocol::{Did, Hostname};
@@ -18,18 +20,20 @@ pub(super) async fn why(State(state): State<ApiState>, params: Params) -> Result
         (Some(_), Some(_)) => Err(Error::invalid("give did or host, not both")),
         (Some(_), None) => of_did(&state, &params.did()?).await,
         (None, Some(host)) => of_host(&state, host),
-        (None, None) => answer(&json!({ "totals": totals(&state.drops.totals()) })),
+        (None, None) => answer(&json!({
+            "totals": totals(&state.drops.totals()),
+            "lenientTotals": totals(&state.drops.lenient_totals()),
+        })),
     }
 }
 
 async fn of_did(state: &ApiState, did: &Did) -> Result<Response, Error> {
     let account = state.ingest.account(did).await?;
-    let drops: Vec<_> =
-        state.drops.of_did(did.as_str()).iter().map(|one| drop_json(state, one)).collect();
     answer(&json!({
         "did": did.as_str(),
         "account": account.map(|account| account_json(state, &account)),
-        "drops": drops,
+        "drops": examples(state, &state.drops.of_did(did.as_str())),
+        "lenient": examples(state, &state.drops.lenient_of_did(did.as_str())),
     }))
 }
 
@@ -38,13 +42,18 @@ fn of_host(state: &ApiState, text: &str) -> Result<Response, Error> {
         .map_err(|why| Error::invalid(format!("host {} is not valid: {why}", escape(text, 80))))?;
     let unknown = || Error::host_not_found(format!("this relay does not know {name}"));
     let host = state.hosts.view(name.as_str()).ok_or_else(unknown)?;
-    let drops: Vec<_> =
-        state.drops.of_host(host.id).iter().map(|one| drop_json(state, one)).collect();
     answer(&json!({
-        "totals": totals(&state.drops.host_totals(host.id)),
-        "drops": drops,
         "host": host_json(&host),
+        "totals": totals(&state.drops.host_totals(host.id)),
+        "drops": examples(state, &state.drops.of_host(host.id)),
+        "lenientTotals": totals(&state.drops.lenient_host_totals(host.id)),
+        "lenient": examples(state, &state.drops.lenient_of_host(host.id)),
     }))
+}
+
+/// The last dropped events, newest first.
+fn examples(state: &ApiState, dropped: &[Dropped]) -> Vec<Value> {
+    dropped.iter().map(|one| drop_json(state, one)).collect()
 }
 
 /// `{reason: count}` of those that happened.
