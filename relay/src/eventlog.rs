@@ -27,7 +27,7 @@ use self::{
     queue::Queue,
     recovery::{Recovered, recover},
     shared::Shared,
-    writer::{OnDurable, Writer},
+    writer::Writer,
 };
 
 use crate::{
@@ -48,6 +48,7 @@ mod retention;
 mod scan;
 mod segment;
 mod shared;
+mod tail;
 mod thread;
 mod writer;
 
@@ -139,6 +140,9 @@ pub struct Durable {
     pub frame_bytes: u32,
 }
 
+/// Called with each batch after it has become visible.
+pub type OnDurable = Box<dyn FnMut(&[Durable]) + Send>;
+
 /// Retained events: `oldest..=head`; empty when `oldest > head`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayWindow {
@@ -226,7 +230,7 @@ impl Default for Tuning {
 pub fn open(
     options: LogOptions,
     clock: Clock,
-    on_durable: Box<dyn FnMut(&[Durable]) + Send>,
+    on_durable: OnDurable,
 ) -> Result<(Appender, Reader), LogError> {
     open_with(Arc::new(Machine), (options, Tuning::default()), clock, on_durable)
 }
@@ -243,7 +247,7 @@ fn open_with(
     let for_thread = Arc::clone(&queue);
     std::thread::Builder::new()
         .name("eventlog".to_owned())
-        .spawn(move || thread::run(writer, for_thread))
+        .spawn(move || thread::run(writer, &for_thread))
         .map_err(|error| LogError::Fatal(format!("the event log cannot start: {error}")))?;
     Ok((Appender::new(queue, Arc::clone(&shared)), Reader::new(shared)))
 }

@@ -78,7 +78,7 @@ impl Writer {
         }
 
         let segments = self.shared.segments();
-        let sealed: Vec<Sealed> = segments.iter().filter_map(|segment| sealed(segment)).collect();
+        let sealed: Vec<Sealed> = segments.iter().filter_map(sealed).collect();
         let limits = Limits {
             keep_since_us: now_us.saturating_sub(window_us),
             bytes,

@@ -13,7 +13,6 @@
 //! trailer is sealed where the next one says that it ends.
 
 use std::{
-    collections::VecDeque,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,16 +23,10 @@ use super::{
     creation::{Body, Trouble, create, read_trailer, seal},
     files::{File, Files, length, read_up_to},
     index::{Index, Mark},
-    scan::{Block, Step},
-    segment::{
-        HEADER, Header, HeaderFault, INSTANCE_ID_BYTES_MAX, Parsed, RECORD, RECORD_BYTES_MAX,
-        Trailer, base_of, parse_record, parse_trusted,
-    },
+    segment::{HEADER, Header, HeaderFault, INSTANCE_ID_BYTES_MAX, Trailer, base_of},
     shared::{Extent, Marks, Segment},
+    tail::{Scan, proof_of_loss, scan},
 };
-
-/// Bytes read at once; records are read whole whatever their length.
-const READ_BYTES: usize = 1 << 20;
 
 /// The log as it was found and mended.
 #[derive(Debug)]
@@ -77,7 +70,7 @@ pub(super) fn recover(
         let segment = fresh(&header, path, &file);
         return Ok(Recovered { segments: vec![segment], file, set_aside: recovery.set_aside });
     };
-    let (mut segments, file) = recovery.newest(&newest)?;
+    let Mended { mut segments, file } = recovery.newest(&newest)?;
     // From the newest to the oldest, as far as each ends where the next one begins.
     let mut expected = segments.first().map_or(0, |first| first.previous);
     while let Some(older) = found.pop() {
@@ -114,9 +107,9 @@ fn list(files: &dyn Files, dir: &Path) -> Result<(Vec<Found>, Vec<(PathBuf, u64)
                 if header.base == base { Ok(header) } else { Err(HeaderFault::Damaged) }
             });
             found.push(Found { base, path, bytes, header });
-        } else if name.ends_with(".tmp") {
+        } else if name.strip_suffix(".tmp").is_some() {
             files.remove(&path).map_err(|error| unusable("remove", &path, &error))?;
-        } else if name.ends_with(".damaged") {
+        } else if name.strip_suffix(".damaged").is_some() {
             set_aside.push((path, bytes));
         }
     }
@@ -172,6 +165,14 @@ fn fresh(header: &Header, path: PathBuf, file: &Arc<dyn File>) -> Arc<Segment> {
     Arc::new(Segment::new(seqs, header.salt, path, extent, Some(file)))
 }
 
+/// What became of the newest segment.
+struct Mended {
+    /// One or two; the last one is written.
+    segments: Vec<Arc<Segment>>,
+    /// Of the last one.
+    file: Arc<dyn File>,
+}
+
 /// What a segment that is not the newest turned out to be.
 enum Older {
     Whole(Arc<Segment>),
@@ -200,7 +201,7 @@ impl Recovery<'_> {
     }
 
     /// Mends the newest segment; gives it sealed, if anything of it stays, and the one to write.
-    fn newest(&self, found: &Found) -> Result<(Vec<Arc<Segment>>, Arc<dyn File>), LogError> {
+    fn newest(&self, found: &Found) -> Result<Mended, LogError> {
         let Ok(header) = &found.header else {
             return Err(LogError::Fatal(format!(
                 "{} is damaged at byte 0 (no whole header) and it is the newest part of the event \
@@ -217,12 +218,20 @@ impl Recovery<'_> {
             let next = self.new_header(trailer.last + 1, trailer.last);
             let (path, new) = create(self.files, &self.options.dir, &next, None)?;
             let sealed = sealed(header, found, &trailer, found.bytes);
-            return Ok((vec![sealed, fresh(&next, path, &new)], new));
+            return Ok(Mended { segments: vec![sealed, fresh(&next, path, &new)], file: new });
         }
         let scan =
             scan(&*file, header, found.bytes, u64::MAX, self.distance).map_err(unreadable)?;
-        if scan.end < found.bytes {
-            refuse_lost_data(&*file, found, header, &scan).map_err(unreadable)??;
+        let proof = proof_of_loss(&*file, header, found.bytes, &scan).map_err(unreadable)?;
+        if let Some(later) = proof {
+            return Err(LogError::Fatal(format!(
+                "{} is damaged at byte {}: event {} was synced and cannot be read, while event \
+                 {later} behind it can. The disk or its file system has lost data. Restore the log \
+                 from a backup",
+                found.path.display(),
+                scan.end,
+                scan.last + 1,
+            )));
         }
         self.copy_tail(found, header, &file, scan)
     }
@@ -234,7 +243,7 @@ impl Recovery<'_> {
         header: &Header,
         file: &Arc<dyn File>,
         mut scan: Scan,
-    ) -> Result<(Vec<Arc<Segment>>, Arc<dyn File>), LogError> {
+    ) -> Result<Mended, LogError> {
         let stays = scan.synced >= header.base;
         let (base, previous) =
             if stays { (scan.synced + 1, scan.synced) } else { (header.base, header.previous) };
@@ -258,33 +267,11 @@ impl Recovery<'_> {
         };
         let segment = Arc::new(Segment::new((base, previous), next.salt, path, extent, Some(&new)));
         if !stays {
-            return Ok((vec![segment], new));
+            return Ok(Mended { segments: vec![segment], file: new });
         }
         scan.index.cut(scan.synced);
-        let old = self.seal_at(found, header, &**file, &scan)?;
-        Ok((vec![old, segment], new))
-    }
-
-    /// Cuts a file behind its synced records and seals it.
-    fn seal_at(
-        &self,
-        found: &Found,
-        header: &Header,
-        file: &dyn File,
-        scan: &Scan,
-    ) -> Result<Arc<Segment>, LogError> {
-        file.set_len(scan.synced_end).map_err(|error| Trouble::new("cut", &found.path, &error))?;
-        let mut trailer = Trailer {
-            base: header.base,
-            last: scan.synced,
-            first_us: scan.first_us,
-            last_us: scan.synced_us,
-            records_end: scan.synced_end,
-            marks: 0,
-            marks_sum: 0,
-        };
-        let bytes = seal(file, &found.path, header.salt, &mut trailer, &scan.index)?;
-        Ok(sealed(header, found, &trailer, bytes))
+        let old = seal_at(found, header, &**file, &scan)?;
+        Ok(Mended { segments: vec![old, segment], file: new })
     }
 
     /// Takes an older segment, sealing it if its trailer is missing.
@@ -317,7 +304,7 @@ impl Recovery<'_> {
             return Ok(Older::Damaged);
         }
         let scan = scan.all_synced();
-        Ok(Older::Whole(self.seal_at(found, header, &*file, &scan)?))
+        Ok(Older::Whole(seal_at(found, header, &*file, &scan)?))
     }
 
     fn remove(&self, found: &Found) -> Result<(), LogError> {
@@ -339,6 +326,27 @@ impl Recovery<'_> {
     }
 }
 
+/// Cuts a file behind its synced records and seals it.
+fn seal_at(
+    found: &Found,
+    header: &Header,
+    file: &dyn File,
+    scan: &Scan,
+) -> Result<Arc<Segment>, LogError> {
+    file.set_len(scan.synced_end).map_err(|error| Trouble::new("cut", &found.path, &error))?;
+    let mut trailer = Trailer {
+        base: header.base,
+        last: scan.synced,
+        first_us: scan.first_us,
+        last_us: scan.synced_us,
+        records_end: scan.synced_end,
+        marks: 0,
+        marks_sum: 0,
+    };
+    let bytes = seal(file, &found.path, header.salt, &mut trailer, &scan.index)?;
+    Ok(sealed(header, found, &trailer, bytes))
+}
+
 fn sealed(header: &Header, found: &Found, trailer: &Trailer, bytes: u64) -> Arc<Segment> {
     let extent = Extent {
         last: trailer.last,
@@ -350,137 +358,4 @@ fn sealed(header: &Header, found: &Found, trailer: &Trailer, bytes: u64) -> Arc<
     };
     let seqs = (header.base, header.previous);
     Arc::new(Segment::new(seqs, header.salt, found.path.clone(), extent, None))
-}
-
-/// What the records of a file say, up to the first that is none.
-#[derive(Debug)]
-struct Scan {
-    first_us: u64,
-    /// Last whole record; `base - 1` when there is none.
-    last: u64,
-    last_us: u64,
-    /// Behind the last whole record.
-    end: u64,
-    /// Last record known to be synced.
-    synced: u64,
-    synced_us: u64,
-    /// Behind that record.
-    synced_end: u64,
-    /// The records behind it: at most one batch.
-    unsynced: VecDeque<Mark>,
-    index: Index,
-}
-
-impl Scan {
-    /// The same with all records taken for synced.
-    fn all_synced(mut self) -> Self {
-        (self.synced, self.synced_us, self.synced_end) = (self.last, self.last_us, self.end);
-        self.unsynced.clear();
-        self
-    }
-
-    fn add(&mut self, mark: Mark, synced: u64, distance: u64) {
-        if self.last < mark.seq && self.index.len() == 0 {
-            self.first_us = mark.time_us;
-        }
-        self.index.note(mark, distance);
-        self.unsynced.push_back(mark);
-        while let Some(oldest) = self.unsynced.front().filter(|oldest| oldest.seq <= synced) {
-            (self.synced, self.synced_us) = (oldest.seq, oldest.time_us);
-            self.unsynced.pop_front();
-            self.synced_end = self.unsynced.front().map_or(mark.offset, |next| next.offset);
-        }
-        (self.last, self.last_us) = (mark.seq, mark.time_us);
-    }
-}
-
-/// Reads records up to the one with seq `until`, the first that is none, or the end.
-fn scan(
-    file: &dyn File,
-    header: &Header,
-    bytes: u64,
-    until: u64,
-    distance: u64,
-) -> io::Result<Scan> {
-    let start = length(HEADER);
-    let mut scan = Scan {
-        first_us: header.created_us,
-        last: header.base - 1,
-        last_us: header.created_us,
-        end: start,
-        synced: header.base - 1,
-        synced_us: header.created_us,
-        synced_end: start,
-        unsynced: VecDeque::new(),
-        index: Index::default(),
-    };
-    while scan.end < bytes && scan.last < until {
-        let from = scan.end;
-        let mut block = Block::read(file, header.salt, (from, bytes), READ_BYTES)?;
-        while let Step::Record(at, record) = block.step() {
-            if record.seq != scan.last + 1 || scan.last >= until {
-                return Ok(scan);
-            }
-            let offset = from + length(at);
-            let mark = Mark { seq: record.seq, time_us: record.time_us, offset };
-            scan.add(mark, record.synced, distance);
-            scan.end = offset + length(record.length);
-        }
-        if scan.end == from {
-            break;
-        }
-    }
-    Ok(scan)
-}
-
-/// Fatal when a whole record behind the first bad one says that what cannot be read was synced.
-fn refuse_lost_data(
-    file: &dyn File,
-    found: &Found,
-    header: &Header,
-    scan: &Scan,
-) -> io::Result<Result<(), LogError>> {
-    let missing = scan.last + 1;
-    let mut from = scan.end + 1;
-    while from < found.bytes {
-        let window = read_up_to(file, from, READ_BYTES + RECORD)?;
-        for at in 0..window.len().saturating_sub(RECORD - 1).min(READ_BYTES) {
-            let rest = window.get(at..).unwrap_or_default();
-            if !could_follow(rest, missing) {
-                continue;
-            }
-            let offset = from + length(at);
-            let Parsed::Whole(record) = read_one(file, header.salt, offset, rest)? else {
-                continue;
-            };
-            if record.synced >= missing {
-                return Ok(Err(LogError::Fatal(format!(
-                    "{} is damaged at byte {}: event {missing} was synced and cannot be read, \
-                     while event {} behind it can. The disk or its file system has lost data. \
-                     Restore the log from a backup",
-                    found.path.display(),
-                    scan.end,
-                    record.seq,
-                ))));
-            }
-        }
-        from += length(READ_BYTES);
-    }
-    Ok(Ok(()))
-}
-
-/// Cheap look at bytes that might be a record behind the missing one.
-fn could_follow(bytes: &[u8], missing: u64) -> bool {
-    let seq = bytes.get(8..).and_then(<[u8]>::first_chunk::<8>).map(|seq| u64::from_le_bytes(*seq));
-    seq.is_some_and(|seq| seq > missing && seq - missing < u64::from(u32::MAX))
-        && !matches!(parse_trusted(bytes), Parsed::Bad(_))
-}
-
-fn read_one(file: &dyn File, salt: u32, offset: u64, seen: &[u8]) -> io::Result<Parsed> {
-    match parse_record(seen, salt) {
-        Parsed::Short(needed) if needed <= RECORD_BYTES_MAX => {
-            Ok(parse_record(&read_up_to(file, offset, needed)?, salt))
-        }
-        parsed => Ok(parsed),
-    }
 }

@@ -267,13 +267,13 @@ impl Shared {
 
     /// What lies at or below `last` can no longer be read; the window moves past it.
     pub(super) fn lose(&self, last: u64) {
-        let lost = self.lost.fetch_max(last, Ordering::AcqRel).max(last);
+        let gone = self.lost.fetch_max(last, Ordering::AcqRel).max(last);
         let oldest = self
             .segments
             .read()
             .iter()
-            .find(|segment| segment.extent().last > lost)
-            .map_or_else(|| self.head() + 1, |segment| segment.base.max(lost + 1));
+            .find(|segment| segment.extent().last > gone)
+            .map_or_else(|| self.head() + 1, |segment| segment.base.max(gone + 1));
         self.oldest.fetch_max(oldest, Ordering::AcqRel);
     }
 

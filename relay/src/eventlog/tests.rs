@@ -3,5 +3,8 @@
 //! `crash` drives the writer without its thread, so that the same seed gives the same operations;
 //! the others use the whole log.
 
+mod crash;
+mod damage;
 mod replay;
+mod space;
 mod support;

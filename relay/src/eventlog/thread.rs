@@ -23,9 +23,9 @@ impl Drop for Guard {
 }
 
 /// Runs until the log is closed or fails.
-pub(super) fn run(mut writer: Writer, queue: Arc<Queue>) {
-    let guard = Guard { queue: Arc::clone(&queue), shared: Arc::clone(&writer.shared) };
-    match serve(&mut writer, &queue) {
+pub(super) fn run(mut writer: Writer, queue: &Arc<Queue>) {
+    let guard = Guard { queue: Arc::clone(queue), shared: Arc::clone(&writer.shared) };
+    match serve(&mut writer, queue) {
         Ok(()) => queue.end(None),
         Err(why) => {
             tracing::error!("{why}");

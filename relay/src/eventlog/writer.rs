@@ -5,20 +5,17 @@ use std::sync::{Arc, atomic::Ordering};
 use tokio::time::Instant;
 
 use super::{
-    Durable, Entry, LogError, LogOptions, Tuning,
+    Durable, Entry, LogError, LogOptions, OnDurable, Tuning,
     chores::Reserve,
     creation::{Trouble, create, seal},
     files::{File, length},
-    index::Mark,
+    index::{Index, Mark},
     measures::Measures,
     recent::Chunk,
     segment::{HEADER, Header, RECORD, Trailer, encode_record},
     shared::{Extent, Marks, Segment, Shared},
 };
 use crate::{clock::Clock, domain::Seq};
-
-/// Called with each batch after it has become visible.
-pub(super) type OnDurable = Box<dyn FnMut(&[Durable]) + Send>;
 
 /// A segment is sealed at this part of the replay window's age at the latest, so that retention by
 /// age is about this exact on a quiet relay.
@@ -203,14 +200,7 @@ impl Writer {
                 *first_us = time_us;
             }
             if let Marks::Memory(index) = marks {
-                let mut start = *records_end;
-                for chunk in &chunks {
-                    for (seq, at) in (chunk.first..).zip(&chunk.offsets) {
-                        let offset = start + u64::from(*at);
-                        index.note(Mark { seq, time_us, offset }, self.tuning.index_distance);
-                    }
-                    start += length(chunk.bytes.len());
-                }
+                note_all(index, &chunks, *records_end, time_us, self.tuning.index_distance);
             }
             let written = end - *records_end;
             self.shared.disk_bytes.fetch_add(written, Ordering::Relaxed);
@@ -262,7 +252,7 @@ impl Writer {
             last_us: self.time_us,
             records_end: length(HEADER),
             bytes: length(HEADER),
-            marks: Marks::Memory(super::index::Index::default()),
+            marks: Marks::Memory(Index::default()),
         };
         let seqs = (header.base, header.previous);
         self.segment = Arc::new(Segment::new(seqs, header.salt, path, extent, Some(&file)));
@@ -313,6 +303,15 @@ impl Writer {
     /// The segment that is written.
     pub(super) fn segment(&self) -> &Segment {
         &self.segment
+    }
+}
+
+fn note_all(index: &mut Index, chunks: &[Chunk], mut start: u64, time_us: u64, distance: u64) {
+    for chunk in chunks {
+        for (seq, at) in (chunk.first..).zip(&chunk.offsets) {
+            index.note(Mark { seq, time_us, offset: start + u64::from(*at) }, distance);
+        }
+        start += length(chunk.bytes.len());
     }
 }
 

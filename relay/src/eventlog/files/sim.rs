@@ -39,7 +39,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// SplitMix64.
+    /// The next number of `SplitMix64`.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -56,6 +56,10 @@ impl Dice {
     pub(crate) fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// The disk; clones are the same one.
@@ -136,7 +140,7 @@ impl Inode {
             0 => {}
             1 => changes.iter().for_each(|change| change.apply(&mut left)),
             2 => {
-                let count = usize::try_from(dice.below(changes.len() as u64 + 1)).unwrap();
+                let count = size(dice.below(changes.len() as u64 + 1));
                 changes[..count].iter().for_each(|change| change.apply(&mut left));
                 if let Some(torn) = changes.get(count) {
                     torn.tear(&mut left, dice);
@@ -223,7 +227,7 @@ impl Disk {
 
     /// The operations from this one on, for a failing test to print.
     pub(crate) fn story(&self, from: usize) -> String {
-        self.0.lock().ops.iter().skip(from).map(|op| format!("{op}\n")).collect()
+        self.0.lock().ops.get(from..).unwrap_or_default().join("\n")
     }
 
     /// The machine goes down before this operation.
@@ -310,6 +314,22 @@ impl Disk {
         change(&mut inode.now);
         inode.synced.clone_from(&inode.now);
         inode.unsynced.clear();
+    }
+
+    /// A file that is there, durably.
+    pub(crate) fn put(&self, path: &Path, bytes: Vec<u8>) {
+        let mut state = self.0.lock();
+        let inode = state.inodes.len();
+        state.inodes.push(Inode { now: bytes.clone(), synced: bytes, unsynced: Vec::new() });
+        state.names.insert(path.to_path_buf(), inode);
+        state.synced_names.insert(path.to_path_buf(), inode);
+    }
+
+    /// A file that is gone, durably.
+    pub(crate) fn forget(&self, path: &Path) {
+        let mut state = self.0.lock();
+        state.names.remove(path).unwrap();
+        state.synced_names.remove(path);
     }
 
     /// The medium cannot read this file any more.
@@ -420,16 +440,16 @@ impl File for SimFile {
             return Err(rustix::io::Errno::IO.into());
         }
         let bytes = &state.inodes[self.inode].now;
-        let rest = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let rest = bytes.get(size(offset)..).unwrap_or_default();
         let read = rest.len().min(buffer.len());
         buffer[..read].copy_from_slice(&rest[..read]);
         Ok(read)
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let at = usize::try_from(offset).unwrap();
+        let at = size(offset);
         self.change(&format!("write {offset}+{} to", bytes.len()), |state, _| {
-            let room = usize::try_from(state.capacity.saturating_sub(state.used())).unwrap();
+            let room = size(state.capacity.saturating_sub(state.used()));
             let inode = &mut state.inodes[self.inode];
             let growth = (at + bytes.len()).saturating_sub(inode.now.len());
             let fits = bytes.len() - growth.saturating_sub(room).min(bytes.len());
@@ -443,7 +463,7 @@ impl File for SimFile {
     fn set_len(&self, length: u64) -> io::Result<()> {
         self.change(&format!("cut at {length}"), |state, _| {
             let inode = &mut state.inodes[self.inode];
-            let change = Change::Length(usize::try_from(length).unwrap());
+            let change = Change::Length(size(length));
             change.apply(&mut inode.now);
             inode.unsynced.push(change);
             Ok(())
@@ -462,7 +482,9 @@ impl File for SimFile {
             }
             if !is_skipped {
                 let changes = std::mem::take(&mut inode.unsynced);
-                changes.iter().for_each(|change| change.apply(&mut inode.synced));
+                for change in changes {
+                    change.apply(&mut inode.synced);
+                }
             }
             Ok(())
         })

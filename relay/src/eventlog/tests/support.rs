@@ -1,5 +1,4 @@
 //! A log on a simulated disk, and what should be in it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 
@@ -15,15 +14,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use relay_protocol::Unsequenced;
 
-use crate::{
-    clock::Clock,
-    domain::{AccountNo, Epoch, EventKind, HostId, HostSeq, Seq},
-};
+use crate::clock::Clock;
+use crate::domain::{AccountNo, Epoch, EventKind, HostId, HostSeq, Seq};
 
 pub(super) const DIR: &str = "/log";
 
 /// A day, so that nothing ages by accident.
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 
 /// Segments of about 4 KB, so that a few events cross their edges.
 pub(super) fn options() -> LogOptions {
