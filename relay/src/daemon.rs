@@ -119,81 +119,33 @@ impl Daemon {
         telemetry::metrics::describe();
         let lock = lock::DataLock::take(&config.data_dir)?;
         let listeners = listeners::Listeners::bind(&config)?;
-        let clock = extras.clock.clone();
-        let net = open_net(&config)?;
-        let store = Store::open(config.database_url.expose(), config.database_connections)
-            .await
-            .map_err(Fatal::new)?
-            .with_account_limit(config.default_account_limit);
-        let hosts =
-            Hosts::load(store.clone(), net.clone(), clock.clone(), config.dev, config.lenient)
-                .await
-                .map_err(Fatal::new)?;
-        let (appender, reader) = open_log(&config, &store, &hosts, &clock).await?;
-        let recovered = checkpoint::recover(&store, &reader).await.map_err(Fatal::new)?;
-        appender.set_checkpoint(recovered.position);
-        if recovered.events > 0 {
-            tracing::info!(
-                events = recovered.events,
-                accounts = recovered.accounts,
-                position = recovered.position.0,
-                "state replayed from the event log"
-            );
-        }
-
+        let ground = Ground::lay(&config, extras.clock).await?;
         let tasks = Stages::default();
-        let identities =
-            Identities::new(identity_options(&config), net.clone(), clock.clone(), &tasks.ingest);
         let drops = Arc::new(Drops::default());
-        let (verdict_in, verdicts) = if extras.verdicts {
-            let (sender, receiver) = mpsc::channel(VERDICT_LINES_MAX);
-            (Some(sender), Some(receiver))
-        } else {
-            (None, None)
-        };
-        let ingest = Ingest::start(
-            IngestParts {
-                shards: config.shards,
-                dev: config.dev,
-                host_queue: config.host_queue,
-                appender: appender.clone(),
-                hosts: hosts.clone(),
-                identities: identities.clone(),
-                store: store.clone(),
-                net: net.clone(),
-                drops: Arc::clone(&drops),
-                clock: clock.clone(),
-                accounts_max: config.account_cache,
-                last_account: store.last_account_number().await.map_err(Fatal::new)?,
-                verdicts: verdict_in,
-            },
+        let identities = Identities::new(
+            identity_options(&config),
+            ground.net.clone(),
+            ground.clock.clone(),
             &tasks.ingest,
         );
-        let firehose = Firehose::new(reader.clone(), clock.clone(), &tasks.edge);
-        let upstream = Upstream::start(
-            UpstreamParts {
-                hosts: hosts.clone(),
-                inlet: ingest.clone(),
-                net: net.clone(),
-                drops: Arc::clone(&drops),
-                clock: clock.clone(),
-                options: UpstreamOptions {
-                    handshakes_max: config.handshakes_max,
-                    ..UpstreamOptions::default()
-                },
-            },
-            &tasks.upstream,
+        let (verdict_in, verdicts) = verdict_lines(extras.verdicts);
+        let ingest = Ingest::start(
+            ground.ingest_parts(&config, &identities, &drops, verdict_in).await?,
+            &tasks.ingest,
         );
+        let firehose = Firehose::new(ground.reader.clone(), ground.clock.clone(), &tasks.edge);
+        let upstream =
+            Upstream::start(ground.upstream_parts(&config, &ingest, &drops), &tasks.upstream);
         let state = ApiState::new(ApiParts {
-            store: store.clone(),
+            store: ground.store.clone(),
             ingest: ingest.clone(),
-            hosts: hosts.clone(),
+            hosts: ground.hosts.clone(),
             identities,
             drops: Arc::clone(&drops),
-            log: reader.clone(),
+            log: ground.reader.clone(),
             firehose: firehose.clone(),
             upstream: upstream.clone(),
-            clock,
+            clock: ground.clock.clone(),
             tasks: tasks.edge.clone(),
             software: SOFTWARE,
             contact: config.contact.clone(),
@@ -202,17 +154,12 @@ impl Daemon {
             admin_passwords: config.admin_passwords.clone(),
         });
         let addresses = listeners.serve(&state, &tasks.edge)?;
-        let checkpointer = Checkpointer {
-            store: store.clone(),
-            ingest: ingest.clone(),
-            appender: appender.clone(),
-            reader: reader.clone(),
-            hosts: hosts.clone(),
-        };
+        let checkpointer = ground.checkpointer(&ingest);
         tasks.fatal.start(checkpointer.clone().run(tasks.fatal.child()));
-        watch_log(&reader, &tasks.fatal);
-        crawl(config.crawl.clone(), hosts.clone(), &tasks.upstream);
+        watch_log(&ground.reader, &tasks.fatal);
+        crawl(config.crawl, ground.hosts.clone(), &tasks.upstream);
 
+        let Ground { hosts, store, appender, reader, .. } = ground;
         Ok(Running {
             first_head: reader.window().head,
             api: addresses.api,
@@ -232,6 +179,103 @@ impl Daemon {
             _lock: lock,
         })
     }
+}
+
+/// What all stages stand on: open, recovered, and nothing runs on it yet.
+struct Ground {
+    clock: Clock,
+    net: Net,
+    store: Store,
+    hosts: Hosts,
+    appender: Appender,
+    reader: Reader,
+}
+
+impl Ground {
+    /// Opens store and log and replays the log's tail into the store (I3).
+    async fn lay(config: &Config, clock: Clock) -> Result<Self, Fatal> {
+        let net = open_net(config)?;
+        let store = Store::open(config.database_url.expose(), config.database_connections)
+            .await
+            .map_err(Fatal::new)?
+            .with_account_limit(config.default_account_limit);
+        let hosts =
+            Hosts::load(store.clone(), net.clone(), clock.clone(), config.dev, config.lenient)
+                .await
+                .map_err(Fatal::new)?;
+        let (appender, reader) = open_log(config, &store, &hosts, &clock).await?;
+        let recovered = checkpoint::recover(&store, &reader).await.map_err(Fatal::new)?;
+        appender.set_checkpoint(recovered.position);
+        if recovered.events > 0 {
+            tracing::info!(
+                events = recovered.events,
+                accounts = recovered.accounts,
+                position = recovered.position.0,
+                "state replayed from the event log"
+            );
+        }
+        Ok(Self { clock, net, store, hosts, appender, reader })
+    }
+
+    async fn ingest_parts(
+        &self,
+        config: &Config,
+        identities: &Identities,
+        drops: &Arc<Drops>,
+        verdicts: Option<mpsc::Sender<VerdictLine>>,
+    ) -> Result<IngestParts, Fatal> {
+        Ok(IngestParts {
+            shards: config.shards,
+            dev: config.dev,
+            host_queue: config.host_queue,
+            appender: self.appender.clone(),
+            hosts: self.hosts.clone(),
+            identities: identities.clone(),
+            store: self.store.clone(),
+            net: self.net.clone(),
+            drops: Arc::clone(drops),
+            clock: self.clock.clone(),
+            accounts_max: config.account_cache,
+            last_account: self.store.last_account_number().await.map_err(Fatal::new)?,
+            verdicts,
+        })
+    }
+
+    fn upstream_parts(
+        &self,
+        config: &Config,
+        ingest: &Ingest,
+        drops: &Arc<Drops>,
+    ) -> UpstreamParts<Ingest> {
+        UpstreamParts {
+            hosts: self.hosts.clone(),
+            inlet: ingest.clone(),
+            net: self.net.clone(),
+            drops: Arc::clone(drops),
+            clock: self.clock.clone(),
+            options: UpstreamOptions {
+                handshakes_max: config.handshakes_max,
+                ..UpstreamOptions::default()
+            },
+        }
+    }
+
+    fn checkpointer(&self, ingest: &Ingest) -> Checkpointer {
+        Checkpointer {
+            store: self.store.clone(),
+            ingest: ingest.clone(),
+            appender: self.appender.clone(),
+            reader: self.reader.clone(),
+            hosts: self.hosts.clone(),
+        }
+    }
+}
+
+/// Both ends of the verdict lines, when somebody wants them.
+fn verdict_lines(
+    wanted: bool,
+) -> (Option<mpsc::Sender<VerdictLine>>, Option<mpsc::Receiver<VerdictLine>>) {
+    wanted.then(|| mpsc::channel(VERDICT_LINES_MAX)).unzip()
 }
 
 impl Running {

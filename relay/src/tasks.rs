@@ -24,7 +24,6 @@ impl Default for Tasks {
 
 impl Tasks {
     /// Starts a task that ends by itself once [`Self::stopping`] is cancelled.
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn start(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(task);
     }
@@ -35,6 +34,7 @@ impl Tasks {
     }
 
     /// A child set whose own `stopping` can be cancelled earlier; shutdown waits for it too.
+    #[must_use]
     pub fn child(&self) -> Self {
         Self {
             tracker: self.tracker.clone(),

@@ -367,7 +367,7 @@ mod tests {
         let mut table = Table::new(10);
         table.created(account(1));
         let mut step = |change: fn(&mut Account)| {
-            table.change(&did(1), |entry| change(&mut entry.account)).map(|(_, moved)| moved)
+            table.change(&did(1), |entry| change(&mut entry.account)).map(|((), moved)| moved)
         };
         let moved = |from: Option<u32>, to: Option<u32>| {
             Some(Moved { from: from.map(HostId), to: to.map(HostId) })

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Outcome, Workplace};
+use super::{Outcome, Workplace, readme};
 use crate::{out, run};
 
 /// One stage.
@@ -44,6 +44,13 @@ pub(crate) const STAGES: &[Stage] = &[
         run: clippy,
     },
     Stage {
+        name: "readme",
+        about: "the commands that the README begins with, word by word",
+        by_default: true,
+        needs_peers: false,
+        run: readme::run,
+    },
+    Stage {
         name: "lint",
         about: "shell, JavaScript and Python files",
         by_default: true,
@@ -76,11 +83,17 @@ pub(crate) fn check_names(only: &[String]) -> Result<()> {
 
 fn cargo(work: &Workplace, words: &[&str]) -> Command {
     let mut command = run::program(&work.root, &["cargo"]);
-    command.args(words).env("CARGO_TARGET_DIR", &work.target).env("CARGO_INCREMENTAL", "0");
+    command.args(words);
+    builds_into_cache(work, command)
+}
+
+/// Whatever the command builds is found by the other stages, and by later runs.
+pub(super) fn builds_into_cache(work: &Workplace, mut command: Command) -> Command {
+    command.env("CARGO_TARGET_DIR", &work.target).env("CARGO_INCREMENTAL", "0");
     command
 }
 
-fn passed(success: bool) -> Outcome {
+pub(super) fn passed(success: bool) -> Outcome {
     if success { Outcome::Passed } else { Outcome::Failed }
 }
 
@@ -104,14 +117,15 @@ fn tests(work: &Workplace) -> Result<Outcome> {
     .map(passed)
 }
 
+/// In the profile of the build, so that no build script, and with it no C library, runs twice.
 fn clippy(work: &Workplace) -> Result<Outcome> {
-    let mut strict = vec!["clippy", "--quiet", "--locked", "--all-targets"];
-    strict.extend(["-p", "relay-protocol", "-p", "relay-simnet", "-p", "provision"]);
-    strict.extend(["--", "-D", "warnings"]);
-    // The daemon still has warnings; what the lint table denies stops it already.
-    let daemon = ["clippy", "--quiet", "--locked", "-p", "relay", "--lib", "--bins"];
-    let good = run::streamed(cargo(work, &strict))? && run::streamed(cargo(work, &daemon))?;
-    let docs = cargo(work, &["doc", "--quiet", "--locked", "--workspace", "--no-deps"]);
+    let lints = ["clippy", "--quiet", "--release", "--locked", "--workspace", "--all-targets"];
+    let mut strict = cargo(work, &lints);
+    strict.args(["--", "-D", "warnings"]);
+    let good = run::streamed(strict)?;
+    let mut docs =
+        cargo(work, &["doc", "--quiet", "--release", "--locked", "--workspace", "--no-deps"]);
+    docs.env("RUSTDOCFLAGS", "-D warnings");
     Ok(passed(run::streamed(docs)? && good))
 }
 

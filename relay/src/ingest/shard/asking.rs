@@ -252,20 +252,20 @@ impl Shard {
     fn probe(&mut self, did: &Did) {
         let Some(entry) = self.table.peek(did) else { return };
         let host = self.room.hosts.get(entry.account.host);
-        let prober = self.room.probes.clone();
+        let probes = self.room.probes.clone();
         let did = did.clone();
         self.start(async move {
             let Some(host) = host else {
-                let probed = Probed::Unreachable("the account has no known host".to_owned());
-                return Finding::Status { did, probed };
+                let answer = Probed::Unreachable("the account has no known host".to_owned());
+                return Finding::Status { did, probed: answer };
             };
             let scheme = if host.hostname().is_secure() { "https" } else { "http" };
             let url = format!("{scheme}://{}", host.hostname());
-            let answer = std::panic::AssertUnwindSafe(prober.ask(host.id(), &url, &did));
-            let probed = answer.catch_unwind().await.unwrap_or_else(|_| {
+            let asking = std::panic::AssertUnwindSafe(probes.ask(host.id(), &url, &did));
+            let answer = asking.catch_unwind().await.unwrap_or_else(|_| {
                 Probed::Unreachable("this relay failed while asking".to_owned())
             });
-            Finding::Status { did, probed }
+            Finding::Status { did, probed: answer }
         });
     }
 
