@@ -342,7 +342,7 @@ fn a_block_link_is_dag_cbor() {
 
 /// T1, ENC-11: the official list names CIDs of all kinds; we take one kind of text only.
 #[test]
-fn official_cids_of_other_kinds_are_refused() {
+pub(crate) fn official_cids_of_other_kinds_are_refused() {
     let lines = [
         interop_lines("syntax/cid_syntax_valid.txt"),
         interop_lines("syntax/cid_syntax_invalid.txt"),
@@ -355,7 +355,7 @@ fn official_cids_of_other_kinds_are_refused() {
 
 /// T1: the official encodings of the data model are canonical records with the published CIDs.
 #[test]
-fn official_data_model_fixtures_are_canonical() {
+pub(crate) fn official_data_model_fixtures_are_canonical() {
     // One of them, restated.
     let restated = (
         "o2Fh2CpYJQABcRIgZQYqWloA/BbXPGlEI3zLwVscSnI0SJM2iR0JF0GiOdBhYlggnFERjvLLiw9qm45JrqH9QTzyC2\

@@ -6,7 +6,7 @@ use ipld_core::ipld::Ipld;
 use proptest::{collection, prelude::*, sample::Index};
 use relay_protocol::{
     Blocks, Cid, Did, DidDocument, Edit, Envelope, Handle, Hostname, Message, Nsid, Reader, Rev,
-    check_record, is_datetime, is_record_key, repo_path, unsequence,
+    check_record, error_frame, info_frame, is_datetime, is_record_key, repo_path, unsequence,
 };
 
 use crate::build::{DID, PATH, REV, TIME, account, car, commit, encode, frame, identity, sync};
@@ -64,6 +64,8 @@ fn a_frame() -> impl Strategy<Value = Vec<u8>> {
         Just(frame("#sync", sync())),
         Just(frame("#identity", identity())),
         Just(frame("#account", account())),
+        Just(info_frame("OutdatedCursor", Some("events are missing"))),
+        Just(error_frame("FutureCursor", None)),
     ]
 }
 

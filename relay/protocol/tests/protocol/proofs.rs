@@ -58,7 +58,7 @@ fn read(vector: &Value) -> Proof {
 
 /// INV-1, INV-2, MST-9.
 #[test]
-fn published_proofs_undo_to_their_published_roots() {
+pub(crate) fn published_proofs_undo_to_their_published_roots() {
     for Proof { comment, before, after, change } in proofs() {
         assert_eq!(before.root(), change.prev_data, "{comment}");
         assert_eq!(after.root(), change.root, "{comment}");

@@ -62,7 +62,7 @@ fn base58(bytes: &[u8]) -> String {
 
 /// T1, T11: each key in both of its texts, each signature with its verdict.
 #[test]
-fn published_signatures_get_their_published_verdicts() {
+pub(crate) fn published_signatures_get_their_published_verdicts() {
     for vector in interop_cases("crypto/signature-fixtures.json") {
         let field = |name: &str| vector[name].as_str().unwrap();
         let comment = field("comment");
@@ -84,7 +84,7 @@ fn published_signatures_get_their_published_verdicts() {
 
 /// T1, KEY-3: the text of a public key follows from the private one.
 #[test]
-fn published_private_keys_have_their_published_public_keys() {
+pub(crate) fn published_private_keys_have_their_published_public_keys() {
     for vector in interop_cases("crypto/w3c_didkey_K256.json") {
         let private = vector["privateKeyBytesHex"].as_str().unwrap().as_bytes();
         let private = k256_library::key(&HEXLOWER.decode(private).unwrap()).unwrap();

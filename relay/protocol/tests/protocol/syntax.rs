@@ -29,7 +29,7 @@ fn ours(is_valid: impl Fn(&str) -> bool, valid: &[&str], invalid: &[&str]) {
 
 /// T1, SYN-1.
 #[test]
-fn tids() {
+pub(crate) fn tids() {
     let is_valid = |text: &str| Rev::parse(text).is_ok();
     official("tid", is_valid);
     ours(
@@ -81,7 +81,7 @@ proptest! {
 
 /// T1, SYN-2.
 #[test]
-fn dids() {
+pub(crate) fn dids() {
     let is_valid = |text: &str| Did::parse(text).is_ok();
     official("did", is_valid);
     let longest = format!("did:a:{}", "b".repeat(2_042));
@@ -188,7 +188,7 @@ fn is_reserved(handle: &str) -> bool {
 /// T1, SYN-5: the official list is about the regular expression alone, so it also names reserved
 /// top-level domains, which are refused.
 #[test]
-fn handles() {
+pub(crate) fn handles() {
     official("handle", |text| Handle::parse(text, true).is_ok() || is_reserved(text));
     let longest_label = format!("{}.com", "a".repeat(63));
     let too_long_label = format!("{}.com", "a".repeat(64));
@@ -244,7 +244,7 @@ fn reserved_top_level_domains_are_refused() {
 
 /// T1, SYN-6.
 #[test]
-fn nsids() {
+pub(crate) fn nsids() {
     let is_valid = |text: &str| Nsid::parse(text).is_ok();
     official("nsid", is_valid);
     let longest_name = format!("com.example.{}", "o".repeat(63));
@@ -291,7 +291,7 @@ fn nsids() {
 
 /// T1, SYN-7.
 #[test]
-fn record_keys() {
+pub(crate) fn record_keys() {
     official("recordkey", is_record_key);
     let longest = "o".repeat(512);
     let too_long = "o".repeat(513);
@@ -341,7 +341,7 @@ fn repo_paths() {
 
 /// T1, SYN-9.
 #[test]
-fn datetimes() {
+pub(crate) fn datetimes() {
     official("datetime", is_datetime);
     for line in interop_lines("syntax/datetime_parse_invalid.txt") {
         assert!(!is_datetime(&line), "`{line}` names no time");

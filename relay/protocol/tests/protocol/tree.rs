@@ -32,7 +32,7 @@ fn keys() -> [Vec<String>; 4] {
 
 /// MST-1, T1.
 #[test]
-fn layers_of_keys_are_the_published_ones() {
+pub(crate) fn layers_of_keys_are_the_published_ones() {
     for vector in interop_cases("mst/key_heights.json") {
         let key = vector["key"].as_str().unwrap();
         assert_eq!(Some(u64::from(key_layer(key.as_bytes()))), vector["height"].as_u64(), "{key}");
@@ -45,7 +45,7 @@ fn layers_of_keys_are_the_published_ones() {
 
 /// MST-2, T1: prefixes count bytes. In a tree the second key of a node shows its prefix.
 #[test]
-fn prefixes_are_the_published_ones() {
+pub(crate) fn prefixes_are_the_published_ones() {
     for vector in interop_cases("mst/common_prefix.json") {
         let (left, right) = (vector["left"].as_str().unwrap(), vector["right"].as_str().unwrap());
         let prefix = usize::try_from(vector["len"].as_u64().unwrap()).unwrap();
