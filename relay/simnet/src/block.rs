@@ -57,6 +57,14 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     serde_ipld_dagcbor::to_vec(&value).expect("encoding into memory")
 }
 
+/// A value from its canonical DAG-CBOR.
+///
+/// # Errors
+/// When the bytes are not one whole canonical value.
+pub fn decode(block: &[u8]) -> Result<Ipld> {
+    serde_ipld_dagcbor::from_slice(block).context("decode a block")
+}
+
 /// A map from its fields.
 pub fn map<const N: usize>(fields: [(&str, Ipld); N]) -> Ipld {
     Ipld::Map(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())

@@ -59,7 +59,7 @@
 //!   and then [`Pregenerated`]`::play(n)`, `play_at(rate)`.
 //! - [`mst`]: [`mst::Tree`] (naive) and [`mst::CachedTree`]: `insert`, `remove`, `root`,
 //!   `root_and_blocks`, `proof(&[keys])`; [`mst::layer`]. [`keys::SigningKey`], [`block::car`],
-//!   [`wire::frame`] build inputs by hand.
+//!   [`block::decode`], [`wire::frame`] build inputs by hand out of [`Ipld`].
 //!
 //! # Limits
 //! The oracle judges an event when a relay is first given it. Where timing leaves two outcomes
@@ -92,6 +92,7 @@ mod server;
 pub use account::{Account, AccountOptions, Sent};
 pub use adversary::{Fault, RawFrame};
 pub use consumer::{Consumer, Item, Received, Refused, Start};
+pub use ipld_core::ipld::Ipld;
 pub use keys::{Curve, KeyForm};
 pub use load::{COMMIT_FAULTS, Load, LoadOptions, Pregenerated};
 pub use net::Net;

@@ -64,7 +64,8 @@ pub(super) fn identity<'m>(facts: &Facts<'_>, message: &Identity<'m>) -> Verdict
             "the same #identity was passed less than 60 s ago",
         ));
     }
-    let edits = if passed == message.handle { Vec::new() } else { vec![Edit::Remove("handle")] };
+    // Removed also when there seems to be none: it may be null, which 5.2 does not permit.
+    let edits = if passed.is_some() { Vec::new() } else { vec![Edit::Remove("handle")] };
     // A handle that the document has too shows that the document is not an old one.
     let confirmed = changed || passed.is_some_and(|handle| handle != NO_HANDLE);
     Ok(Pass {
@@ -93,9 +94,10 @@ pub(super) fn account<'m>(facts: &Facts<'_>, message: &AccountMessage<'m>) -> Ve
     if told.active != message.active {
         edits.push(Edit::Bool("active", told.active));
     }
-    if told.status != message.status {
+    if told.status.is_none() || told.status != message.status {
         // A status that differs from the host's is ours, and so a name that we know.
         edits.push(match told.status {
+            // Also when there seems to be none: it may be null, which 5.2 does not permit.
             None => Edit::Remove("status"),
             Some(_) if upstream == UpstreamStatus::Deleted => Edit::Text("status", "deleted"),
             Some(_) => Edit::Text("status", account.local.as_text()),

@@ -1,8 +1,8 @@
 //! Decides about `#commit` (VAL-1…13, 16…19, LEG-1…3).
 
 use relay_protocol::{
-    Blocks, Codec, CommitMessage, DataCid, EMPTY_TREE, Edit, Inversion, Op, OpAction, invert,
-    is_datetime,
+    Blocks, CommitMessage, DataCid, EMPTY_TREE, Edit, Invalid, Inversion, Op, OpAction,
+    check_applied, check_record, invert, is_datetime,
 };
 
 use crate::domain::{Account, DropReason, RepoState};
@@ -10,8 +10,6 @@ use crate::domain::{Account, DropReason, RepoState};
 use super::{Facts, authority, commit_object, not_ahead, signature, signing_key, status};
 use crate::ingest::verdict::{Continuity, Pass, Stop, Verdict};
 
-/// INV-4, MSG-1.
-const RECORD_BYTES_MAX: usize = 1_000_000;
 /// Below this many operations a repeated path is looked for by comparing all with all.
 const FEW_OPS: usize = 9;
 
@@ -38,7 +36,12 @@ pub(super) fn judge<'m>(facts: &Facts<'_>, message: &CommitMessage<'m>) -> Verdi
     let spared = match proof {
         Ok(()) => None,
         Err((reason, detail)) if facts.strict => return Err(Stop::Drop(reason, detail)),
-        Err(unproved) => Some(unproved),
+        Err(unproved) => {
+            if unproved.0 == DropReason::Legacy {
+                fits_its_tree(&message.ops, &commit.data, &blocks)?;
+            }
+            Some(unproved)
+        }
     };
     Ok(Pass {
         edits: edits(message),
@@ -79,22 +82,29 @@ fn well_formed(ops: &[Op<'_>]) -> Result<(), Stop> {
     Ok(())
 }
 
-/// INV-4: created and updated records are there, of a tolerable size, and maps.
+/// INV-4: created and updated records are there, of a tolerable size, and maps. What is inside is not
+/// ours to judge (ROLE-5). A record that many operations name is looked at once (INV-9).
 fn records(ops: &[Op<'_>], blocks: &Blocks<'_>) -> Result<(), Stop> {
-    for op in ops {
+    for (at, op) in ops.iter().enumerate() {
         let Some(cid) = op.cid else { continue };
-        let wrong = match blocks.get(&cid.digest) {
-            _ if cid.codec != Codec::DagCbor => "the CID of a record is not dag-cbor",
-            Ok(Some(block)) if block.len() > RECORD_BYTES_MAX => "a record is too large",
-            // Major type 5. What is inside is not ours to judge (ROLE-5).
-            Ok(Some(block)) if block.first().is_some_and(|byte| byte >> 5 == 5) => continue,
-            Ok(Some(_)) => "a record is not a map",
-            Ok(None) => "a record block is missing",
-            Err(invalid) => invalid.what,
-        };
-        return Err(Stop::drop(DropReason::BadRecord, format!("{wrong}: {} {cid}", op.path)));
+        if ops.iter().take(at).any(|earlier| earlier.cid == op.cid) {
+            continue;
+        }
+        let found = blocks.get(&cid.digest).and_then(|block| {
+            check_record(block.ok_or(Invalid::new("a record block is missing"))?)
+        });
+        if let Err(invalid) = found {
+            let detail = format!("{}: {} {cid}", invalid.what, op.path);
+            return Err(Stop::drop(DropReason::BadRecord, detail));
+        }
     }
     Ok(())
+}
+
+/// LEG-1: a commit that cannot be undone still has to agree with its own tree.
+fn fits_its_tree(ops: &[Op<'_>], data: &DataCid, blocks: &Blocks<'_>) -> Result<(), Stop> {
+    check_applied(data, ops, blocks)
+        .map_err(|invalid| Stop::drop(DropReason::BadTree, invalid.what))
 }
 
 /// VAL-12: that undoing the operations leads to `prevData`; LEG-1 when there is nothing to compare.
@@ -160,7 +170,7 @@ fn continuity(account: &Account, message: &CommitMessage<'_>) -> Continuity {
     }
 }
 
-/// A3, DESIGN 10.2: deprecated fields that consumers still require.
+/// A3, DESIGN 10.2: deprecated fields that consumers still require; no null where none may be.
 fn edits<'m>(message: &CommitMessage<'m>) -> Vec<Edit<'m>> {
     let mut edits = Vec::new();
     if message.missing_rebase {
@@ -171,6 +181,10 @@ fn edits<'m>(message: &CommitMessage<'m>) -> Vec<Edit<'m>> {
     }
     if message.missing_blobs {
         edits.push(Edit::EmptyArray("blobs"));
+    }
+    if message.prev_data.is_none() {
+        // It may be null, which 5.1 does not permit on the way out.
+        edits.push(Edit::Remove("prevData"));
     }
     edits
 }
