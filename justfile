@@ -24,7 +24,7 @@ stage names:
 # Kill the relay N times under load and compare what came out.
 [group("test")]
 torture n="20":
-    TORTURE_KILLS={{ n }} cargo test --release -p relay --test torture -- --ignored --nocapture
+    TORTURE_KILLS={{ n }} cargo test --release -p relay --test torture -- --nocapture
 
 # The reference PDSes and foreign consumers alone.
 [group("test")]

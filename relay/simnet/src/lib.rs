@@ -52,7 +52,7 @@
 //! - [`Received`]: `seq`, `kind`, `did`, `rev`, `frame`; `text()`, `handle()`, `active()`,
 //!   `status()`, `ops()`, `record(path)`, `payload()`, `blocks()`, `digest()`.
 //! - [`Oracle`]: `check(&events)` for a consumer from cursor 0, or a [`Checker`] that is fed one
-//!   by one (`checker()`, `checker_from_now()`); [`Report`]: `clean()?`, counts, sentences.
+//!   by one (`checker()`, `checker_from_now()`); [`Report`]: `clean()?`, counts by kind, sentences.
 //!   `expected_drops()`, `compare_drops([(label, count)])` for a relay's counters, `ignore(did)`
 //!   for accounts that the test takes down in the relay itself.
 //! - [`Load`]: `prepare(&net, `[`LoadOptions`]`)`, `send(n)`, `run(rate, span)`, `pregenerate(n)`
@@ -96,7 +96,7 @@ pub use ipld_core::ipld::Ipld;
 pub use keys::{Curve, KeyForm};
 pub use load::{COMMIT_FAULTS, Load, LoadOptions, Pregenerated};
 pub use net::Net;
-pub use oracle::{Checker, Oracle, Report};
+pub use oracle::{Checker, KindCounts, Oracle, Report};
 pub use pds::{Pds, Upgrade};
 pub use plc::{Answer, Plc, Web};
 pub use repo::Write;

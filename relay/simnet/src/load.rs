@@ -119,6 +119,8 @@ pub struct Load {
     options: LoadOptions,
     hosts: Vec<Pds>,
     accounts: Vec<Account>,
+    /// How often each account announced something, so that no announcement repeats the last one.
+    announced: Vec<usize>,
     rng: StdRng,
     sent: u64,
 }
@@ -153,7 +155,8 @@ impl Load {
             fill(&account, &mut rng, records).await?;
             accounts.push(account);
         }
-        Ok(Self { options, hosts, accounts, rng, sent: 0 })
+        let announced = vec![0; accounts.len()];
+        Ok(Self { options, hosts, accounts, announced, rng, sent: 0 })
     }
 
     /// The hosts.
@@ -228,8 +231,13 @@ impl Load {
 
     /// One event of one account.
     async fn step(&mut self, stock: Option<&Stock>) -> Result<()> {
+        let announcements = self.options.announcements_per_mille;
+        let impostors = announcements + self.options.impostors_per_mille;
+        let faults = impostors + self.options.faults_per_mille;
+        let kind = self.rng.random_range(0..1000);
         let count = self.accounts.len();
-        let index = if self.options.skewed {
+        // Announcements are limited per account, so that the active ones get no more than others.
+        let index = if self.options.skewed && kind >= announcements {
             skewed(&mut self.rng, count)
         } else {
             self.rng.random_range(0..count)
@@ -240,11 +248,12 @@ impl Load {
             None => account.clone(),
         };
         let rng = &mut self.rng;
-        let announcements = self.options.announcements_per_mille;
-        let impostors = announcements + self.options.impostors_per_mille;
-        let faults = impostors + self.options.faults_per_mille;
-        match rng.random_range(0..1000) {
-            kind if kind < announcements => announce(&account, rng).await?,
+        match kind {
+            kind if kind < announcements => {
+                let turn = self.announced.get_mut(index).context("an account")?;
+                *turn += 1;
+                announce(&account, rng, *turn).await?
+            }
             kind if kind < impostors => {
                 let own = account.pds().await?.shared.number();
                 let mut others = self.hosts.iter().filter(|host| host.shared.number() != own);
@@ -267,14 +276,20 @@ impl Load {
     }
 }
 
-async fn announce(account: &Account, rng: &mut StdRng) -> Result<Sent> {
+/// Announces something that a relay has to pass on: repetitions may be dropped (ACC-3, IDE-5).
+async fn announce(account: &Account, rng: &mut StdRng, turn: usize) -> Result<Sent> {
     match rng.random_range(0..3) {
         0 => account.sync().await,
         1 => {
             let handle = account.current_handle().await;
             account.identity(Some(&handle)).await
         }
-        _ => account.set_status(true, None).await,
+        _ => {
+            // All of them leave the account active (ACC-4).
+            let statuses = [None, Some("throttled"), Some("desynchronized")];
+            let status = statuses.get(turn % statuses.len()).copied().flatten();
+            account.set_status(true, status).await
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! one consumer with these decisions. Nothing here is shared with the relay.
 
 mod check;
+mod kinds;
 mod model;
 
 use crate::{
@@ -25,6 +26,7 @@ use std::{
 use tokio::time::Instant;
 
 pub use check::{Checker, Report};
+pub use kinds::{KindCounts, Kinds};
 
 /// Decisions kept when no checker takes them; above it the oldest go and the run is not provable.
 const LOG_MAX: usize = 4_000_000;

@@ -1,14 +1,21 @@
 //! I1–I4: the relay's process is killed at random moments under load; nothing is lost, doubled or
 //! renumbered.
 //!
-//! `TORTURE_KILLS` sets how often (20), `SEED` repeats a run. The load comes from a simulated network
-//! in this process, the relay is the built program, and a consumer follows it with its cursor.
+//! The load comes from a simulated network in this process, the relay is the built program, and a
+//! consumer follows it with its cursor. `TORTURE_KILLS` sets how often it is killed (20), `SEED`
+//! repeats the kills of a run.
+#![expect(clippy::print_stdout, reason = "the report is for a person too")]
 
+mod replay;
+mod seen;
+
+#[path = "../support/process.rs"]
+#[expect(dead_code, reason = "shared with the bench")]
 mod process;
 
 use std::{
-    collections::BTreeMap,
     env,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,115 +23,217 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
-use process::RelayProcess;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
-use relay_simnet::{Checker, Consumer, Load, LoadOptions, Net, Received, Start};
+use anyhow::{Context as _, Result, ensure};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use relay_simnet::{Consumer, Kind, Load, LoadOptions, Net, Report, Start};
+use tokio::{task::JoinSet, time::Instant};
 
-/// Hosts of the simulated network.
-const HOSTS: usize = 8;
-/// Accounts in all.
-const ACCOUNTS: usize = 320;
-/// Events per second in all; the issue of a busy minute of the network.
+use process::RelayProcess;
+use seen::Seen;
+
+/// The issue of a busy minute of the network, and half as much again.
 const RATE: u32 = 1_500;
+/// Below this the run proves nothing.
+const RATE_MIN: f64 = 1_000.0;
 /// The load looks this often whether it is to stop.
 const LOAD_SPAN: Duration = Duration::from_millis(250);
-/// Kills unless `TORTURE_KILLS` says otherwise.
+/// Kills unless `TORTURE_KILLS` says otherwise; those during a start come on top.
 const KILLS: u32 = 20;
-/// Events that the consumer takes between two kills, at least and at most.
-const BETWEEN_KILLS: std::ops::Range<u64> = 100..1_200;
-/// Longest pause of the stream; a restart takes a second or two.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Events that the consumer takes between two kills: mostly few, so that a kill meets a relay that
+/// has not saved any cursor yet, …
+const SHORT: Range<usize> = 100..2_000;
+/// … and one time in four so many that cursors were saved meanwhile (UP-9: after 4 s).
+const LONG: Range<usize> = 6_500..8_500;
+/// When a start is killed, ms after it.
+const START_KILL_MS: Range<u64> = 1..600;
+/// Longest pause of the stream.
+const PATIENCE: Duration = Duration::from_mins(1);
 
+/// A network with all four kinds of events, a few faults and impostors.
+const LOAD: fn() -> LoadOptions = || LoadOptions {
+    hosts: 8,
+    accounts: 2_000,
+    records: 10,
+    announcements_per_mille: 60,
+    faults_per_mille: 5,
+    impostors_per_mille: 2,
+    // After a crash a host may be asked for everything again.
+    retained_events: 1_000_000,
+    retained_bytes: 1 << 30,
+    ..LoadOptions::default()
+};
+
+/// I1, I2, I3, I4, T15: 20 kills at random moments under at least 1,000 events per second.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute or more; `just torture` runs it"]
 async fn killed_at_random_moments_the_relay_loses_and_repeats_nothing() -> Result<()> {
-    let seed = number("SEED").unwrap_or(20_261_123);
-    let kills = u32::try_from(number("TORTURE_KILLS").unwrap_or(u64::from(KILLS)))?;
+    let seed = number("SEED")?.unwrap_or(20_261_123);
+    let kills = u32::try_from(number("TORTURE_KILLS")?.unwrap_or(u64::from(KILLS)))?;
     println!("SEED={seed} TORTURE_KILLS={kills}");
-    let mut random = StdRng::seed_from_u64(seed);
     let net = Net::seeded(seed).await?;
-    let mut load = Load::prepare(
-        &net,
-        LoadOptions { hosts: HOSTS, accounts: ACCOUNTS, ..LoadOptions::default() },
-    )
-    .await?;
-    let stopping = Arc::new(AtomicBool::new(false));
-    let stop = Arc::clone(&stopping);
-    let sending = tokio::spawn(async move {
-        while !stop.load(Ordering::Relaxed) {
-            load.run(RATE, LOAD_SPAN).await?;
-        }
-        Ok::<u64, anyhow::Error>(load.sent())
-    });
-    let mut relay = RelayProcess::start(&net).await?;
+    let load = Load::prepare(&net, LOAD()).await?;
+    let relay = RelayProcess::start(&net, &[]).await?;
     relay.crawl(&net).await?;
-    let mut consumer =
-        Consumer::connect(&relay.url(), Start::After(0)).await?.reconnecting().patient(PATIENCE);
-    let mut seen = Seen { checker: net.oracle().checker(), digests: BTreeMap::new() };
+    let consumer = Consumer::connect(&relay.url(), Start::After(0)).await?;
+    let sending = Sending::start(load);
+    let mut torture = Torture {
+        random: StdRng::seed_from_u64(seed),
+        consumer: consumer.reconnecting().patient(PATIENCE),
+        seen: Seen::new(net.oracle().checker()),
+        pace: Pace::default(),
+        relay,
+        net,
+    };
+    torture.run(kills).await?;
+    sending.stop().await?.check("the hosts sent")?;
+    torture.pace.check("the relay took while it was up")?;
+    let report = torture.settle().await?;
+    let again = torture.net.oracle().redelivered();
+    println!("{report}\n{again} events were sent again after a crash");
+    ensure!(again > 0, "no host was ever asked again for what it had sent");
+    compared(&report.clean()?)?;
+    let Torture { mut relay, seen, .. } = torture;
+    replay::over_sockets(&relay, &seen).await?;
+    relay.kill()?;
+    replay::in_the_log(&relay.data(), &seen).await
+}
 
-    for kill in 1..=kills {
-        for _ in 0..random.random_range(BETWEEN_KILLS) {
-            seen.take(&consumer.next().await?);
+/// The load in a task of its own.
+struct Sending {
+    stopping: Arc<AtomicBool>,
+    task: JoinSet<Result<Pace>>,
+}
+
+impl Sending {
+    fn start(mut load: Load) -> Self {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopping);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let begin = Instant::now();
+            while !stop.load(Ordering::Relaxed) {
+                load.run(RATE, LOAD_SPAN).await?;
+            }
+            Ok(Pace { events: load.sent(), time: begin.elapsed() })
+        });
+        Self { stopping, task }
+    }
+
+    async fn stop(mut self) -> Result<Pace> {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.task.join_next().await.context("the load")??
+    }
+}
+
+/// Events in a time.
+#[derive(Debug, Default, Clone, Copy)]
+struct Pace {
+    events: u64,
+    time: Duration,
+}
+
+impl Pace {
+    fn check(self, who: &str) -> Result<()> {
+        let seconds = self.time.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let rate = self.events as f64 / seconds;
+        println!("{who}: {} events in {seconds:.1} s, {rate:.0} per second", self.events);
+        ensure!(rate >= RATE_MIN, "{who} only {rate:.0} events per second: this proves too little");
+        Ok(())
+    }
+}
+
+/// The relay under torture and who watches it.
+struct Torture {
+    random: StdRng,
+    net: Net,
+    relay: RelayProcess,
+    consumer: Consumer,
+    seen: Seen,
+    pace: Pace,
+}
+
+impl Torture {
+    async fn run(&mut self, kills: u32) -> Result<()> {
+        for kill in 1..=kills {
+            let is_long = kill % 4 == 0;
+            let events = self.random.random_range(if is_long { LONG } else { SHORT });
+            self.follow(events).await?;
+            let megabytes = self.relay.resident_bytes()? / 1_000_000;
+            // In the middle a clean stop, which writes a checkpoint: later kills replay from there.
+            if kill == kills / 2 {
+                self.relay.stop().await?;
+            } else {
+                self.relay.kill()?;
+            }
+            if kill % 3 == 0 {
+                let after = Duration::from_millis(self.random.random_range(START_KILL_MS));
+                self.relay.restart_in_vain(after).await?;
+            }
+            let begin = Instant::now();
+            self.relay.restart().await?;
+            println!(
+                "kill {kill} of {kills} after {events} events at seq {}, {megabytes} MB; up again in {:?}",
+                self.consumer.last_seq(),
+                begin.elapsed()
+            );
         }
-        relay.kill()?;
-        relay.restart().await?;
-        println!("kill {kill} of {kills} at seq {}", consumer.last_seq());
+        Ok(())
     }
-    stopping.store(true, Ordering::Relaxed);
-    let sent = sending.await??;
-    ensure!(sent > 0, "the load sent nothing");
-    relay.reach(&net).await?;
-    let report = drain(&mut consumer, &mut seen).await?;
-    println!("{report}");
 
-    report.clean()?;
-    replay_everything(&relay, &seen).await?;
-    relay.stop().await
-}
-
-/// What the consumer saw: compared with what the hosts sent, and kept by seq.
-struct Seen {
-    checker: Checker,
-    digests: BTreeMap<i64, u128>,
-}
-
-impl Seen {
-    fn take(&mut self, event: &Received) {
-        self.checker.observe(event);
-        let before = self.digests.insert(event.seq, event.digest());
-        assert!(before.is_none(), "seq {} came twice", event.seq);
-    }
-}
-
-/// Reads on until everything that must come has come.
-async fn drain(consumer: &mut Consumer, seen: &mut Seen) -> Result<relay_simnet::Report> {
-    while seen.checker.outstanding() > 0 {
-        let event = consumer.next().await.context("events are missing at the end")?;
-        seen.take(&event);
-    }
-    Ok(seen.checker.report())
-}
-
-/// CUR-3, OUT-3: after the last restart every cursor gives the rest, byte for byte. All cursors are
-/// tried at the log's own tests; here every hundredth and the edges, through the socket.
-async fn replay_everything(relay: &RelayProcess, seen: &Seen) -> Result<()> {
-    let head = seen.digests.keys().next_back().copied().unwrap_or(0);
-    let cursors = (0..head).step_by(usize::try_from(head / 100)?.max(1));
-    for cursor in cursors.chain([head - 1]) {
-        let mut late =
-            Consumer::connect(&relay.url(), Start::After(u64::try_from(cursor)?)).await?;
-        // The whole rest from a few places, the beginning of it from all.
-        let wanted = if cursor == 0 { usize::MAX } else { 50 };
-        for (seq, expected) in seen.digests.range(cursor + 1..).take(wanted) {
-            let event = late.next().await?;
-            ensure!(event.seq == *seq, "cursor {cursor}: {} instead of {seq}", event.seq);
-            ensure!(event.digest() == *expected, "cursor {cursor}: seq {seq} has other bytes");
+    /// Takes events while the relay runs, and counts what it was given.
+    async fn follow(&mut self, events: usize) -> Result<()> {
+        let (begin, before) = (Instant::now(), self.net.oracle().delivered());
+        for _ in 0..events {
+            let event = match self.consumer.next().await {
+                Ok(event) => event,
+                Err(error) => return Err(error.context(self.situation().await)),
+            };
+            self.seen.take(&event)?;
         }
+        self.pace.events += self.net.oracle().delivered() - before;
+        self.pace.time += begin.elapsed();
+        Ok(())
+    }
+
+    /// For a failure: what everyone is doing.
+    async fn situation(&self) -> String {
+        let owed: Vec<_> = self
+            .net
+            .hosts()
+            .iter()
+            .map(|host| format!("{} owes {}", host.hostname(), host.undelivered()))
+            .collect();
+        format!("{}\n{}", owed.join(", "), self.relay.situation().await)
+    }
+
+    /// Reads on until everything that must come has come.
+    async fn settle(&mut self) -> Result<Report> {
+        self.relay.reach(&self.net).await?;
+        while self.seen.checker.outstanding() > 0 {
+            // All that is outstanding lies between here and there, with what may be dropped.
+            let at_least = usize::try_from(self.seen.checker.outstanding())?;
+            for _ in 0..at_least {
+                let event = self.consumer.next().await.context("events are missing at the end")?;
+                self.seen.take(&event)?;
+            }
+        }
+        Ok(self.seen.checker.report())
+    }
+}
+
+/// All four kinds must have been compared, or the run proves nothing of them.
+fn compared(report: &Report) -> Result<()> {
+    for kind in [Kind::Commit, Kind::Sync, Kind::Identity, Kind::Account] {
+        let counts = report.kinds.get(&kind).with_context(|| format!("no {} sent", kind.name()))?;
+        ensure!(counts.received > 0, "no {} came out: {counts}", kind.name());
+        ensure!(counts.lost + counts.duplicated == 0, "{}: {counts}", kind.name());
     }
     Ok(())
 }
 
-fn number(name: &str) -> Option<u64> {
-    env::var(name).ok()?.parse().ok()
+/// A number of the environment.
+fn number(name: &str) -> Result<Option<u64>> {
+    let Some(text) = env::var_os(name) else { return Ok(None) };
+    let text = text.to_string_lossy();
+    text.parse().map(Some).with_context(|| format!("{name}={text} is not a number"))
 }

@@ -1,6 +1,6 @@
 //! Comparing the frames of one consumer with the decisions.
 
-use super::{Expected, Ledger, Verdict};
+use super::{Expected, KindCounts, Kinds, Ledger, Verdict};
 use crate::{Received, server::lock, wire::Kind};
 use anyhow::{Result, ensure};
 use std::{
@@ -38,6 +38,7 @@ pub struct Checker {
     duplicated: u64,
     strange: u64,
     disordered: u64,
+    kinds: Kinds,
     findings: Vec<String>,
 }
 
@@ -78,8 +79,13 @@ impl Checker {
             duplicated: 0,
             strange: 0,
             disordered: 0,
+            kinds: Kinds::new(),
             findings: Vec::new(),
         }
+    }
+
+    fn kind(&mut self, kind: Kind) -> &mut KindCounts {
+        self.kinds.entry(kind).or_default()
     }
 
     fn finding(&mut self, text: String) {
@@ -100,6 +106,7 @@ impl Checker {
             if optional && expected.verdict() == Verdict::Must {
                 expected.set_verdict(Verdict::May);
             }
+            self.kinds.entry(expected.kind).or_default().sent += 1;
             let lanes = self.lanes.entry(Arc::clone(&expected.did)).or_default();
             let expected = Arc::clone(expected);
             if let Some(lane) = lanes.iter_mut().find(|lane| lane.host == expected.host) {
@@ -145,15 +152,20 @@ impl Checker {
     fn matched(&mut self, lane: &mut Lane, at: usize) {
         self.matched += 1;
         for (index, expected) in lane.open.drain(..=at).enumerate() {
+            let kind = self.kinds.entry(expected.kind).or_default();
             if index == at {
+                kind.received += 1;
                 push_bounded(&mut lane.done, expected.digest);
             } else if expected.verdict() == Verdict::Must {
+                kind.lost += 1;
                 self.lost += 1;
                 push_bounded(&mut lane.missed, expected.digest);
                 let text = format!("a later event came before {}", describe(&expected));
                 if self.findings.len() < FINDINGS_MAX {
                     self.findings.push(text);
                 }
+            } else {
+                kind.drop_for(&expected.reasons);
             }
         }
     }
@@ -165,9 +177,12 @@ impl Checker {
             lane.missed.retain(|other| *other != digest);
             self.lost -= 1;
             self.disordered += 1;
+            let kind = self.kind(received.kind);
+            (kind.lost, kind.received) = (kind.lost - 1, kind.received + 1);
             self.finding(format!("{name} came after a later event of its account"));
         } else if lanes.iter().any(|lane| lane.done.contains(&digest)) {
             self.duplicated += 1;
+            self.kind(received.kind).duplicated += 1;
             self.finding(format!("{name} came twice"));
         } else if let Some(expected) = lanes
             .iter()
@@ -210,14 +225,17 @@ impl Checker {
     /// The result so far. Everything that must pass and did not come counts as lost.
     pub fn report(&mut self) -> Report {
         self.take();
-        let open: Vec<Arc<Expected>> = self
-            .lanes
-            .values()
-            .flatten()
-            .flat_map(|lane| &lane.open)
-            .filter(|expected| expected.verdict() == Verdict::Must)
-            .cloned()
-            .collect();
+        let mut kinds = self.kinds.clone();
+        let mut open = Vec::new();
+        for expected in self.lanes.values().flatten().flat_map(|lane| &lane.open) {
+            let kind = kinds.entry(expected.kind).or_default();
+            if expected.verdict() == Verdict::Must {
+                kind.lost += 1;
+                open.push(Arc::clone(expected));
+            } else {
+                kind.drop_for(&expected.reasons);
+            }
+        }
         let mut findings = self.findings.clone();
         let room = FINDINGS_MAX.saturating_sub(findings.len());
         let missing = open.iter().take(room);
@@ -233,6 +251,7 @@ impl Checker {
             disordered: self.disordered,
             unread: self.ledger.owed(),
             overflowed,
+            kinds,
             findings,
         }
     }
@@ -276,6 +295,8 @@ pub struct Report {
     pub unread: u64,
     /// Whether decisions had to be forgotten before they were compared.
     pub overflowed: bool,
+    /// The same by kind of event.
+    pub kinds: Kinds,
     /// Sentences about the first findings.
     pub findings: Vec<String>,
 }
@@ -313,6 +334,9 @@ impl fmt::Display for Report {
             self.disordered,
             self.unread
         )?;
+        for (kind, counts) in &self.kinds {
+            write!(out, "\n  {}: {counts}", kind.name())?;
+        }
         for finding in &self.findings {
             write!(out, "\n  {finding}")?;
         }
