@@ -2,6 +2,8 @@
 import { decodeOptions, encode } from '@ipld/dag-cbor'
 import * as cborg from 'cborg'
 
+const RECONNECT_MS = 100
+
 const decodeFirst = (bytes) => cborg.decodeFirst(bytes, decodeOptions)
 
 /** Splits a frame into header and payload. */
@@ -12,19 +14,32 @@ export function decodeFrame(bytes) {
   return { header, payload }
 }
 
-/** The payload without its seq, as bytes: equal for the host's frame and for the relay's. */
-export function withoutSeq(payload) {
+/** The frame that a relay must make of a host's event: the same, with a seq of its own. */
+export const frameWithSeq = ({ kind, payload }, seq) =>
+  Buffer.concat([encode({ t: kind, op: 1 }), encode({ ...payload, seq })])
+
+/** What an event is recognised by when its seq is another one; `time` is the host's. */
+export function identityOf({ kind, payload }) {
   const { seq, ...others } = payload
-  return Buffer.from(encode(others)).toString('base64')
+  return `${kind} ${Buffer.from(encode(others)).toString('base64')}`
+}
+
+/** An event in words: kind, and what tells it from others of its kind. */
+function wordsOf({ kind, payload }, lastRev) {
+  if (kind === '#identity') return payload.handle ? `#identity ${payload.handle}` : '#identity'
+  if (kind === '#account') return `#account ${payload.status ?? (payload.active ? 'active' : 'inactive')}`
+  if (kind === '#sync') return payload.rev === lastRev ? '#sync, same rev' : '#sync, new rev'
+  const actions = payload.ops.map(({ action }) => action).sort()
+  return `#commit ${actions.join('+') || 'empty'}`
 }
 
 /** Follows a firehose and keeps every event; reconnects with its cursor until stopped. */
 export class RawConsumer {
   events = []
   errors = []
-  connections = 0
   #stopped = false
   #socket
+  #lastRevs = new Map()
 
   constructor(url, cursor = 0) {
     this.url = url
@@ -37,12 +52,14 @@ export class RawConsumer {
     const socket = new WebSocket(`${this.url}/xrpc/com.atproto.sync.subscribeRepos?cursor=${this.cursor}`)
     this.#socket = socket
     socket.binaryType = 'arraybuffer'
-    socket.onopen = () => {
-      this.connections += 1
-    }
     socket.onmessage = (message) => this.#take(new Uint8Array(message.data))
-    socket.onerror = () => {}
-    socket.onclose = () => setTimeout(() => this.#connect(), 100)
+    // Node gives only `error` when nobody listens, only `close` when the other side dies.
+    const again = () => {
+      socket.onerror = socket.onclose = null
+      setTimeout(() => this.#connect(), RECONNECT_MS)
+    }
+    socket.onerror = again
+    socket.onclose = again
   }
 
   #take(bytes) {
@@ -50,20 +67,26 @@ export class RawConsumer {
       const { header, payload } = decodeFrame(bytes)
       if (header.op !== 1) {
         this.errors.push(`error frame ${payload.error}`)
-        return
-      }
-      if (header.t === '#info') {
+      } else if (header.t === '#info') {
         this.errors.push(`info ${payload.name}`)
-        return
+      } else {
+        this.#keep({ kind: header.t, did: payload.repo ?? payload.did, payload, bytes })
       }
-      if (payload.seq <= this.cursor) this.errors.push(`seq ${payload.seq} after ${this.cursor}`)
-      this.cursor = payload.seq
-      this.events.push({ kind: header.t, did: payload.repo ?? payload.did, payload })
     } catch (error) {
       this.errors.push(String(error))
     }
   }
 
+  #keep(event) {
+    const { did, payload } = event
+    if (payload.seq <= this.cursor) this.errors.push(`seq ${payload.seq} after ${this.cursor}`)
+    this.cursor = payload.seq
+    event.words = wordsOf(event, this.#lastRevs.get(did))
+    if (payload.rev) this.#lastRevs.set(did, payload.rev)
+    this.events.push(event)
+  }
+
+  /** The events of one account. */
   of(did) {
     return this.events.filter((event) => event.did === did)
   }

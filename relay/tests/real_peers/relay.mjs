@@ -3,68 +3,105 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
-import { freePort } from './network.mjs'
+import { until } from './checks.mjs'
+import { REQUEST_MS_MAX, freePort } from './network.mjs'
 
-export async function createRelay(binary, plcUrl, parentDir) {
-  const [api, admin, metrics] = [await freePort(), await freePort(), await freePort()]
-  const log = path.join(parentDir, 'relay.log')
-  const relay = {
-    url: `http://127.0.0.1:${api}`,
-    firehose: `ws://127.0.0.1:${api}`,
-    log,
-    child: undefined,
-    async start() {
+const ADMIN_PASSWORD = 'relay-admin'
+
+const ask = (url, options) => fetch(url, { signal: AbortSignal.timeout(REQUEST_MS_MAX), ...options })
+
+export class Relay {
+  #child
+  #adminUrl
+  #start
+
+  /** Chooses addresses; starts nothing yet. */
+  static async prepare({ binary, plcUrl, dir, log }) {
+    const [api, admin, metrics] = [await freePort(), await freePort(), await freePort()]
+    const relay = new Relay()
+    relay.url = `http://127.0.0.1:${api}`
+    relay.firehose = `ws://127.0.0.1:${api}`
+    relay.#adminUrl = `http://127.0.0.1:${admin}`
+    relay.#start = () => {
       const out = fs.openSync(log, 'a')
-      relay.child = spawn(binary, ['serve', '--dev'], {
-        cwd: parentDir,
+      const child = spawn(binary, ['serve', '--dev'], {
+        cwd: dir,
         stdio: ['ignore', out, out],
         env: {
-          PATH: process.env.PATH,
-          RELAY_DATA_DIR: path.join(parentDir, 'relay'),
+          RELAY_DATA_DIR: path.join(dir, 'relay'),
           RELAY_PLC_HOST: plcUrl,
           RELAY_API_BIND: `127.0.0.1:${api}`,
           RELAY_ADMIN_BIND: `127.0.0.1:${admin}`,
           RELAY_METRICS_LISTEN: `127.0.0.1:${metrics}`,
-          RELAY_ADMIN_PASSWORD: 'relay-admin',
+          RELAY_ADMIN_PASSWORD: ADMIN_PASSWORD,
           RELAY_LOG_LEVEL: 'info',
         },
       })
       fs.closeSync(out)
-      relay.child.exited = once(relay.child, 'exit')
-    },
-    async kill(signal) {
-      relay.child.kill(signal)
-      await relay.child.exited
-      return relay.child.exitCode
-    },
-    async get(method, query) {
-      const answer = await fetch(`${relay.url}/xrpc/${method}?${new URLSearchParams(query)}`, {
-        redirect: 'manual',
-      })
-      const text = await answer.text()
-      return { status: answer.status, location: answer.headers.get('location'), body: text.startsWith('{') ? JSON.parse(text) : text }
-    },
-    async crawl(hostname) {
-      const answer = await fetch(`${relay.url}/xrpc/com.atproto.sync.requestCrawl`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ hostname }),
-      })
-      return { status: answer.status, text: await answer.text() }
-    },
-    async why(query) {
-      const answer = await fetch(`http://127.0.0.1:${admin}/admin/v1/why?${new URLSearchParams(query)}`, {
-        headers: { authorization: `Basic ${btoa('admin:relay-admin')}` },
-      })
-      return answer.text()
-    },
-    async healthy() {
-      try {
-        return (await fetch(`${relay.url}/xrpc/_health`)).ok
-      } catch {
-        return false
-      }
-    },
+      return child
+    }
+    return relay
   }
-  return relay
+
+  /** Starts the process and waits until it answers. */
+  async start() {
+    this.#child = this.#start()
+    this.#child.exited = once(this.#child, 'exit')
+    await until('the relay answers', async () => {
+      if (this.#child.exitCode !== null) throw new Error(`the relay ended with ${this.#child.exitCode}`)
+      return this.#isHealthy()
+    })
+  }
+
+  /** Sends a signal and waits for the end; gives the exit code. */
+  async kill(signal) {
+    if (this.isRunning()) {
+      this.#child.kill(signal)
+      await this.#child.exited
+    }
+    return this.#child.exitCode
+  }
+
+  /** For the very end: waits for nothing. */
+  killNow() {
+    if (this.isRunning()) this.#child.kill('SIGKILL')
+  }
+
+  isRunning() {
+    return this.#child?.exitCode === null && this.#child.signalCode === null
+  }
+
+  async get(method, query) {
+    const parameters = new URLSearchParams(query)
+    const answer = await ask(`${this.url}/xrpc/${method}?${parameters}`, { redirect: 'manual' })
+    const text = await answer.text()
+    const body = text.startsWith('{') ? JSON.parse(text) : text
+    return { status: answer.status, location: answer.headers.get('location'), body }
+  }
+
+  async crawl(hostname) {
+    const answer = await ask(`${this.url}/xrpc/com.atproto.sync.requestCrawl`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ hostname }),
+    })
+    return answer.status
+  }
+
+  /** The dropped events of an account that the relay remembers, newest first. */
+  async drops(did) {
+    const answer = await ask(`${this.#adminUrl}/admin/v1/why?${new URLSearchParams({ did })}`, {
+      headers: { authorization: `Basic ${btoa(`admin:${ADMIN_PASSWORD}`)}` },
+    })
+    if (!answer.ok) throw new Error(`why: ${answer.status} ${await answer.text()}`)
+    return (await answer.json()).drops
+  }
+
+  async #isHealthy() {
+    try {
+      return (await ask(`${this.url}/xrpc/_health`)).ok
+    } catch {
+      return false
+    }
+  }
 }

@@ -2,67 +2,97 @@
 import fs from 'node:fs/promises'
 import { Secp256k1Keypair } from '@atproto/crypto'
 import { scripts } from '@atproto/pds'
-import { createAccount } from './network.mjs'
 
-const COLLECTION = 'app.bsky.feed.post'
+const POST = 'app.bsky.feed.post'
+const LIKE = 'app.bsky.feed.like'
+const WRITES = 200
 
-export const post = (account, text) =>
-  account.host.call(
-    'com.atproto.repo.createRecord',
-    {
-      repo: account.did,
-      collection: COLLECTION,
-      record: { $type: COLLECTION, text, createdAt: new Date().toISOString() },
-    },
-    { token: account.token },
-  )
+const record = (text) => ({ $type: POST, text, createdAt: new Date().toISOString() })
+const write = (account, method, body) =>
+  account.host.post(`com.atproto.repo.${method}`, { repo: account.did, ...body }, { token: account.token })
 
-/** 200 mixed writes: creates, updates, deletes, and lists of several operations. */
-export async function mixedWrites(account) {
-  const keys = []
-  const record = (text) => ({ $type: COLLECTION, text, createdAt: new Date().toISOString() })
-  const base = { repo: account.did, collection: COLLECTION }
-  for (let i = 0; i < 200; i += 1) {
-    const turn = i % 10
-    if (turn < 5) {
-      const made = await post(account, `post ${i}`)
-      keys.push(made.uri.split('/').pop())
-    } else if (turn < 7) {
-      const rkey = keys[i % keys.length]
-      await account.host.call(
-        'com.atproto.repo.putRecord',
-        { ...base, rkey, record: record(`edited ${i}`) },
-        { token: account.token },
-      )
-    } else if (turn < 9) {
-      const rkey = keys.splice(i % keys.length, 1)[0]
-      await account.host.call('com.atproto.repo.deleteRecord', { ...base, rkey }, { token: account.token })
-    } else {
-      const gone = keys.shift()
-      const writes = [
-        { $type: 'com.atproto.repo.applyWrites#create', collection: COLLECTION, rkey: `batch-${i}-a`, value: record('a') },
-        { $type: 'com.atproto.repo.applyWrites#create', collection: 'app.bsky.feed.like', rkey: `batch-${i}-b`, value: { $type: 'app.bsky.feed.like', n: i } },
-        { $type: 'com.atproto.repo.applyWrites#delete', collection: COLLECTION, rkey: gone },
-      ]
-      await account.host.call(
-        'com.atproto.repo.applyWrites',
-        { repo: account.did, validate: false, writes },
-        { token: account.token },
-      )
-    }
-  }
+export async function createAccount(host, name) {
+  const handle = `${name}.test`
+  const made = await host.post('com.atproto.server.createAccount', {
+    handle,
+    email: `${name}@mail.test`,
+    password: 'pass-word',
+  })
+  return { name, handle, did: made.did, token: made.accessJwt, host }
 }
 
-export const changeHandle = (account, handle) =>
-  account.host.call('com.atproto.identity.updateHandle', { handle }, { token: account.token })
+export const post = (account, text) => write(account, 'createRecord', { collection: POST, record: record(text) })
+
+/** 200 mixed writes; gives what each must come out as. */
+export async function mixedWrites(account) {
+  const keys = []
+  const words = []
+  for (let i = 0; i < WRITES; i += 1) {
+    const turn = i % 10
+    if (turn < 5) {
+      keys.push((await post(account, `post ${i}`)).uri.split('/').pop())
+      words.push('#commit create')
+    } else if (turn < 7) {
+      const rkey = keys[i % keys.length]
+      await write(account, 'putRecord', { collection: POST, rkey, record: record(`edited ${i}`) })
+      words.push('#commit update')
+    } else if (turn < 9) {
+      const rkey = keys.splice(i % keys.length, 1)[0]
+      await write(account, 'deleteRecord', { collection: POST, rkey })
+      words.push('#commit delete')
+    } else {
+      await write(account, 'applyWrites', { validate: false, writes: severalWrites(keys, i) })
+      words.push('#commit create+create+delete+update')
+    }
+  }
+  return words
+}
+
+function severalWrites(keys, i) {
+  const kind = (name) => `com.atproto.repo.applyWrites#${name}`
+  const like = { $type: LIKE, n: i }
+  return [
+    { $type: kind('create'), collection: POST, rkey: `batch-${i}`, value: record(`batch ${i}`) },
+    { $type: kind('create'), collection: LIKE, rkey: `batch-${i}`, value: like },
+    { $type: kind('delete'), collection: POST, rkey: keys.shift() },
+    { $type: kind('update'), collection: POST, rkey: keys[0], value: record(`edited ${i}`) },
+  ]
+}
+
+/** Writes one record after the other until stopped; `stop` gives how many. */
+export function keepWriting(account) {
+  const writing = { count: 0, lastRev: undefined }
+  let going = true
+  const run = async () => {
+    while (going) {
+      writing.lastRev = (await post(account, `unceasing ${writing.count}`)).commit.rev
+      writing.count += 1
+    }
+  }
+  const running = run()
+  // Whoever stops it learns of a failure; until then it is not an unhandled one.
+  running.catch(() => {})
+  writing.stop = async () => {
+    going = false
+    await running
+    return writing.count
+  }
+  return writing
+}
+
+export async function changeHandle(account, handle) {
+  await account.host.post('com.atproto.identity.updateHandle', { handle }, { token: account.token })
+  account.handle = handle
+}
 
 export const deactivate = (account) =>
-  account.host.call('com.atproto.server.deactivateAccount', {}, { token: account.token })
+  account.host.post('com.atproto.server.deactivateAccount', {}, { token: account.token })
 
-export const activate = (account) => account.host.post('com.atproto.server.activateAccount', account.token)
+export const activate = (account) =>
+  account.host.post('com.atproto.server.activateAccount', undefined, { token: account.token })
 
 export const takedown = (account, applied) =>
-  account.host.call(
+  account.host.post(
     'com.atproto.admin.updateSubjectStatus',
     {
       subject: { $type: 'com.atproto.admin.defs#repoRef', did: account.did },
@@ -72,58 +102,67 @@ export const takedown = (account, applied) =>
   )
 
 export const remove = (account) =>
-  account.host.call('com.atproto.admin.deleteAccount', { did: account.did }, { admin: true })
+  account.host.post('com.atproto.admin.deleteAccount', { did: account.did }, { admin: true })
 
-/** A new signing key, in the directory and at the PDS, announced. */
-export async function rotateKey(account) {
-  const { ctx } = account.host
+/** The host tells that something changed, without saying what. */
+export const announce = (account) => account.host.ctx.sequencer.sequenceIdentity(account.did)
+
+const setKeyInDirectory = ({ did, host: { ctx } }, key) =>
+  ctx.plcClient.updateAtprotoKey(did, ctx.plcRotationKey, key.did())
+
+async function newKeyAtHost({ did, host: { ctx } }) {
   const key = await Secp256k1Keypair.create({ exportable: true })
-  const { keyLocation } = await ctx.actorStore.getLocation(account.did)
+  const { keyLocation } = await ctx.actorStore.getLocation(did)
   await fs.writeFile(keyLocation, await key.export())
+  return key
+}
+
+/** A new signing key at the host and in the directory, announced: the host's own program for it. */
+export async function rotateKey(account) {
+  await newKeyAtHost(account)
   const log = console.log
   console.log = () => {}
   try {
-    await scripts['rotate-keys'](ctx, [account.did])
+    await scripts['rotate-keys'](account.host.ctx, [account.did])
   } finally {
     console.log = log
   }
 }
 
-/** The directory names a key that the PDS does not have; returns a function that repairs it. */
+/** The same, but nobody is told. */
+export const rotateKeySilently = async (account) => setKeyInDirectory(account, await newKeyAtHost(account))
+
+/** The directory names a key that the host does not have; gives a function that repairs it. */
 export async function wrongKeyInDirectory(account) {
-  const { ctx } = account.host
-  const right = (await ctx.actorStore.keypair(account.did)).did()
-  const wrong = (await Secp256k1Keypair.create()).did()
-  await ctx.plcClient.updateAtprotoKey(account.did, ctx.plcRotationKey, wrong)
-  return () => ctx.plcClient.updateAtprotoKey(account.did, ctx.plcRotationKey, right)
+  const right = await account.host.ctx.actorStore.keypair(account.did)
+  await setKeyInDirectory(account, await Secp256k1Keypair.create())
+  return () => setKeyInDirectory(account, right)
 }
 
-/** Moves an account to another PDS the way clients do; `between` runs before the old one is left. */
-export async function migrate(account, target, between) {
-  const source = account.host
-  const auth = await source.call('com.atproto.server.getServiceAuth', undefined, {
-    token: account.token,
-    query: { aud: 'did:web:localhost', lxm: 'com.atproto.server.createAccount' },
-  })
-  const made = await target.call(
-    'com.atproto.server.createAccount',
-    { did: account.did, handle: account.handle, email: `${account.name}@mail.test`, password: 'pass-word' },
-    { token: auth.token },
+/** Copies an account to another PDS the way clients do, and prepares the change of its identity. */
+export async function copyAccount(account, target) {
+  const { host: source, did, token } = account
+  const service = await source.get(
+    'com.atproto.server.getServiceAuth',
+    { aud: 'did:web:localhost', lxm: 'com.atproto.server.createAccount' },
+    { token },
   )
-  const car = await source.call('com.atproto.sync.getRepo', undefined, { query: { did: account.did }, raw: true })
-  await target.call('com.atproto.repo.importRepo', car, { token: made.accessJwt, encoding: 'application/vnd.ipld.car' })
-  const wanted = await target.call('com.atproto.identity.getRecommendedDidCredentials', undefined, { token: made.accessJwt })
-  await source.post('com.atproto.identity.requestPlcOperationSignature', account.token)
-  const signed = await source.call(
+  const made = await target.post(
+    'com.atproto.server.createAccount',
+    { did, handle: account.handle, email: `${account.name}@mail.test`, password: 'pass-word' },
+    { token: service.token },
+  )
+  const moved = { ...account, host: target, token: made.accessJwt }
+  const car = await source.get('com.atproto.sync.getRepo', { did }, { raw: true })
+  await target.post('com.atproto.repo.importRepo', car, moved)
+  const wanted = await target.get('com.atproto.identity.getRecommendedDidCredentials', {}, moved)
+  await source.post('com.atproto.identity.requestPlcOperationSignature', undefined, { token })
+  const signed = await source.post(
     'com.atproto.identity.signPlcOperation',
     { token: source.plcTokens.pop(), ...wanted },
-    { token: account.token },
+    { token },
   )
-  await target.call('com.atproto.identity.submitPlcOperation', { operation: signed.operation }, { token: made.accessJwt })
-  await target.post('com.atproto.server.activateAccount', made.accessJwt)
-  await between()
-  await deactivate(account)
-  return { ...account, host: target, token: made.accessJwt }
+  const handOver = () =>
+    target.post('com.atproto.identity.submitPlcOperation', { operation: signed.operation }, moved)
+  return { moved, handOver }
 }
-
-export { createAccount }
