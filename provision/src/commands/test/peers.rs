@@ -14,6 +14,9 @@ use anyhow::{Context, Result, anyhow};
 use super::{Outcome, Workplace, now, seconds};
 use crate::{cache::Cache, out, run};
 
+/// Marks a folder whose download came to its end.
+const COMPLETE: &str = ".complete";
+
 /// Where the peers are kept.
 #[derive(Debug)]
 pub(crate) struct Folders {
@@ -35,6 +38,11 @@ impl Folders {
                 std::env::consts::ARCH,
             )?,
         })
+    }
+
+    /// Whether both were fetched to the end.
+    pub(crate) fn are_complete(&self) -> bool {
+        [&self.npm, &self.python].iter().all(|folder| folder.join(COMPLETE).exists())
     }
 
     /// The `bin` directory of the Node that the peers need; it comes from npm too.
@@ -61,12 +69,23 @@ impl Folders {
 /// Fetches both, unless a finished copy is there. Runs beside compiling.
 pub(crate) fn download(work: &Workplace) -> (Result<()>, u64) {
     let began = now();
-    let both = npm(work).and_then(|()| python(work));
+    let both = npm(work)
+        .context(
+            "the reference peers could not be fetched from the npm registry: see that `npm ping` \
+             gets an answer here (proxy, `npm config get registry`), then run this again",
+        )
+        .and_then(|()| {
+            python(work).context(
+                "the Python client could not be fetched from PyPI: see that `pip download atproto` \
+                 works here (proxy, `pip config list`), then run this again",
+            )
+        });
     (both, seconds(began))
 }
 
 /// Waits for [`download`] and turns it into a line of the report.
 pub(crate) fn joined(
+    work: &Workplace,
     thread: ScopedJoinHandle<'_, (Result<()>, u64)>,
 ) -> Result<(&'static str, Outcome, u64)> {
     let waited: Instant = now();
@@ -79,14 +98,14 @@ pub(crate) fn joined(
         Ok(()) => ("downloads", Outcome::Passed, took),
         Err(error) => {
             out::line(&format!("{error:#}"));
-            ("downloads", Outcome::Failed, took)
+            ("downloads", work.without(), took)
         }
     })
 }
 
 fn npm(work: &Workplace) -> Result<()> {
     let folder = &work.peers.npm;
-    let done = folder.join(".complete");
+    let done = folder.join(COMPLETE);
     if done.exists() {
         return Ok(());
     }
@@ -108,7 +127,7 @@ fn npm(work: &Workplace) -> Result<()> {
 
 fn python(work: &Workplace) -> Result<()> {
     let folder = &work.peers.python;
-    let done = folder.join(".complete");
+    let done = folder.join(COMPLETE);
     if done.exists() {
         return Ok(());
     }

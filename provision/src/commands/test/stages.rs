@@ -12,8 +12,6 @@ use crate::{out, run};
 pub(crate) struct Stage {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// Whether it runs without being asked for by name.
-    pub(crate) by_default: bool,
     /// Whether the downloads must be there.
     pub(crate) needs_peers: bool,
     pub(crate) run: fn(&Workplace) -> Result<Outcome>,
@@ -21,47 +19,40 @@ pub(crate) struct Stage {
 
 /// All stages.
 pub(crate) const STAGES: &[Stage] = &[
-    Stage { name: "format", about: "rustfmt", by_default: true, needs_peers: false, run: format },
+    Stage { name: "format", about: "rustfmt", needs_peers: false, run: format },
     Stage {
         name: "build",
         about: "compile everything once, optimised",
-        by_default: true,
         needs_peers: false,
         run: build,
     },
     Stage {
         name: "tests",
         about: "unit, property, store, crash and end-to-end tests",
-        by_default: true,
         needs_peers: false,
         run: tests,
     },
     Stage {
         name: "clippy",
         about: "clippy and rustdoc without a warning",
-        by_default: true,
         needs_peers: false,
         run: clippy,
     },
     Stage {
         name: "readme",
         about: "the commands that the README begins with, word by word",
-        by_default: true,
         needs_peers: false,
         run: readme::run,
     },
     Stage {
         name: "lint",
         about: "shell, JavaScript and Python files",
-        by_default: true,
         needs_peers: true,
         run: lint,
     },
     Stage {
         name: "real-peers",
         about: "reference PDSes, PLC directory and foreign consumers",
-        // Three of its 27 checks do not hold yet; `just peers` runs it.
-        by_default: false,
         needs_peers: true,
         run: real_peers,
     },
@@ -69,7 +60,7 @@ pub(crate) const STAGES: &[Stage] = &[
 
 /// Whether a stage was asked for.
 pub(crate) fn wanted(stage: &Stage, only: &[String]) -> bool {
-    if only.is_empty() { stage.by_default } else { only.iter().any(|name| name == stage.name) }
+    only.is_empty() || only.iter().any(|name| name == stage.name)
 }
 
 /// Refuses a stage that does not exist.
@@ -135,6 +126,9 @@ fn lint(work: &Workplace) -> Result<Outcome> {
         good &=
             run::streamed(run::program(&work.root, &["shellcheck", "provision/test", ".ci/run"]))?;
     }
+    if let Some(outcome) = without_peers(work) {
+        return Ok(if good { outcome } else { Outcome::Failed });
+    }
     let peers = work.root.join("relay/tests/real_peers");
     let node = work.peers.node_bin().join("node");
     for entry in fs::read_dir(&peers).context("list the real peers")? {
@@ -158,9 +152,8 @@ fn lint(work: &Workplace) -> Result<Outcome> {
 }
 
 fn real_peers(work: &Workplace) -> Result<Outcome> {
-    if !work.peers.npm.join(".complete").exists() {
-        out::line("the reference peers are not there; see the downloads above");
-        return Ok(if work.strict { Outcome::Failed } else { Outcome::Skipped });
+    if let Some(outcome) = without_peers(work) {
+        return Ok(outcome);
     }
     let node = work.peers.node_bin().join("node");
     let mut command =
@@ -171,4 +164,13 @@ fn real_peers(work: &Workplace) -> Result<Outcome> {
         .env("REAL_PEERS_PYTHON", work.peers.python.join("bin/python"))
         .env("RELAY_BINARY", work.target.join("release/relay"));
     run::streamed(command).map(passed)
+}
+
+/// How a stage ends that needs the downloads when they are not there.
+fn without_peers(work: &Workplace) -> Option<Outcome> {
+    if work.peers.are_complete() {
+        return None;
+    }
+    out::line("the reference peers are not there; see what is said of the downloads above");
+    Some(work.without())
 }
