@@ -74,6 +74,8 @@ pub struct LoadOptions {
     pub accounts: usize,
     /// Median number of records per repository at the start; a tenth has five times as many.
     pub records: usize,
+    /// Records from which on a repository shrinks again, so that a long run needs no more memory.
+    pub records_max: usize,
     /// Of 1,000 accounts, how many sign with P-256.
     pub p256_per_mille: u32,
     /// Of 1,000 events, how many are `#sync`, `#identity` or `#account`.
@@ -100,6 +102,7 @@ impl Default for LoadOptions {
             hosts: 10,
             accounts: 100,
             records: 20,
+            records_max: usize::MAX,
             p256_per_mille: 50,
             announcements_per_mille: 10,
             faults_per_mille: 0,
@@ -248,6 +251,7 @@ impl Load {
             None => account.clone(),
         };
         let rng = &mut self.rng;
+        let records_max = self.options.records_max;
         match kind {
             kind if kind < announcements => {
                 let turn = self.announced.get_mut(index).context("an account")?;
@@ -262,14 +266,17 @@ impl Load {
                     Some(host) => account.through(host),
                     None => account,
                 };
-                account.act(|tree, micros| choose(rng, tree, micros)).await?
+                account.act(|tree, micros| choose(rng, tree, micros, records_max)).await?
             }
             kind if kind < faults && !self.options.faults.is_empty() => {
                 let index = rng.random_range(0..self.options.faults.len());
                 let fault = *self.options.faults.get(index).context("a fault")?;
-                account.with(fault).act(|tree, micros| choose(rng, tree, micros)).await?
+                account
+                    .with(fault)
+                    .act(|tree, micros| choose(rng, tree, micros, records_max))
+                    .await?
             }
-            _ => account.act(|tree, micros| choose(rng, tree, micros)).await?,
+            _ => account.act(|tree, micros| choose(rng, tree, micros, records_max)).await?,
         };
         self.sent += 1;
         Ok(())
@@ -331,8 +338,10 @@ async fn fill(account: &Account, rng: &mut StdRng, records: usize) -> Result<()>
 }
 
 /// The mix of the real network: 80 % creates, 12 % deletes, 5 % updates, the rest several at once.
-fn choose(rng: &mut StdRng, tree: &CachedTree, micros: u64) -> Vec<Write> {
-    match rng.random_range(0..100) {
+/// A repository that is too large only loses records.
+fn choose(rng: &mut StdRng, tree: &CachedTree, micros: u64, records_max: usize) -> Vec<Write> {
+    let kind = if tree.len() > records_max { 80 } else { rng.random_range(0..100) };
+    match kind {
         0..80 => vec![create(rng, micros)],
         80..92 => match existing(rng, tree) {
             Some(path) => vec![Write::delete(path)],

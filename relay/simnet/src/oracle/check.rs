@@ -18,6 +18,10 @@ const FINDINGS_MAX: usize = 40;
 /// Matched events per account that are remembered to tell repetitions from strangers.
 const REMEMBERED: usize = 32;
 
+/// Events of one account from one host that wait to be matched before those are forgotten that need
+/// not come: an impostor's events never come, so nothing would take them away.
+const OPEN_MAX: usize = 64;
+
 /// Compares the events of one consumer, one by one, with what the hosts sent.
 ///
 /// Bounded by what is on the way: an event is forgotten when it was matched, apart from the last
@@ -111,6 +115,12 @@ impl Checker {
             let expected = Arc::clone(expected);
             if let Some(lane) = lanes.iter_mut().find(|lane| lane.host == expected.host) {
                 lane.open.push_back(expected);
+                // One that comes although it was forgotten is strange, as it had to be dropped.
+                while lane.open.len() > OPEN_MAX
+                    && lane.open.front().is_some_and(|open| open.verdict() == Verdict::Never)
+                {
+                    lane.open.pop_front();
+                }
             } else {
                 lanes.push(Lane {
                     host: expected.host,

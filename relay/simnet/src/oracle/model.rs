@@ -26,6 +26,10 @@ const REPEATED: Duration = Duration::from_secs(70);
 const SYNCS_PER_MINUTE: usize = 5;
 const IDENTITIES_PER_HOUR: usize = 10;
 
+/// Announcements in this time for which a relay surely looks into the directory each time, so that
+/// it can pass the handle (IDE-3, IDE-5).
+const LOOKED_UP: (usize, Duration) = (4, Duration::from_mins(2));
+
 /// Versions of a document that are remembered.
 const VERSIONS: usize = 16;
 
@@ -184,12 +188,12 @@ impl AccountModel {
             Ok(()) if doubts.reasons.is_empty() => (Verdict::Must, Vec::new()),
             Ok(()) => (Verdict::May, doubts.reasons),
         };
-        let exact = self.is_exact(event);
+        let exact = self.is_exact(event, now);
         (Decision { verdict, reasons, fetched: doubts.fetched, exact }, downgraded)
     }
 
     /// IDE-3: the handle has to stay when the document, which has not just changed, holds it too.
-    fn is_exact(&self, event: &SentEvent) -> bool {
+    fn is_exact(&self, event: &SentEvent, now: Instant) -> bool {
         if event.faults.contains(&crate::adversary::Fault::BadTime) {
             return false;
         }
@@ -198,7 +202,8 @@ impl AccountModel {
         let same = matches!(self.version(self.newest()),
             Served::Document { handle: other, host, .. }
                 if **other == **handle && *host == event.host);
-        settled && same
+        let lately = self.identities.iter().filter(|at| within(Some(**at), now, LOOKED_UP.1));
+        settled && same && lately.count() <= LOOKED_UP.0
     }
 
     fn walk(
