@@ -1,12 +1,16 @@
 //! Composes the rooms; the one file that names every stage.
 //!
-//! Start: lock, store, log, recovery, identities, shards, firehose, listeners, hosts, in this order,
-//! so that consumers are served before the first host is read. Stop: the same way back (OUT-7).
+//! Start: first the [`Ground`], all that can fail: lock, password, ports, store, log, recovery. Then
+//! the stages: identities, shards, firehose, listeners, hosts, so that consumers are served before the
+//! first host is read. Nothing runs before all of the ground is there. Stop: the same way back (OUT-7).
 
+mod ground;
 mod listeners;
 mod lock;
+#[cfg(test)]
+mod tests;
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
@@ -17,30 +21,25 @@ use crate::{
     config::Config,
     domain::Seq,
     drops::Drops,
-    eventlog::{self, Appender, Durable, LogHealth, LogOptions, Reader},
+    eventlog::{Appender, LogHealth, Reader},
     firehose::Firehose,
     hosts::Hosts,
     identity::{Identities, IdentityOptions},
-    ingest::{Ingest, IngestParts, VerdictLine},
-    net::{Net, NetOptions},
+    ingest::{Ingest, VerdictLine},
     store::Store,
     tasks::Tasks,
     telemetry::{self, StatusFacts},
-    upstream::{Upstream, UpstreamOptions, UpstreamParts},
+    upstream::Upstream,
 };
+
+use self::ground::{Door, Ground};
 
 /// What `Server` and `User-Agent` begin with (WS-11, UP-1).
 pub const SOFTWARE: &str = concat!("relay/", env!("CARGO_PKG_VERSION"));
 
-/// How far seq jumps when the log is gone but the database remembers it (CUR-9, DESIGN 10.18).
-const LOST_LOG_JUMP: u64 = 1_000_000_000;
 /// Shutdown waits this long for events that are still being judged; parked ones may take longer and
 /// come again from their hosts, because their cursors were not passed (I2).
 const DRAIN_MAX: Duration = Duration::from_secs(3);
-/// Least time between two sync starts of the log (DESIGN 10.9).
-const SYNC_INTERVAL: Duration = Duration::from_millis(4);
-/// Newest records that readers find in memory; about ten seconds of the full network.
-const RECENT_BYTES: usize = 64 << 20;
 /// Verdict lines that may wait for `relay dev` to print them.
 const VERDICT_LINES_MAX: usize = 10_000;
 
@@ -73,6 +72,8 @@ pub struct Running {
     pub admin: SocketAddr,
     /// Where metrics and health answer.
     pub metrics: SocketAddr,
+    /// The file that holds the admin password, unless one was set.
+    pub password_file: Option<PathBuf>,
     /// Verdict lines, when asked for.
     pub verdicts: Option<mpsc::Receiver<VerdictLine>>,
     /// Hosts.
@@ -106,6 +107,23 @@ struct Stages {
     fatal: Tasks,
 }
 
+impl Stages {
+    /// Returns when any stage has failed or stops.
+    async fn any_stopping(&self) {
+        tokio::select! {
+            () = self.upstream.stopping().cancelled() => {}
+            () = self.ingest.stopping().cancelled() => {}
+            () = self.edge.stopping().cancelled() => {}
+            () = self.fatal.stopping().cancelled() => {}
+        }
+    }
+
+    /// Why the process must stop; the log's own words before those of a stage that missed it.
+    fn failure(&self) -> Option<String> {
+        [&self.fatal, &self.ingest, &self.upstream, &self.edge].into_iter().find_map(Tasks::failure)
+    }
+}
+
 /// The relay itself.
 #[derive(Debug)]
 pub struct Daemon;
@@ -117,157 +135,70 @@ impl Daemon {
     /// [`Fatal`], one sentence: what, where, what to do.
     pub async fn start(config: Config, extras: Extras) -> Result<Running, Fatal> {
         telemetry::metrics::describe();
-        let lock = lock::DataLock::take(&config.data_dir)?;
-        let listeners = listeners::Listeners::bind(&config)?;
-        let ground = Ground::lay(&config, extras.clock).await?;
-        let tasks = Stages::default();
-        let drops = Arc::new(Drops::default());
-        let identities = Identities::new(
-            identity_options(&config),
-            ground.net.clone(),
-            ground.clock.clone(),
-            &tasks.ingest,
-        );
-        let (verdict_in, verdicts) = verdict_lines(extras.verdicts);
-        let ingest = Ingest::start(
-            ground.ingest_parts(&config, &identities, &drops, verdict_in).await?,
-            &tasks.ingest,
-        );
-        let firehose = Firehose::new(ground.reader.clone(), ground.clock.clone(), &tasks.edge);
-        let upstream =
-            Upstream::start(ground.upstream_parts(&config, &ingest, &drops), &tasks.upstream);
-        let state = ApiState::new(ApiParts {
-            store: ground.store.clone(),
-            ingest: ingest.clone(),
-            hosts: ground.hosts.clone(),
-            identities,
-            drops: Arc::clone(&drops),
-            log: ground.reader.clone(),
-            firehose: firehose.clone(),
-            upstream: upstream.clone(),
-            clock: ground.clock.clone(),
-            tasks: tasks.edge.clone(),
-            software: SOFTWARE,
-            contact: config.contact.clone(),
-            dev: config.dev,
-            disable_request_crawl: config.disable_request_crawl,
-            admin_passwords: config.admin_passwords.clone(),
-        });
-        let addresses = listeners.serve(&state, &tasks.edge)?;
-        let checkpointer = ground.checkpointer(&ingest);
-        tasks.fatal.start(checkpointer.clone().run(tasks.fatal.child()));
-        watch_log(&ground.reader, &tasks.fatal);
-        crawl(config.crawl, ground.hosts.clone(), &tasks.upstream);
-
-        let Ground { hosts, store, appender, reader, .. } = ground;
-        Ok(Running {
-            first_head: reader.window().head,
-            api: addresses.api,
-            admin: addresses.admin,
-            metrics: addresses.metrics,
-            verdicts,
-            hosts,
-            ingest,
-            upstream,
-            firehose,
-            log: reader,
-            drops,
-            checkpointer,
-            appender,
-            store,
-            tasks,
-            _lock: lock,
-        })
+        let mut config = config;
+        let (door, ground) = Box::pin(ground::prepare(&mut config, extras.clock)).await?;
+        Ok(compose(config, extras.verdicts, (door, ground)))
     }
 }
 
-/// What all stages stand on: open, recovered, and nothing runs on it yet.
-struct Ground {
-    clock: Clock,
-    net: Net,
-    store: Store,
-    hosts: Hosts,
-    appender: Appender,
-    reader: Reader,
-}
+/// Starts every stage on the ground; nothing of it can fail.
+fn compose(config: Config, wants_verdicts: bool, (door, ground): (Door, Ground)) -> Running {
+    let tasks = Stages::default();
+    let drops = Arc::new(Drops::default());
+    let identities = Identities::new(
+        identity_options(&config),
+        ground.net.clone(),
+        ground.clock.clone(),
+        &tasks.ingest,
+    );
+    let (verdict_in, verdicts) = verdict_lines(wants_verdicts);
+    let parts = ground.ingest_parts(&config, &identities, &drops, verdict_in);
+    let ingest = Ingest::start(parts, &tasks.ingest);
+    let firehose = Firehose::new(ground.reader.clone(), ground.clock.clone(), &tasks.edge);
+    let upstream =
+        Upstream::start(ground.upstream_parts(&config, &ingest, &drops), &tasks.upstream);
+    let state = ApiState::new(ApiParts {
+        store: ground.store.clone(),
+        ingest: ingest.clone(),
+        hosts: ground.hosts.clone(),
+        identities,
+        drops: Arc::clone(&drops),
+        log: ground.reader.clone(),
+        firehose: firehose.clone(),
+        upstream: upstream.clone(),
+        clock: ground.clock.clone(),
+        tasks: tasks.edge.clone(),
+        software: SOFTWARE,
+        contact: config.contact.clone(),
+        dev: config.dev,
+        disable_request_crawl: config.disable_request_crawl,
+        admin_passwords: config.admin_passwords.clone(),
+    });
+    let addresses = door.listeners.serve(&state, &tasks.edge);
+    let checkpointer = ground.checkpointer(&ingest);
+    tasks.fatal.start(checkpointer.clone().run(tasks.fatal.child()));
+    watch_log(&ground.reader, &tasks.fatal);
+    crawl(config.crawl, ground.hosts.clone(), &tasks.upstream);
 
-impl Ground {
-    /// Opens store and log and replays the log's tail into the store (I3).
-    async fn lay(config: &Config, clock: Clock) -> Result<Self, Fatal> {
-        let net = open_net(config)?;
-        let store = Store::open(config.database_url.expose(), config.database_connections)
-            .await
-            .map_err(Fatal::new)?
-            .with_account_limit(config.default_account_limit);
-        let hosts =
-            Hosts::load(store.clone(), net.clone(), clock.clone(), config.dev, config.lenient)
-                .await
-                .map_err(Fatal::new)?;
-        let (appender, reader) = open_log(config, &store, &hosts, &clock).await?;
-        let recovered = checkpoint::recover(&store, &reader).await.map_err(Fatal::new)?;
-        appender.set_checkpoint(recovered.position);
-        if recovered.events > 0 {
-            tracing::info!(
-                events = recovered.events,
-                accounts = recovered.accounts,
-                position = recovered.position.0,
-                "state replayed from the event log"
-            );
-        }
-        Ok(Self { clock, net, store, hosts, appender, reader })
-    }
-
-    async fn ingest_parts(
-        &self,
-        config: &Config,
-        identities: &Identities,
-        drops: &Arc<Drops>,
-        verdicts: Option<mpsc::Sender<VerdictLine>>,
-    ) -> Result<IngestParts, Fatal> {
-        Ok(IngestParts {
-            shards: config.shards,
-            dev: config.dev,
-            host_queue: config.host_queue,
-            appender: self.appender.clone(),
-            hosts: self.hosts.clone(),
-            identities: identities.clone(),
-            store: self.store.clone(),
-            net: self.net.clone(),
-            drops: Arc::clone(drops),
-            clock: self.clock.clone(),
-            accounts_max: config.account_cache,
-            last_account: self.store.last_account_number().await.map_err(Fatal::new)?,
-            verdicts,
-        })
-    }
-
-    fn upstream_parts(
-        &self,
-        config: &Config,
-        ingest: &Ingest,
-        drops: &Arc<Drops>,
-    ) -> UpstreamParts<Ingest> {
-        UpstreamParts {
-            hosts: self.hosts.clone(),
-            inlet: ingest.clone(),
-            net: self.net.clone(),
-            drops: Arc::clone(drops),
-            clock: self.clock.clone(),
-            options: UpstreamOptions {
-                handshakes_max: config.handshakes_max,
-                ..UpstreamOptions::default()
-            },
-        }
-    }
-
-    fn checkpointer(&self, ingest: &Ingest) -> Checkpointer {
-        Checkpointer {
-            store: self.store.clone(),
-            ingest: ingest.clone(),
-            appender: self.appender.clone(),
-            reader: self.reader.clone(),
-            hosts: self.hosts.clone(),
-        }
+    let Ground { hosts, store, appender, reader, .. } = ground;
+    Running {
+        first_head: reader.window().head,
+        api: addresses.api,
+        admin: addresses.admin,
+        metrics: addresses.metrics,
+        password_file: door.password_file,
+        verdicts,
+        hosts,
+        ingest,
+        upstream,
+        firehose,
+        log: reader,
+        drops,
+        checkpointer,
+        appender,
+        store,
+        tasks,
+        _lock: door.lock,
     }
 }
 
@@ -281,8 +212,8 @@ fn verdict_lines(
 impl Running {
     /// Returns when something happened after which the process must not go on.
     pub async fn failed(&self) -> Fatal {
-        self.tasks.fatal.stopping().cancelled().await;
-        Fatal(self.tasks.fatal.failure().unwrap_or_else(|| "the relay was stopped".to_owned()))
+        self.tasks.any_stopping().await;
+        Fatal(self.tasks.failure().unwrap_or_else(|| "the relay was stopped".to_owned()))
     }
 
     /// Writes a checkpoint now; the daemon does so by itself every 30 s.
@@ -326,10 +257,10 @@ impl Running {
                 "some events still wait for an identity; their hosts will send them again"
             );
         }
-        let failure = self.tasks.fatal.failure();
+        let failure = self.tasks.failure();
         self.tasks.fatal.stop().await;
         let written = match failure {
-            None => self.checkpointer.write().await.map_err(Fatal::new),
+            None => self.last_checkpoint().await,
             Some(why) => Err(Fatal(why)),
         };
         self.firehose.close().await;
@@ -339,16 +270,16 @@ impl Running {
         self.store.close().await;
         written
     }
-}
 
-fn open_net(config: &Config) -> Result<Net, Fatal> {
-    Net::new(NetOptions {
-        allow_insecure: config.dev,
-        name_servers: config.resolve_address.clone(),
-        udp_only: config.force_dns_udp,
-        user_agent: format!("{SOFTWARE} (atproto-relay; {})", config.contact),
-    })
-    .map_err(Fatal::new)
+    /// With a full disk there is none: it would wait for events that cannot be written. What the log
+    /// holds is replayed by the next start, the rest comes again from the hosts (I2, I3).
+    async fn last_checkpoint(&self) -> Result<(), Fatal> {
+        if *self.log.health().borrow() == LogHealth::DiskFull {
+            tracing::warn!("the disk is full: no checkpoint, the next start replays the event log");
+            return Ok(());
+        }
+        self.checkpointer.write().await.map_err(Fatal::new)
+    }
 }
 
 fn identity_options(config: &Config) -> IdentityOptions {
@@ -357,62 +288,6 @@ fn identity_options(config: &Config) -> IdentityOptions {
         plc_rate: config.plc_rate,
         allow_insecure: config.dev,
     }
-}
-
-async fn open_log(
-    config: &Config,
-    store: &Store,
-    hosts: &Hosts,
-    clock: &Clock,
-) -> Result<(Appender, Reader), Fatal> {
-    let dir = config.persist_dir.clone();
-    let options = LogOptions {
-        dir: dir.clone(),
-        instance_id: store.instance_id().await.map_err(Fatal::new)?,
-        replay_window: config.replay_window,
-        bytes_max: config.replay_max_bytes,
-        initial_seq: initial_seq(config, store, &dir).await?,
-        segment_bytes: config.segment_bytes,
-        sync_interval: SYNC_INTERVAL,
-        recent_bytes: RECENT_BYTES,
-    };
-    let (clock, hosts) = (clock.clone(), hosts.clone());
-    // Recovery scans files: not on a worker.
-    tokio::task::spawn_blocking(move || {
-        let settle = move |durable: &[Durable]| {
-            for event in durable {
-                if let Some(host) = hosts.get(event.host) {
-                    host.settle(event.epoch, event.host_seq);
-                }
-            }
-        };
-        eventlog::open(options, clock, Box::new(settle))
-    })
-    .await
-    .map_err(Fatal::new)?
-    .map_err(Fatal::new)
-}
-
-/// The floor for the next seq. When the log is gone but the database remembers a position, seq must
-/// not be reused (I4): it jumps far above.
-async fn initial_seq(config: &Config, store: &Store, dir: &Path) -> Result<Seq, Fatal> {
-    let configured = config.initial_seq;
-    let Some(position) = store.last_checkpoint().await.map_err(Fatal::new)? else {
-        return Ok(Seq(configured));
-    };
-    if position == Seq(0) || has_entries(dir) {
-        return Ok(Seq(configured));
-    }
-    let jumped = position.0.saturating_add(LOST_LOG_JUMP);
-    tracing::warn!(
-        dir = %dir.display(), position = position.0, next = jumped,
-        "the event log is gone; seq jumps far above the last known one so that none is used twice"
-    );
-    Ok(Seq(jumped.max(configured)))
-}
-
-fn has_entries(dir: &Path) -> bool {
-    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 fn watch_log(reader: &Reader, tasks: &Tasks) {

@@ -27,7 +27,7 @@ use crate::{
     accounts::{Numbers, probe::Probes},
     clock::Clock,
     domain::{Account, AccountNo, Epoch, EventKind, HostSeq, LocalStatus},
-    drops::Drops,
+    drops::{Dropped, Drops},
     eventlog::Appender,
     hosts::{Host, Hosts},
     identity::Identities,
@@ -101,19 +101,21 @@ pub struct IngestParts {
     pub verdicts: Option<mpsc::Sender<VerdictLine>>,
 }
 
-/// What happened to one event, for a person (`relay dev`).
+/// What happened to one event, for a person (`relay dev`). Text from outside is escaped.
 #[derive(Debug, Clone)]
 pub struct VerdictLine {
     /// Host name.
     pub host: String,
-    /// Number at the host.
-    pub host_seq: HostSeq,
-    /// Kind.
-    pub kind: EventKind,
-    /// Account.
-    pub did: String,
-    /// Rev if any.
+    /// Number at the host, if the frame tells it.
+    pub host_seq: Option<HostSeq>,
+    /// Kind, if the frame tells it.
+    pub kind: Option<EventKind>,
+    /// Account, if the frame tells it.
+    pub did: Option<String>,
+    /// Rev, if the message has one and can be decoded.
     pub rev: Option<String>,
+    /// What came, in words: operations, handle, status; empty when there is nothing to say.
+    pub came: String,
     /// `None` when it passed.
     pub dropped: Option<crate::domain::DropReason>,
     /// What was checked, or what differed, with CIDs.
@@ -220,6 +222,11 @@ impl Ingest {
         }
         self.inner.room.inside.leave(1);
         Err(Stopped)
+    }
+
+    /// A frame was dropped before it could be handed over; only `relay dev` hears of it here.
+    pub fn refused(&self, host: &Host, dropped: &Dropped) {
+        self.inner.room.tell_refused(host, dropped);
     }
 
     /// The account as its shard holds it now, or from the store.

@@ -39,6 +39,15 @@ impl LogFormat {
         }
     }
 
+    /// Whether lines are text, given whether a terminal shows them.
+    pub const fn is_text(self, terminal: bool) -> bool {
+        match self {
+            Self::Auto => terminal,
+            Self::Text => true,
+            Self::Json => false,
+        }
+    }
+
     /// Reverse of [`Self::as_text`].
     pub fn from_text(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.as_text() == text)
@@ -74,13 +83,8 @@ pub enum TelemetryError {
 pub fn start(filter: &str, format: LogFormat) -> Result<Screen, TelemetryError> {
     let filter = parse_filter(filter)?;
     let screen = Screen::stderr();
-    let text = match format {
-        LogFormat::Auto => screen.is_terminal(),
-        LogFormat::Text => true,
-        LogFormat::Json => false,
-    };
     let registry = tracing_subscriber::registry().with(filter);
-    let started = if text {
+    let started = if format.is_text(screen.is_terminal()) {
         let layer = tracing_subscriber::fmt::layer()
             .with_ansi(screen.is_terminal())
             .with_target(false)

@@ -27,8 +27,8 @@ use self::{reading::Meters, subscription::Subscription};
 use crate::{
     clock::Clock,
     domain::{HostId, HostStatus},
-    drops::Drops,
-    hosts::Hosts,
+    drops::{Dropped, Drops},
+    hosts::{Host, Hosts},
     ingest::{Arrival, Ingest, Stopped},
     net::Net,
     tasks::Tasks,
@@ -43,11 +43,18 @@ const START_PACE: Duration = Duration::from_millis(5);
 pub trait Inlet: Clone + Send + Sync + 'static {
     /// Hands over one frame; waits while there is no room. An error means shutdown.
     fn offer(&self, arrival: Arrival) -> impl Future<Output = Result<(), Stopped>> + Send;
+
+    /// A frame was dropped before it could be handed over, and was counted.
+    fn refused(&self, _host: &Host, _dropped: &Dropped) {}
 }
 
 impl Inlet for Ingest {
     async fn offer(&self, arrival: Arrival) -> Result<(), Stopped> {
         Self::offer(self, arrival).await
+    }
+
+    fn refused(&self, host: &Host, dropped: &Dropped) {
+        Self::refused(self, host, dropped);
     }
 }
 

@@ -1,6 +1,6 @@
 //! `relay health`: asks the running relay; for container health checks and people.
 
-use super::print;
+use super::print::{self, Ended};
 use crate::{
     config::Config,
     net::{Net, NetOptions},
@@ -9,7 +9,7 @@ use crate::{
 /// Largest answer that is read.
 const BODY_BYTES_MAX: usize = 16 << 10;
 
-pub(super) async fn run(config: &Config) -> Result<(), String> {
+pub(super) async fn run(config: &Config) -> Result<(), Ended> {
     let mut address = config.api_bind;
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
@@ -23,9 +23,9 @@ pub(super) async fn run(config: &Config) -> Result<(), String> {
         .map_err(|error| format!("the relay at {address} does not answer: {error}"))?;
     let body = String::from_utf8_lossy(&answer.body).trim().to_owned();
     if answer.status == 200 {
-        print::line(&body);
-        Ok(())
+        print::line(&body)
     } else {
-        Err(format!("the relay at {address} is not well (HTTP {}): {body}", answer.status))
+        let status = answer.status;
+        Err(format!("the relay at {address} is not well (HTTP {status}): {body}").into())
     }
 }

@@ -1,37 +1,68 @@
 //! The only place of the program that prints.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command-line program answers on stdout and fails on stderr"
-)]
+#![expect(clippy::print_stderr, reason = "a command-line program fails on stderr")]
 
-use std::process::ExitCode;
+use std::{
+    io::{self, ErrorKind, Write as _},
+    process::ExitCode,
+};
 
-use crate::config::Stop;
+use crate::config::{Config, Stop};
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// Nobody reads the answer any more, as in `relay config | head -1`: no failure.
+    Unread,
+    /// A failure in one sentence.
+    Failed(String),
+}
+
+impl From<String> for Ended {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
 
 /// One line of an answer.
-pub(super) fn line(text: &str) {
-    println!("{text}");
+pub(super) fn line(text: &str) -> Result<(), Ended> {
+    text_out(&format!("{text}\n"))
 }
 
-/// One line for the person, not for a pipe.
-pub(super) fn error(text: &str) {
-    eprintln!("{text}");
+fn text_out(text: &str) -> Result<(), Ended> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Ended::Unread,
+        _ => Ended::Failed(format!("the answer could not be written: {error}")),
+    })
 }
 
-/// A failure in one sentence.
+/// The names among the settings that have no effect, for the person, not for a pipe.
+pub(super) fn warnings(config: &Config) {
+    for warning in config.warnings() {
+        eprintln!("warning: {warning}");
+    }
+}
+
+/// The exit code of a command.
+pub(super) fn ended(outcome: Result<(), Ended>) -> ExitCode {
+    match outcome {
+        Ok(()) | Err(Ended::Unread) => ExitCode::SUCCESS,
+        Err(Ended::Failed(why)) => failed(&why),
+    }
+}
+
+/// A failure in one sentence; several are one line each.
 pub(super) fn failed(why: &str) -> ExitCode {
-    eprintln!("relay: {why}");
+    for line in why.lines() {
+        eprintln!("relay: {line}");
+    }
     ExitCode::FAILURE
 }
 
 /// What ended the program before it began: help, version, or a wrong setting.
 pub(super) fn stopped(stop: &Stop) -> ExitCode {
     match stop {
-        Stop::Answer(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Stop::Answer(text) => ended(text_out(text)),
         Stop::Usage(text) => {
             eprint!("{text}");
             ExitCode::from(2)

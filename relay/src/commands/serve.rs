@@ -1,28 +1,57 @@
 //! `relay serve`: the daemon until a signal or a failure.
 
-use std::{path::Path, pin::pin};
+use std::{pin::pin, process::ExitCode};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::SHUTDOWN_MAX;
+use super::{SHUTDOWN_MAX, print};
 use crate::{
     config::Config,
     daemon::{Daemon, Extras, Running},
-    telemetry,
+    telemetry::{self, Screen},
 };
 
-pub(super) async fn run(mut config: Config) -> Result<(), String> {
-    let mut signals = Signals::listen()?;
-    let screen = telemetry::start(&config.log_level, config.log_format)
-        .map_err(|error| error.to_string())?;
-    let generated = config.ensure_admin_password().map_err(|error| error.to_string())?;
-    let running = Daemon::start(config, Extras::default()).await.map_err(|why| why.to_string())?;
-    greet(&running, generated.as_deref());
-    let shown = CancellationToken::new();
+pub(super) async fn run(config: Config) -> ExitCode {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(why) => return print::failed(&why),
+    };
+    let screen = match telemetry::start(&config.log_level, config.log_format) {
+        Ok(screen) => screen,
+        Err(error) => return print::failed(&error.to_string()),
+    };
+    let is_text = config.log_format.is_text(screen.is_terminal());
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    match serve(config, &screen, &mut signals).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) if is_text => print::failed(&why),
+        Err(why) => {
+            // What reads JSON reads nothing else.
+            tracing::error!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config, screen: &Screen, signals: &mut Signals) -> Result<(), String> {
+    let named_hosts = !config.crawl.is_empty();
+    let running = tokio::select! {
+        started = Box::pin(Daemon::start(config, Extras::default())) => {
+            started.map_err(|why| why.to_string())?
+        }
+        () = signals.next() => {
+            tracing::info!("stopped before the start was complete; nothing was served yet");
+            return Ok(());
+        }
+    };
+    greet(&running, named_hosts);
     let outcome = {
+        let facts = || running.status();
         let mut line =
-            pin!(telemetry::status_line(screen.clone(), || running.status(), shown.clone()));
+            pin!(telemetry::status_line(screen.clone(), facts, CancellationToken::new()));
         tokio::select! {
             () = signals.next() => Ok(()),
             why = running.failed() => Err(why.to_string()),
@@ -30,7 +59,7 @@ pub(super) async fn run(mut config: Config) -> Result<(), String> {
         }
     };
     screen.set_live("");
-    let stopped = stop(running, &mut signals).await;
+    let stopped = stop(running, signals).await;
     outcome.and(stopped)
 }
 
@@ -47,7 +76,8 @@ pub(super) async fn stop(running: Running, signals: &mut Signals) -> Result<(), 
     }
 }
 
-fn greet(running: &Running, password_file: Option<&Path>) {
+/// * `named_hosts` – hosts to add were named; they are being asked
+fn greet(running: &Running, named_hosts: bool) {
     let window = running.log.window();
     tracing::info!(
         "the firehose is at ws://{}/xrpc/com.atproto.sync.subscribeRepos; head {}, oldest {}",
@@ -61,12 +91,12 @@ fn greet(running: &Running, password_file: Option<&Path>) {
         running.admin,
         running.metrics
     );
-    if let Some(path) = password_file {
-        tracing::info!("the admin password was generated into {}", path.display());
+    if let Some(path) = &running.password_file {
+        tracing::info!("the admin password is in the file {}", path.display());
     }
-    if running.hosts.all().is_empty() {
+    if running.hosts.all().is_empty() && !named_hosts {
         tracing::warn!(
-            "no hosts are known yet: start with `--crawl pds.example.com`, or POST {{\"hostname\": \"pds.example.com\"}} to http://{}/xrpc/com.atproto.sync.requestCrawl",
+            "no hosts are known yet: stop and type `relay --crawl pds.example.com`, or type `curl --json '{{\"hostname\": \"pds.example.com\"}}' http://{}/xrpc/com.atproto.sync.requestCrawl`",
             running.api
         );
     }

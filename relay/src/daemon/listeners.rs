@@ -1,6 +1,6 @@
 //! The three listening sockets: bound before anything else, so that a port in use costs nothing.
 
-use std::net::SocketAddr;
+use std::{io::ErrorKind, net::SocketAddr};
 
 use tokio::net::TcpListener;
 
@@ -26,27 +26,25 @@ pub(crate) struct Listeners {
     /// `None` when the admin API shares the address of the public one (DESIGN 10.15).
     admin: Option<TcpListener>,
     metrics: TcpListener,
+    addresses: Addresses,
 }
 
 impl Listeners {
     pub(crate) fn bind(config: &Config) -> Result<Self, Fatal> {
         let shared = config.admin_bind == config.api_bind && config.api_bind.port() != 0;
-        Ok(Self {
-            api: listen(config.api_bind, "API", "RELAY_API_BIND")?,
-            admin: if shared {
-                None
-            } else {
-                Some(listen(config.admin_bind, "admin", "RELAY_ADMIN_BIND")?)
-            },
-            metrics: listen(config.metrics_bind, "metrics", "RELAY_METRICS_LISTEN")?,
-        })
+        let (api, api_at) = listen(config.api_bind, "API", "RELAY_API_BIND")?;
+        let (admin, admin_at) = if shared {
+            (None, api_at)
+        } else {
+            let (admin, at) = listen(config.admin_bind, "admin", "RELAY_ADMIN_BIND")?;
+            (Some(admin), at)
+        };
+        let (metrics, metrics_at) = listen(config.metrics_bind, "metrics", "RELAY_METRICS_LISTEN")?;
+        let addresses = Addresses { api: api_at, admin: admin_at, metrics: metrics_at };
+        Ok(Self { api, admin, metrics, addresses })
     }
 
-    pub(crate) fn serve(self, state: &ApiState, tasks: &Tasks) -> Result<Addresses, Fatal> {
-        let address = |listener: &TcpListener| listener.local_addr().map_err(Fatal::new);
-        let api_at = address(&self.api)?;
-        let metrics_at = address(&self.metrics)?;
-        let admin_at = self.admin.as_ref().map_or(Ok(api_at), address)?;
+    pub(crate) fn serve(self, state: &ApiState, tasks: &Tasks) -> Addresses {
         let public = api::public_router(state);
         match self.admin {
             Some(listener) => {
@@ -56,21 +54,28 @@ impl Listeners {
             None => api::serve(self.api, public.merge(api::admin_router(state)), tasks),
         }
         api::serve(self.metrics, api::metrics_router(state), tasks);
-        Ok(Addresses { api: api_at, admin: admin_at, metrics: metrics_at })
+        self.addresses
     }
 }
 
-fn listen(address: SocketAddr, what: &str, setting: &str) -> Result<TcpListener, Fatal> {
-    let bound = || -> std::io::Result<TcpListener> {
+fn listen(
+    address: SocketAddr,
+    what: &str,
+    setting: &str,
+) -> Result<(TcpListener, SocketAddr), Fatal> {
+    let bound = || -> std::io::Result<(TcpListener, SocketAddr)> {
         let socket = std::net::TcpListener::bind(address)?;
         socket.set_nonblocking(true)?;
-        TcpListener::from_std(socket)
+        let listener = TcpListener::from_std(socket)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
     };
     bound().map_err(|error| {
-        let hint = if error.kind() == std::io::ErrorKind::AddrInUse {
-            "another program listens there; stop it, or"
-        } else {
-            "this machine does not permit it;"
+        let hint = match error.kind() {
+            ErrorKind::AddrInUse => "another program listens there; stop it, or",
+            ErrorKind::AddrNotAvailable => "this machine does not have it;",
+            ErrorKind::PermissionDenied => "this user may not; take a port above 1023, or",
+            _ => "this machine does not permit it;",
         };
         Fatal::new(format_args!(
             "the {what} address {address} cannot be used ({error}): {hint} set {setting} to another address"

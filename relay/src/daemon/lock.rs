@@ -1,7 +1,8 @@
 //! One process per data directory.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
 };
 
@@ -20,7 +21,8 @@ impl DataLock {
     /// A sentence when the directory cannot be used or another process holds it.
     pub(crate) fn take(dir: &Path) -> Result<Self, Fatal> {
         let shown = dir.display();
-        std::fs::create_dir_all(dir).map_err(|error| {
+        // Not for everybody: the admin password may lie in it.
+        DirBuilder::new().recursive(true).mode(0o750).create(dir).map_err(|error| {
             Fatal::new(format_args!(
                 "the data directory {shown} cannot be created ({error}); set RELAY_DATA_DIR to a directory that this user may write"
             ))

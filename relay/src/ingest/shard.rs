@@ -44,6 +44,7 @@ use crate::{
 mod answers;
 mod asking;
 mod passing;
+mod telling;
 #[cfg(test)]
 mod tests;
 

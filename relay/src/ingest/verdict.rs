@@ -1,6 +1,6 @@
 //! What `judge` decides.
 
-use relay_protocol::{Edit, Rev};
+use relay_protocol::Edit;
 
 use crate::domain::{DropReason, RepoState, UpstreamStatus};
 
@@ -69,8 +69,6 @@ pub(super) struct Pass<'m> {
     pub(super) continuity: Option<Continuity>,
     /// What strict validation would have dropped it for (DESIGN 10.14).
     pub(super) spared: Option<(DropReason, String)>,
-    /// The message's rev.
-    pub(super) rev: Option<Rev>,
     /// A `#sync` that repeats the known state (SYNC-4).
     pub(super) repeats: bool,
     /// Hash of what an announcement says, to recognise its repetition.
@@ -90,16 +88,4 @@ pub(super) enum Continuity {
     SinceMismatch,
     /// prevData is not ours; passes all the same (VAL-16).
     Discontinuous,
-}
-
-impl Continuity {
-    /// For the verdict line.
-    pub(super) const fn words(self) -> &'static str {
-        match self {
-            Self::First => "first commit seen",
-            Self::Continuous => "continuous",
-            Self::SinceMismatch => "continuous by prevData, since differs",
-            Self::Discontinuous => "discontinuous: prevData is not the last accepted data",
-        }
-    }
 }

@@ -321,7 +321,7 @@ impl<'a, I: Inlet> Reading<'a, I> {
         detail: &str,
     ) {
         let parts = &self.common.parts;
-        parts.drops.record(Dropped {
+        let dropped = Dropped {
             at_ms: parts.clock.now_ms(),
             host: self.host.id(),
             host_seq: envelope.and_then(|envelope| envelope.host_seq).map(HostSeq),
@@ -329,7 +329,9 @@ impl<'a, I: Inlet> Reading<'a, I> {
             did: envelope.and_then(|e| e.did).map(|did| printable(did, DID_CHARS_MAX)),
             reason,
             detail: detail.to_owned(),
-        });
+        };
+        parts.inlet.refused(self.host, &dropped);
+        parts.drops.record(dropped);
     }
 }
 

@@ -58,7 +58,12 @@ pub(super) fn identity<'m>(facts: &Facts<'_>, message: &Identity<'m>) -> Verdict
                 }))
     });
     let says = hash(&(facts.host, passed));
-    if !changed && facts.recent.repeats_identity(says, now_ms) {
+    // Where the document could not be asked, the handle is left out; with it the same may have been
+    // passed a moment ago.
+    let repeats = [says, hash(&(facts.host, message.handle))]
+        .into_iter()
+        .any(|says| facts.recent.repeats_identity(says, now_ms));
+    if !changed && repeats {
         return Err(Stop::drop(
             DropReason::Redundant,
             "the same #identity was passed less than 60 s ago",

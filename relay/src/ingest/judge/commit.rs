@@ -49,7 +49,6 @@ pub(super) fn judge<'m>(facts: &Facts<'_>, message: &CommitMessage<'m>) -> Verdi
         repo: Some(RepoState { rev: message.rev, data: commit.data, commit: message.commit }),
         continuity: Some(continuity(account, message)),
         spared,
-        rev: Some(message.rev),
         ..Pass::default()
     })
 }

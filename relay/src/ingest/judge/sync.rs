@@ -54,7 +54,6 @@ pub(super) fn judge<'m>(facts: &Facts<'_>, message: &Sync<'m>) -> Verdict<'m> {
     Ok(Pass {
         bad_time: !is_datetime(message.time),
         repo: Some(RepoState { rev: message.rev, data: commit.data, commit: blocks.root() }),
-        rev: Some(message.rev),
         repeats,
         ..Pass::default()
     })

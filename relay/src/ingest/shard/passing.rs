@@ -5,9 +5,9 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use relay_protocol::{Edit, Rev, Unsequenced, unsequence};
+use relay_protocol::{Edit, Unsequenced, unsequence};
 
-use super::{Queued, Shard};
+use super::{Queued, Shard, telling::praise};
 use crate::{
     accounts::limits::{FOREIGN_LOOKUPS, Recent},
     clock::Clock,
@@ -17,7 +17,7 @@ use crate::{
     drops::Dropped,
     eventlog,
     ingest::{
-        Arrival, VerdictLine,
+        Arrival,
         failures::Failure,
         judge::{Asked, Facts, Fresh},
         note::Note,
@@ -46,16 +46,15 @@ pub(super) enum Step {
 }
 
 /// A judged event, free of the frame it came in.
-struct Passed {
+pub(super) struct Passed {
     frame: Unsequenced,
     repo: Option<RepoState>,
     upstream: Option<UpstreamStatus>,
-    continuity: Option<Continuity>,
-    spared: Option<(DropReason, String)>,
-    rev: Option<Rev>,
+    pub(super) continuity: Option<Continuity>,
+    pub(super) spared: Option<(DropReason, String)>,
     repeats: bool,
     says: u64,
-    unconfirmed: bool,
+    pub(super) unconfirmed: bool,
 }
 
 impl Shard {
@@ -131,6 +130,10 @@ impl Shard {
         let Queued { arrival, place, .. } = queued;
         let host = arrival.host.id();
         let kind = arrival.kind;
+        if self.room.verdicts.is_some() {
+            let before = self.table.get(&arrival.did).and_then(|entry| entry.account.repo);
+            self.room.tell(&arrival, None, praise(&arrival, &passed, before));
+        }
         let changed = self.table.change(&arrival.did, |entry| {
             let was_active = is_active(entry);
             if let Some(repo) = passed.repo {
@@ -155,7 +158,6 @@ impl Shard {
         });
         let Some(((account, note, is_due), moved)) = changed else { return };
         self.counted(moved);
-        let praised = self.room.verdicts.is_some().then(|| praise(kind, &passed));
         self.out.push(eventlog::Entry {
             kind,
             account,
@@ -177,9 +179,6 @@ impl Shard {
         if is_due {
             self.refresh_in_background(&arrival.did, "age", false);
         }
-        if let Some(praised) = praised {
-            self.tell(&arrival, passed.rev, None, praised);
-        }
         if let Some((reason, detail)) = passed.spared {
             self.room.drops.record_lenient(example(&arrival, reason, detail, now_ms));
         }
@@ -189,7 +188,7 @@ impl Shard {
     pub(super) fn drop_event(&mut self, queued: &Queued, reason: DropReason, detail: String) {
         let arrival = &queued.arrival;
         if self.room.verdicts.is_some() {
-            self.tell(arrival, None, Some(reason), detail.clone());
+            self.room.tell(arrival, Some(reason), detail.clone());
         }
         if kind_of_proof(reason) {
             arrival.host.note_commit(false);
@@ -232,29 +231,6 @@ impl Shard {
         self.drop_event(queued, DropReason::Internal, message);
     }
 
-    /// A line for `relay dev`; none waits for it.
-    fn tell(
-        &self,
-        arrival: &Arrival,
-        rev: Option<Rev>,
-        dropped: Option<DropReason>,
-        detail: String,
-    ) {
-        let Some(verdicts) = &self.room.verdicts else { return };
-        let line = VerdictLine {
-            host: arrival.host.hostname().to_string(),
-            host_seq: arrival.host_seq,
-            kind: arrival.kind,
-            did: arrival.did.to_string(),
-            rev: rev.map(|rev| rev.to_string()),
-            dropped,
-            detail,
-        };
-        if verdicts.try_send(line).is_err() {
-            tracing::debug!("a verdict line was lost: nobody reads them fast enough");
-        }
-    }
-
     /// SEC-3: whether a host may cause one more lookup for an account that is not its own.
     pub(super) fn may_look_up_for(&self, host: HostId, now_ms: u64) -> bool {
         self.host_lookups.is_empty()
@@ -290,7 +266,6 @@ fn weigh(
             upstream: pass.upstream,
             continuity: pass.continuity,
             spared: pass.spared,
-            rev: pass.rev,
             repeats: pass.repeats,
             says: pass.says,
             unconfirmed: pass.unconfirmed,
@@ -347,31 +322,5 @@ fn example(arrival: &Arrival, reason: DropReason, detail: String, at_ms: u64) ->
         did: Some(arrival.did.to_string()),
         reason,
         detail,
-    }
-}
-
-/// What was checked, for a person.
-fn praise(kind: EventKind, passed: &Passed) -> String {
-    match (kind, passed.continuity, &passed.spared) {
-        (EventKind::Commit, Some(continuity), None) => format!(
-            "host, status, rev, commit object, signature, records and operations checked; {}; data {}",
-            continuity.words(),
-            passed.repo.map_or_else(String::new, |repo| repo.data.to_string()),
-        ),
-        (EventKind::Commit, _, Some((reason, detail))) => format!(
-            "host, status, rev, commit object, signature and records checked; strict validation would drop it as {}: {detail}",
-            reason.label(),
-        ),
-        (EventKind::Sync, ..) => {
-            "host, status, rev, commit object and signature checked".to_owned()
-        }
-        (EventKind::Identity, ..) => {
-            if passed.unconfirmed {
-                "passed as a hint; the DID document does not show a change yet".to_owned()
-            } else {
-                "agrees with the DID document".to_owned()
-            }
-        }
-        (EventKind::Account | EventKind::Commit, ..) => "sent by the account's host".to_owned(),
     }
 }

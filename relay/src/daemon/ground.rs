@@ -1,0 +1,243 @@
+//! The ground that the stages stand on: all of the start that can fail.
+//!
+//! Nothing of it runs by itself but the log's writer, which is closed before an error is given. So a
+//! start that fails leaves no task, no thread, no port and no lock behind.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+
+use super::{Fatal, SOFTWARE, listeners::Listeners, lock::DataLock};
+use crate::{
+    checkpoint::{self, Checkpointer},
+    clock::Clock,
+    config::Config,
+    domain::{AccountNo, Seq},
+    drops::Drops,
+    eventlog::{self, Appender, Durable, LogOptions, Reader},
+    hosts::Hosts,
+    identity::Identities,
+    ingest::{Ingest, IngestParts, VerdictLine},
+    net::{Net, NetOptions},
+    store::Store,
+    upstream::{UpstreamOptions, UpstreamParts},
+};
+
+/// How far seq jumps when the log is gone but the database remembers it (CUR-9, DESIGN 10.18).
+const LOST_LOG_JUMP: u64 = 1_000_000_000;
+/// Least time between two sync starts of the log (DESIGN 10.9).
+const SYNC_INTERVAL: Duration = Duration::from_millis(4);
+/// Newest records that readers find in memory; about ten seconds of the full network.
+const RECENT_BYTES: usize = 64 << 20;
+
+/// What belongs to this process alone.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) lock: DataLock,
+    /// The file that holds the admin password, unless one was set.
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) listeners: Listeners,
+}
+
+/// What all stages stand on: open, recovered, and nothing runs on it yet.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub(super) clock: Clock,
+    pub(super) net: Net,
+    pub(super) store: Store,
+    pub(super) hosts: Hosts,
+    pub(super) appender: Appender,
+    pub(super) reader: Reader,
+    last_account: AccountNo,
+}
+
+/// The cheap and likely failures come first: directory, ports, settings of the database.
+pub(super) async fn prepare(config: &mut Config, clock: Clock) -> Result<(Door, Ground), Fatal> {
+    let lock = DataLock::take(&config.data_dir)?;
+    let password_file = config.ensure_admin_password().map_err(Fatal::new)?;
+    let listeners = Listeners::bind(config)?;
+    let net = open_net(config)?;
+    let store = Store::open(config.database_url.expose(), config.database_connections)
+        .await
+        .map_err(Fatal::new)?
+        .with_account_limit(config.default_account_limit);
+    match Kept::open(config, (&store, &net), &clock).await {
+        Ok(Kept { hosts, appender, reader, last_account }) => Ok((
+            Door { lock, password_file, listeners },
+            Ground { clock, net, store, hosts, appender, reader, last_account },
+        )),
+        Err(why) => {
+            store.close().await;
+            Err(why)
+        }
+    }
+}
+
+impl Ground {
+    pub(super) fn ingest_parts(
+        &self,
+        config: &Config,
+        identities: &Identities,
+        drops: &Arc<Drops>,
+        verdicts: Option<mpsc::Sender<VerdictLine>>,
+    ) -> IngestParts {
+        IngestParts {
+            shards: config.shards,
+            dev: config.dev,
+            host_queue: config.host_queue,
+            appender: self.appender.clone(),
+            hosts: self.hosts.clone(),
+            identities: identities.clone(),
+            store: self.store.clone(),
+            net: self.net.clone(),
+            drops: Arc::clone(drops),
+            clock: self.clock.clone(),
+            accounts_max: config.account_cache,
+            last_account: self.last_account,
+            verdicts,
+        }
+    }
+
+    pub(super) fn upstream_parts(
+        &self,
+        config: &Config,
+        ingest: &Ingest,
+        drops: &Arc<Drops>,
+    ) -> UpstreamParts<Ingest> {
+        UpstreamParts {
+            hosts: self.hosts.clone(),
+            inlet: ingest.clone(),
+            net: self.net.clone(),
+            drops: Arc::clone(drops),
+            clock: self.clock.clone(),
+            options: UpstreamOptions {
+                handshakes_max: config.handshakes_max,
+                ..UpstreamOptions::default()
+            },
+        }
+    }
+
+    pub(super) fn checkpointer(&self, ingest: &Ingest) -> Checkpointer {
+        Checkpointer {
+            store: self.store.clone(),
+            ingest: ingest.clone(),
+            appender: self.appender.clone(),
+            reader: self.reader.clone(),
+            hosts: self.hosts.clone(),
+        }
+    }
+}
+
+/// What was kept in database and log, brought to one state.
+struct Kept {
+    hosts: Hosts,
+    appender: Appender,
+    reader: Reader,
+    last_account: AccountNo,
+}
+
+impl Kept {
+    async fn open(
+        config: &Config,
+        (store, net): (&Store, &Net),
+        clock: &Clock,
+    ) -> Result<Self, Fatal> {
+        let hosts =
+            Hosts::load(store.clone(), net.clone(), clock.clone(), config.dev, config.lenient)
+                .await
+                .map_err(Fatal::new)?;
+        let (appender, reader) = open_log(config, store, &hosts, clock).await?;
+        match recover(store, &appender, &reader).await {
+            Ok(last_account) => Ok(Self { hosts, appender, reader, last_account }),
+            Err(why) => {
+                appender.close().await;
+                Err(why)
+            }
+        }
+    }
+}
+
+/// Replays the log's tail into the database (I3); gives the highest account number then.
+async fn recover(store: &Store, appender: &Appender, reader: &Reader) -> Result<AccountNo, Fatal> {
+    let recovered = checkpoint::recover(store, reader).await.map_err(Fatal::new)?;
+    appender.set_checkpoint(recovered.position);
+    if recovered.events > 0 {
+        tracing::info!(
+            events = recovered.events,
+            accounts = recovered.accounts,
+            position = recovered.position.0,
+            "state replayed from the event log"
+        );
+    }
+    store.last_account_number().await.map_err(Fatal::new)
+}
+
+fn open_net(config: &Config) -> Result<Net, Fatal> {
+    Net::new(NetOptions {
+        allow_insecure: config.dev,
+        name_servers: config.resolve_address.clone(),
+        udp_only: config.force_dns_udp,
+        user_agent: format!("{SOFTWARE} (atproto-relay; {})", config.contact),
+    })
+    .map_err(Fatal::new)
+}
+
+async fn open_log(
+    config: &Config,
+    store: &Store,
+    hosts: &Hosts,
+    clock: &Clock,
+) -> Result<(Appender, Reader), Fatal> {
+    let dir = config.persist_dir.clone();
+    let options = LogOptions {
+        dir: dir.clone(),
+        instance_id: store.instance_id().await.map_err(Fatal::new)?,
+        replay_window: config.replay_window,
+        bytes_max: config.replay_max_bytes,
+        initial_seq: initial_seq(config, store, &dir).await?,
+        segment_bytes: config.segment_bytes,
+        sync_interval: SYNC_INTERVAL,
+        recent_bytes: RECENT_BYTES,
+    };
+    let (clock, hosts) = (clock.clone(), hosts.clone());
+    // Recovery scans files: not on a worker.
+    tokio::task::spawn_blocking(move || {
+        let settle = move |durable: &[Durable]| {
+            for event in durable {
+                if let Some(host) = hosts.get(event.host) {
+                    host.settle(event.epoch, event.host_seq);
+                }
+            }
+        };
+        eventlog::open(options, clock, Box::new(settle))
+    })
+    .await
+    .map_err(Fatal::new)?
+    .map_err(Fatal::new)
+}
+
+/// The floor for the next seq. When the log is gone but the database remembers a position, seq must
+/// not be reused (I4): it jumps far above.
+async fn initial_seq(config: &Config, store: &Store, dir: &Path) -> Result<Seq, Fatal> {
+    let configured = config.initial_seq;
+    let Some(position) = store.last_checkpoint().await.map_err(Fatal::new)? else {
+        return Ok(Seq(configured));
+    };
+    if position == Seq(0) || has_entries(dir) {
+        return Ok(Seq(configured));
+    }
+    let jumped = position.0.saturating_add(LOST_LOG_JUMP);
+    tracing::warn!(
+        dir = %dir.display(), position = position.0, next = jumped,
+        "the event log is gone; seq jumps far above the last known one so that none is used twice"
+    );
+    Ok(Seq(jumped.max(configured)))
+}
+
+fn has_entries(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+}
