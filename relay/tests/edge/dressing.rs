@@ -1,4 +1,5 @@
-//! What all answers have in common: `Server`, CORS, JSON errors (API-1, WS-11).
+//! What all answers have in common: `Server`, CORS, JSON errors (API-1, WS-11), and what they do not
+//! have.
 
 use crate::{
     http::{open, post, send},
@@ -47,6 +48,35 @@ async fn every_answer_names_the_software_and_is_open_to_browsers() {
     assert_eq!(switched.status, 101);
     assert_eq!(switched.header("server"), Some(expected.as_str()));
     drop(socket);
+    relay.stop().await;
+}
+
+/// WS-9: compression that a consumer offers is not taken up.
+#[tokio::test]
+async fn no_compression_is_agreed_to() {
+    let relay = Relay::start().await;
+    let request = format!(
+        "GET {SUBSCRIBE} HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+    );
+    let (switched, socket) = open(relay.api(), &request).await;
+    assert_eq!(switched.status, 101);
+    assert!(switched.header("sec-websocket-accept").is_some(), "control: {switched:?}");
+    assert_eq!(switched.header("sec-websocket-extensions"), None);
+    drop(socket);
+    relay.stop().await;
+}
+
+/// API-5: the header by which app views tell how fresh they are is none of a relay's.
+#[tokio::test]
+async fn the_header_of_app_views_is_not_sent() {
+    let relay = Relay::start().await;
+    for method in ["listRepos", "listHosts", "getLatestCommit?did=did:web:example.com"] {
+        let answer = relay.sync(method).await;
+        assert!(answer.header("server").is_some(), "control: {answer:?}");
+        assert_eq!(answer.header("atproto-repo-rev"), None, "{answer:?}");
+    }
     relay.stop().await;
 }
 

@@ -36,7 +36,7 @@ impl Answer {
 
     /// The body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {self:?}"))
+        serde_json::from_str(&self.body).map_err(|why| format!("{why}: {self:?}")).unwrap()
     }
 
     /// Name of the error, with the shape that API-1 demands.
@@ -60,7 +60,7 @@ pub(crate) async fn raw(at: SocketAddr, request: &str) -> Answer {
 
 /// A request without a body; `headers` are whole lines.
 pub(crate) async fn send(at: SocketAddr, method: &str, path: &str, headers: &[&str]) -> Answer {
-    let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let lines: String = headers.iter().flat_map(|line| [line, "\r\n"]).collect();
     raw(at, &format!("{method} {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n{lines}\r\n"))
         .await
 }
@@ -81,7 +81,7 @@ pub(crate) async fn open(at: SocketAddr, request: &str) -> (Answer, TcpStream) {
 
 /// A POST with a body.
 pub(crate) async fn post(at: SocketAddr, path: &str, headers: &[&str], body: &str) -> Answer {
-    let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let lines: String = headers.iter().flat_map(|line| [line, "\r\n"]).collect();
     let length = body.len();
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\nContent-Length: {length}\r\n\

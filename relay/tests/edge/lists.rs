@@ -47,7 +47,7 @@ async fn list_repos_is_complete_and_fresh_with_every_limit() {
 
     for limit in [1, 2, 3, 6, 7, 8, 1000] {
         let repos = walk(&relay, "listRepos", "repos", limit).await;
-        let expected: Vec<_> = accounts.iter().map(|account| account.did()).collect();
+        let expected: Vec<_> = accounts.iter().map(relay_simnet::Account::did).collect();
         assert_eq!(dids(&repos), expected, "limit {limit}");
         for (repo, account) in repos.iter().zip(&accounts) {
             let (rev, head) = account.latest_commit().await.unwrap();
