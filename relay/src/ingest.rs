@@ -34,7 +34,9 @@ use crate::{
     net::Net,
     store::{Store, StoreError},
     tasks::Tasks,
-    telemetry::metrics::{INGEST_ACCOUNTS_LIMIT, INGEST_PARKED_LIMIT, INGEST_QUEUE_LIMIT},
+    telemetry::metrics::{
+        INGEST_ACCOUNTS_LIMIT, INGEST_DIRTY_LIMIT, INGEST_PARKED_LIMIT, INGEST_QUEUE_LIMIT,
+    },
 };
 
 mod commands;
@@ -155,6 +157,7 @@ impl Ingest {
         gauge!(INGEST_PARKED_LIMIT)
             .set(meters::float(parking::SHARD_EVENTS_MAX.saturating_mul(shards)));
         gauge!(INGEST_ACCOUNTS_LIMIT).set(meters::float(parts.accounts_max));
+        gauge!(INGEST_DIRTY_LIMIT).set(meters::float(parts.accounts_max));
         let room = Arc::new(Room {
             appender: parts.appender,
             hosts: parts.hosts,

@@ -106,6 +106,8 @@ pub const INGEST_ACCOUNTS_DEPTH: &str = "relay_ingest_accounts_depth";
 pub const INGEST_ACCOUNTS_LIMIT: &str = "relay_ingest_accounts_limit";
 /// Changed accounts that no checkpoint has written yet.
 pub const INGEST_DIRTY_DEPTH: &str = "relay_ingest_dirty_depth";
+/// Most changed accounts that may wait so; then no host is read. Checkpoints begin far below.
+pub const INGEST_DIRTY_LIMIT: &str = "relay_ingest_dirty_limit";
 /// Identity lookups asked for, by `cause`.
 pub const INGEST_LOOKUPS_TOTAL: &str = "relay_ingest_lookups_total";
 /// Status probes, by `outcome`.
