@@ -4,3 +4,4 @@
 mod host_authority;
 mod lifecycle;
 mod support;
+mod the_log;

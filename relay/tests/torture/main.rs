@@ -63,7 +63,7 @@ const LOAD: fn() -> LoadOptions = || LoadOptions {
     ..LoadOptions::default()
 };
 
-/// I1, I2, I3, I4, T15: 20 kills at random moments under at least 1,000 events per second.
+/// I1, I2, I3, I4, T6: 20 kills at random moments under at least 1,000 events per second.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_random_moments_the_relay_loses_and_repeats_nothing() -> Result<()> {
     let seed = number("SEED")?.unwrap_or(20_261_123);
