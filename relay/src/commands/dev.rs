@@ -52,6 +52,7 @@ async fn show(
     }
     let Some(mut verdicts) = running.verdicts.take() else { return Ok(()) };
     let mut hosts = Hosts { seen: vec![None; options.hosts.len()] };
+    let mut connected = running.upstream.watch_connected();
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -63,6 +64,7 @@ async fn show(
                 None => return Ok(()),
             },
             _ = looks.tick() => hosts.look(running, &options.hosts).await?,
+            Ok(()) = connected.changed() => hosts.look(running, &options.hosts).await?,
         }
     }
 }

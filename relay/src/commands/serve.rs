@@ -67,7 +67,11 @@ async fn serve(config: Config, screen: &Screen, signals: &mut Signals) -> Result
 pub(super) async fn stop(running: Running, signals: &mut Signals) -> Result<(), String> {
     tracing::info!("stopping: draining, syncing, closing consumers; a second signal aborts");
     tokio::select! {
-        stopped = running.stop() => stopped.map_err(|why| why.to_string()),
+        stopped = running.stop() => {
+            stopped.map_err(|why| why.to_string())?;
+            tracing::info!("stopped");
+            Ok(())
+        }
         () = signals.next() => Err("aborted by a second signal; the next start recovers from the event log".to_owned()),
         () = tokio::time::sleep(SHUTDOWN_MAX) => Err(format!(
             "the shutdown took longer than {} s and was cut off; the next start recovers from the event log",

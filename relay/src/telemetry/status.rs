@@ -55,26 +55,24 @@ impl StatusLine {
             let millis = u64::try_from(now.duration_since(then).as_millis()).unwrap_or(u64::MAX);
             arrived.saturating_sub(count).saturating_mul(1000) / millis.max(1)
         });
-        let mut line = format!(
-            "hosts {}/{} | {} events/s | verified {} | dropped {}",
+        // A narrow terminal cuts the end off: what a person looks for first comes first.
+        format!(
+            "hosts {}/{} | {} events/s | verified {} | dropped {} | consumers {} | head {} | window {} events, {}{}",
             facts.hosts_connected,
             facts.hosts_known,
             grouped(rate),
             grouped(facts.verified),
             grouped(facts.dropped_total()),
-        );
-        line.push_str(&reasons(&facts.dropped));
-        line + &format!(
-            " | head {} | window {} events, {} | consumers {}",
+            facts.consumers,
             grouped(facts.head),
             grouped(facts.window_events),
             bytes(facts.window_bytes),
-            facts.consumers,
+            reasons(&facts.dropped),
         )
     }
 }
 
-/// ` (bad_signature 7, stale 5, …)`, the most frequent first.
+/// ` | dropped as bad_signature 7, stale 5, …`, the most frequent first.
 fn reasons(dropped: &[(&'static str, u64)]) -> String {
     let mut shown: Vec<_> = dropped.iter().filter(|(_, count)| *count > 0).collect();
     if shown.is_empty() {
@@ -87,7 +85,7 @@ fn reasons(dropped: &[(&'static str, u64)]) -> String {
         .take(REASONS_SHOWN)
         .map(|(label, count)| format!("{label} {}", grouped(*count)))
         .collect();
-    format!(" ({}{more})", names.join(", "))
+    format!(" | dropped as {}{more}", names.join(", "))
 }
 
 /// `1,234,567`
@@ -180,9 +178,9 @@ mod tests {
 
         assert_eq!(
             text,
-            "hosts 23/25 | 1,250 events/s | verified 14,845 | dropped 80 \
-             (bad_signature 70, fork 5, stale 5) | head 12,345 | \
-             window 12,345 events, 61.7 MB | consumers 2"
+            "hosts 23/25 | 1,250 events/s | verified 14,845 | dropped 80 | consumers 2 | \
+             head 12,345 | window 12,345 events, 61.7 MB | \
+             dropped as bad_signature 70, fork 5, stale 5"
         );
     }
 

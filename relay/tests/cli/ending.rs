@@ -1,0 +1,112 @@
+//! How a running relay ends, and what `relay health` says of it.
+
+use relay_simnet::{Consumer, Item, Net, Start};
+use rustix::process::Signal;
+use tokio::net::TcpListener;
+
+use crate::program::Place;
+
+/// OUT-7, I1, I2: SIGTERM and SIGINT drain, sync, close consumers with 1001 and exit 0; the relay
+/// itself cuts off what takes 9 s, with exit code 1. The next start has every event, once.
+#[tokio::test]
+async fn a_signal_drains_syncs_and_closes_consumers_with_1001() {
+    let net = Net::seeded(2).await.unwrap();
+    let host = net.pds("alpha").await.unwrap();
+    let alice = host.account("alice").await.unwrap();
+    let plc = net.plc().url();
+    let name = host.hostname();
+    let place = Place::new();
+    let mut seen = Vec::new();
+    for (round, signal) in [Signal::TERM, Signal::INT].into_iter().enumerate() {
+        let mut relay =
+            place.start(&["--dev", "--crawl", &name], &[("RELAY_PLC_HOST", plc.as_str())]);
+        let [api, ..] = relay.up().await;
+        let mut live = Consumer::connect(&format!("ws://{api}"), Start::After(0)).await.unwrap();
+        host.connected().await.unwrap();
+        for number in 0..30 {
+            alice.post(&format!("{round}: {number}")).await.unwrap();
+        }
+        // The signal comes while events are on their way.
+        live.until(|event| event.text() == format!("{round}: 3")).await.unwrap();
+        relay.signal(signal);
+        let code = loop {
+            match live.next_item().await.unwrap() {
+                Item::Closed { code, .. } => break code,
+                Item::Event(_) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(code, Some(1001));
+        let ended = relay.ended().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.err.contains("a second signal aborts"), "{ended:?}");
+    }
+    let mut relay = place.start(&["--dev"], &[("RELAY_PLC_HOST", plc.as_str())]);
+    let [api, ..] = relay.up().await;
+    let mut late = Consumer::connect(&format!("ws://{api}"), Start::After(0)).await.unwrap();
+    for event in late.until(|event| event.text() == "1: 29").await.unwrap() {
+        if !event.text().is_empty() {
+            seen.push(event.text());
+        }
+    }
+    relay.stop().await;
+    let sent = |round| (0..30).map(move |number| format!("{round}: {number}"));
+    assert_eq!(seen, sent(0).chain(sent(1)).collect::<Vec<_>>());
+}
+
+/// Issue 3, section 5: a second signal aborts, with exit code 1. The first one alone would wait for
+/// the event whose identity cannot be fetched.
+#[tokio::test]
+async fn a_second_signal_aborts() {
+    let net = Net::seeded(3).await.unwrap();
+    let host = net.pds("alpha").await.unwrap();
+    let alice = host.account("alice").await.unwrap();
+    net.plc().down();
+    let plc = net.plc().url();
+    let mut relay = Place::new()
+        .start(&["--dev", "--crawl", &host.hostname()], &[("RELAY_PLC_HOST", plc.as_str())]);
+    relay.up().await;
+    host.connected().await.unwrap();
+    alice.post("waits for its identity").await.unwrap();
+    relay.until("the events are with the relay", |_| net.undelivered() == 0).await;
+
+    relay.signal(Signal::TERM);
+    relay.signal(Signal::INT);
+
+    let ended = relay.ended().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let last = ended.err.lines().last().unwrap();
+    assert!(last.starts_with("relay: aborted by a second signal"), "{ended:?}");
+}
+
+/// A signal is heard also while the start waits for something, and leaves nothing to repair.
+#[tokio::test]
+async fn a_signal_during_the_start_ends_it_with_exit_code_0() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://relay@{}/relay", silent.local_addr().unwrap());
+    let relay = Place::new().start(&[], &[("DATABASE_URL", &url)]);
+    let (_waiting, _) = silent.accept().await.unwrap();
+
+    let ended = relay.stop().await;
+
+    assert!(ended.err.contains("stopped before the start was complete"), "{ended:?}");
+}
+
+/// Issue 3, section 5: `relay health` is exit code 0 and a line of JSON while the relay is well, and 1
+/// with a sentence when there is none.
+#[tokio::test]
+async fn relay_health_is_0_while_the_relay_is_well_and_1_when_it_is_not_there() {
+    let place = Place::new();
+    let mut relay = place.start(&[], &[]);
+    let [api, ..] = relay.up().await;
+
+    let well = place.run(&["health"], &[("RELAY_API_BIND", &api)]).await;
+    assert_eq!((well.code, well.err.as_str()), (Some(0), ""), "{well:?}");
+    assert!(serde_json::from_str::<serde_json::Value>(&well.out).is_ok(), "{well:?}");
+
+    relay.stop().await;
+    let gone = place.run(&["health"], &[("RELAY_API_BIND", &api)]).await;
+    let sentence = gone.one_sentence();
+    assert!(sentence.starts_with(&format!("relay: the relay at {api} does not answer")));
+    assert_eq!(gone.out, "");
+}

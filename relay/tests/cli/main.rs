@@ -1,0 +1,10 @@
+//! The built program as a person meets it: what it prints, how it ends, with which exit code.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod dev;
+mod ending;
+mod logs;
+mod program;
+mod secrets;
+mod starting;
+mod wrong;

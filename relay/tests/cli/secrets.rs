@@ -1,0 +1,82 @@
+//! I8: no password in any output or log.
+
+use crate::program::{Place, client};
+
+const SECRETS: [&str; 3] = ["dbSecretOne", "adminSecretTwo", "adminSecretThree"];
+
+fn assert_silent(text: &str) {
+    for secret in SECRETS {
+        assert!(!text.contains(secret), "{secret} is in: {text}");
+    }
+}
+
+/// I8: `relay config` prints every setting with its value and where it came from, secrets redacted.
+#[tokio::test]
+async fn the_effective_settings_are_printed_with_their_origin_and_without_secrets() {
+    let settings = [
+        ("DATABASE_URL", "postgres://relay:dbSecretOne@db.example.com/relay"),
+        ("RELAY_ADMIN_KEY", "adminSecretTwo"),
+        ("RELAY_REPLAY_WINDOW", "48h"),
+    ];
+    let ended = Place::new().run(&["config", "--shards", "3"], &settings).await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert_silent(&ended.out);
+    for line in [
+        "data_dir = data/relay  (default)",
+        "database_url = postgres://relay:redacted@db.example.com/relay  (env DATABASE_URL)",
+        "admin_passwords = (redacted)  (env RELAY_ADMIN_KEY)",
+        "replay_window = 48h  (env RELAY_REPLAY_WINDOW)",
+        "shards = 3  (flag --shards)",
+    ] {
+        assert!(ended.out.lines().any(|found| found == line), "{line}: {}", ended.out);
+    }
+    assert_eq!(ended.out.lines().count(), relay::config::SETTINGS.len());
+}
+
+/// I8: neither a database that cannot be reached nor a value that is refused brings a password to
+/// light, however much is logged.
+#[tokio::test]
+async fn a_failed_start_names_no_secret() {
+    let broken = [
+        ("postgres://relay:dbSecretOne@127.0.0.1:1/relay", "cannot be reached"),
+        ("postgres://relay:dbSecretOne@127.0.0.1:port/relay", "DATABASE_URL cannot be used"),
+        ("mysql://relay:dbSecretOne@127.0.0.1/relay", "database_url is"),
+    ];
+    for (url, words) in broken {
+        let settings = [
+            ("DATABASE_URL", url),
+            ("RELAY_LOG_LEVEL", "trace"),
+            ("RELAY_ADMIN_PASSWORD", "adminSecretTwo"),
+        ];
+        let ended = Place::new().run(&["--admin-password", "adminSecretThree"], &settings).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.contains(words), "{ended:?}");
+        assert_silent(&ended.err);
+        assert_silent(&ended.out);
+    }
+    let place = Place::new();
+    std::fs::write(place.path().join(".env"), "RELAY_ADMIN_PASSWORD='adminSecretTwo\n").unwrap();
+    let ended = place.run(&[], &[]).await;
+    assert!(ended.one_sentence().contains(".env has an error in line 1"), "{ended:?}");
+    assert_silent(&ended.err);
+}
+
+/// I8: a running relay that logs everything keeps the passwords that it is given to itself, right and
+/// wrong ones.
+#[tokio::test]
+async fn a_running_relay_logs_no_password_that_it_is_given() {
+    let settings = [("RELAY_ADMIN_PASSWORD", "adminSecretTwo"), ("RELAY_LOG_LEVEL", "trace")];
+    let mut relay = Place::new().start(&[], &settings);
+    let [_, admin, metrics] = relay.up().await;
+    for (password, status) in [("adminSecretTwo", 200), ("adminSecretThree", 401)] {
+        let url = format!("http://{admin}/admin/v1/hosts");
+        let answer = client().get(url).basic_auth("admin", Some(password)).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_silent(&answer.text().await.unwrap());
+    }
+    let counted = client().get(format!("http://{metrics}/metrics")).send().await.unwrap();
+    assert_silent(&counted.text().await.unwrap());
+    let ended = relay.stop().await;
+    assert_silent(&ended.err);
+    assert_silent(&ended.out);
+}
