@@ -19,9 +19,9 @@ use tokio::time::Instant;
 
 use crate::{
     domain::{Account, HostId, Seq, UpstreamStatus},
-    eventlog::{Appender, Event, LogError, ReadError, Reader},
+    eventlog::{Appender, Event, LogError, LogHealth, Position, ReadError, Reader},
     hosts::Hosts,
-    ingest::{Ingest, replay},
+    ingest::{Ingest, Snapshot, replay},
     store::{Checkpoint, Store, StoreError},
     tasks::Tasks,
 };
@@ -86,11 +86,20 @@ impl Checkpointer {
                 () = tasks.stopping().cancelled() => return,
                 _ = tick.tick() => {}
             }
-            let due = last.elapsed() >= CHECKPOINT_EVERY;
+            // The log may shrink only as far as the last checkpoint, and hosts wait for that.
+            let is_awaited = *self.reader.health().borrow() == LogHealth::AwaitingCheckpoint;
+            let due = last.elapsed() >= CHECKPOINT_EVERY || is_awaited;
             let outcome = if due || self.ingest.dirty_count() >= DIRTY_ROWS_MAX {
                 last = Instant::now();
                 last_cursors = last;
-                self.write().await
+                tokio::select! {
+                    // With a full disk this lasts until there is room.
+                    gathered = self.gather() => match gathered {
+                        Ok(gathered) => self.save(gathered).await,
+                        Err(error) => Err(error),
+                    },
+                    () = tasks.stopping().cancelled() => return,
+                }
             } else if last_cursors.elapsed() >= CURSORS_EVERY {
                 last_cursors = Instant::now();
                 self.write_cursors().await
@@ -109,9 +118,19 @@ impl Checkpointer {
     /// # Errors
     /// The database or the log; nothing was written then, and the rows stay dirty.
     pub async fn write(&self) -> Result<(), CheckpointError> {
+        self.save(self.gather().await?).await
+    }
+
+    /// Steps 1 to 3. Cancel safe: the rows stay dirty.
+    async fn gather(&self) -> Result<(Seq, Snapshot), CheckpointError> {
         let position = self.reader.window().head;
         let snapshot = self.ingest.snapshot().await;
         self.appender.barrier().await?;
+        Ok((position, snapshot))
+    }
+
+    /// Steps 4 and 5.
+    async fn save(&self, (position, snapshot): (Seq, Snapshot)) -> Result<(), CheckpointError> {
         let cursors = self.hosts.take_moved_marks();
         let checkpoint = Checkpoint {
             position,
@@ -159,19 +178,18 @@ pub struct Recovered {
 /// The database, or a record that this program did not write as it should.
 pub async fn recover(store: &Store, reader: &Reader) -> Result<Recovered, CheckpointError> {
     let from = store.last_checkpoint().await?.unwrap_or(Seq(0));
-    let window = reader.window();
+    let head = reader.window().head;
     let mut recovered = Recovered { events: 0, accounts: 0, position: from };
-    // Everything before the window is held by the rows: retention never passes a checkpoint.
-    let mut place = reader.after(from.max(Seq(window.oldest.0.saturating_sub(1))));
-    while place.seq() < window.head {
-        let mut chunk = Vec::new();
-        while chunk.len() < REPLAY_CHUNK {
-            let events = place.read(REPLAY_BYTES).await?;
-            if events.is_empty() {
-                break;
+    let mut place = begin(reader, from);
+    while place.seq() < head {
+        let chunk = match read_chunk(&mut place).await {
+            Err(ReadError::Overtaken) => {
+                // A segment turned out to be damaged: what follows it is replayed (DESIGN 10.10).
+                place = begin(reader, place.seq());
+                continue;
             }
-            chunk.extend(events);
-        }
+            chunk => chunk?,
+        };
         if chunk.is_empty() {
             break;
         }
@@ -182,6 +200,35 @@ pub async fn recover(store: &Store, reader: &Reader) -> Result<Recovered, Checkp
         store.checkpoint(&rows).await?;
     }
     Ok(recovered)
+}
+
+/// The place to replay from. Retention never passes a checkpoint, so that what lies between it and
+/// the window was lost with damaged files.
+fn begin(reader: &Reader, from: Seq) -> Position {
+    let before_oldest = Seq(reader.window().oldest.0.saturating_sub(1));
+    if before_oldest > from && reader.has_lost() {
+        tracing::error!(
+            after = from.0,
+            up_to = before_oldest.0,
+            "events of the log are lost: the state of their accounts is as old as the last \
+             checkpoint, and their next commits come as discontinuous"
+        );
+    }
+    reader.after(from.max(before_oldest))
+}
+
+async fn read_chunk(place: &mut Position) -> Result<Vec<Event>, ReadError> {
+    let mut chunk = Vec::new();
+    while chunk.len() < REPLAY_CHUNK {
+        match place.read(REPLAY_BYTES).await {
+            Ok(events) if events.is_empty() => break,
+            Ok(events) => chunk.extend(events),
+            // What was read before the damage counts; the next read meets it again.
+            Err(ReadError::Overtaken) if !chunk.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(chunk)
 }
 
 async fn apply(store: &Store, chunk: &[Event]) -> Result<Checkpoint, CheckpointError> {
@@ -232,3 +279,6 @@ async fn apply(store: &Store, chunk: &[Event]) -> Result<Checkpoint, CheckpointE
 fn counted_at(account: &Account) -> Option<HostId> {
     (account.upstream != UpstreamStatus::Deleted).then_some(account.host)
 }
+
+#[cfg(test)]
+mod tests;

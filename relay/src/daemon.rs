@@ -21,8 +21,8 @@ use crate::{
     config::Config,
     domain::Seq,
     drops::Drops,
-    eventlog::{Appender, LogHealth, Reader},
-    firehose::Firehose,
+    eventlog::{Appender, Files, LogHealth, Reader},
+    firehose::{Firehose, FirehoseOptions},
     hosts::Hosts,
     identity::{Identities, IdentityOptions},
     ingest::{Ingest, VerdictLine},
@@ -61,6 +61,10 @@ pub struct Extras {
     pub clock: Clock,
     /// Receive one line per judged event.
     pub verdicts: bool,
+    /// Files of the event log; `None` = the machine's.
+    pub log_files: Option<Arc<dyn Files>>,
+    /// Limits of the firehose.
+    pub firehose: FirehoseOptions,
 }
 
 /// A running relay.
@@ -95,7 +99,7 @@ pub struct Running {
     store: Store,
     tasks: Stages,
     // Held until everything else has ended.
-    _lock: lock::DataLock,
+    _locks: [lock::DataLock; 2],
 }
 
 /// One set of tasks per stage, so that they can be stopped in order.
@@ -136,13 +140,18 @@ impl Daemon {
     pub async fn start(config: Config, extras: Extras) -> Result<Running, Fatal> {
         telemetry::metrics::describe();
         let mut config = config;
-        let (door, ground) = Box::pin(ground::prepare(&mut config, extras.clock)).await?;
-        Ok(compose(config, extras.verdicts, (door, ground)))
+        let Extras { clock, verdicts, log_files, firehose } = extras;
+        let prepared = Box::pin(ground::prepare(&mut config, clock, log_files)).await?;
+        Ok(compose(config, (verdicts, firehose), prepared))
     }
 }
 
 /// Starts every stage on the ground; nothing of it can fail.
-fn compose(config: Config, wants_verdicts: bool, (door, ground): (Door, Ground)) -> Running {
+fn compose(
+    config: Config,
+    (wants_verdicts, options): (bool, FirehoseOptions),
+    (door, ground): (Door, Ground),
+) -> Running {
     let tasks = Stages::default();
     let drops = Arc::new(Drops::default());
     let identities = Identities::new(
@@ -154,7 +163,8 @@ fn compose(config: Config, wants_verdicts: bool, (door, ground): (Door, Ground))
     let (verdict_in, verdicts) = verdict_lines(wants_verdicts);
     let parts = ground.ingest_parts(&config, &identities, &drops, verdict_in);
     let ingest = Ingest::start(parts, &tasks.ingest);
-    let firehose = Firehose::new(ground.reader.clone(), ground.clock.clone(), &tasks.edge);
+    let firehose =
+        Firehose::with_options(ground.reader.clone(), ground.clock.clone(), &tasks.edge, options);
     let upstream =
         Upstream::start(ground.upstream_parts(&config, &ingest, &drops), &tasks.upstream);
     let state = ApiState::new(ApiParts {
@@ -198,7 +208,7 @@ fn compose(config: Config, wants_verdicts: bool, (door, ground): (Door, Ground))
         appender,
         store,
         tasks,
-        _lock: door.lock,
+        _locks: door.locks,
     }
 }
 
@@ -293,16 +303,24 @@ fn identity_options(config: &Config) -> IdentityOptions {
 fn watch_log(reader: &Reader, tasks: &Tasks) {
     let (mut health, owner) = (reader.health(), tasks.clone());
     tasks.start(async move {
+        let mut was_well = true;
         loop {
             let now = health.borrow_and_update().clone();
+            let is_well = now == LogHealth::Writing;
             match now {
                 LogHealth::Failed(why) => return owner.fail(why),
                 LogHealth::DiskFull => tracing::error!(
                     "the disk is full: hosts are not read until there is room, consumers are served"
                 ),
+                LogHealth::AwaitingCheckpoint => tracing::error!(
+                    "the event log is over its limit and may not shrink before the next checkpoint: \
+                     hosts are not read until the database takes it, consumers are served"
+                ),
                 LogHealth::Damaged(what) => tracing::error!(%what, "the event log is damaged"),
-                LogHealth::Writing => {}
+                LogHealth::Writing if was_well => {}
+                LogHealth::Writing => tracing::info!("the event log is well again"),
             }
+            was_well = is_well;
             tokio::select! {
                 () = owner.stopping().cancelled() => return,
                 changed = health.changed() => if changed.is_err() { return },

@@ -23,7 +23,6 @@ use relay_protocol::Unsequenced;
 
 use self::{
     chores::Reserve,
-    files::{Files, Machine},
     queue::Queue,
     recovery::{Recovered, recover},
     shared::Shared,
@@ -55,6 +54,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use files::{File, Files, Machine};
 pub use queue::Appender;
 pub use reader::{Position, Reader};
 
@@ -71,6 +71,9 @@ pub struct LogOptions {
     pub bytes_max: Option<u64>,
     /// Lowest seq to give out next (`RELAY_INITIAL_SEQ_NUMBER`).
     pub initial_seq: Seq,
+    /// Newest seq that the database remembers, 0 = none. A log that ends before it has lost events
+    /// that consumers saw: seq jumps far above them (CUR-9, I4).
+    pub known_seq: Seq,
     /// Size at which a segment is sealed.
     pub segment_bytes: u64,
     /// Least time between two sync starts (DESIGN 10.9).
@@ -159,6 +162,9 @@ pub enum LogHealth {
     Writing,
     /// The disk is full; ingest waits, replay goes on (OUT-5).
     DiskFull,
+    /// The log should shrink and may not, because the last checkpoint is too old: hosts are not
+    /// read until there is a newer one (DESIGN 10.5).
+    AwaitingCheckpoint,
     /// A sealed segment was damaged and skipped; the sentence says which (DESIGN 10.10).
     Damaged(String),
     /// Sync or write failed: the process must stop (DESIGN 10.9).
@@ -186,6 +192,10 @@ pub enum ReadError {
     #[error("{0}")]
     Io(String),
 }
+
+/// Only whole segments are removed, so that a small log has smaller ones than configured: an eighth
+/// of its limit, but not less than this.
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 
 /// Sizes that only tests change.
 #[derive(Debug, Clone, Copy)]
@@ -232,7 +242,20 @@ pub fn open(
     clock: Clock,
     on_durable: OnDurable,
 ) -> Result<(Appender, Reader), LogError> {
-    open_with(Arc::new(Machine), (options, Tuning::default()), clock, on_durable)
+    open_on(Arc::new(Machine), options, clock, on_durable)
+}
+
+/// The same on other files than the machine's.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_on(
+    files: Arc<dyn Files>,
+    options: LogOptions,
+    clock: Clock,
+    on_durable: OnDurable,
+) -> Result<(Appender, Reader), LogError> {
+    open_with(files, (options, Tuning::default()), clock, on_durable)
 }
 
 fn open_with(
@@ -273,6 +296,8 @@ fn prepare(
     // The log's own bytes count as available, or each restart would shrink the window.
     let available = free.saturating_add(own_bytes);
     let bytes_max = options.bytes_max.unwrap_or(available / 10 * 6);
+    let segment_bytes = options.segment_bytes.min((bytes_max / 8).max(SEGMENT_BYTES_MIN));
+    let options = LogOptions { segment_bytes, ..options };
     let reserve = tuning.reserve.unwrap_or_else(|| Reserve::of(available));
 
     let shared = Shared::new(files, &options.dir, segments, options.recent_bytes, bytes_max);

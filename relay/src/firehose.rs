@@ -191,6 +191,8 @@ impl Firehose {
     fn start(&self, upgrade: OnUpgrade, wish: &Wish, client: Client, seat: Seat) {
         let firehose = self.clone();
         let cursor = wish.cursor;
+        // "From now" is from before the 101: who has seen it misses nothing that comes after (CUR-1).
+        let arrived = self.inner.reader.window().head;
         let served = self.inner.served.track_future(async move {
             let inner = &firehose.inner;
             let upgraded = tokio::select! {
@@ -198,7 +200,7 @@ impl Firehose {
                 () = inner.closing.cancelled() => return,
             };
             let Ok(Ok(socket)) = upgraded else { return };
-            let start = cursor.unwrap_or(inner.reader.window().head);
+            let start = cursor.unwrap_or(arrived);
             let (id, tally) =
                 inner.register.enter(client.address, &client.user_agent, inner.clock.now_ms(), start);
             ::metrics::gauge!(metrics::FIREHOSE_CONSUMERS).increment(1);
@@ -206,7 +208,7 @@ impl Firehose {
             let reason = Consumer::new(
                 TokioIo::new(socket),
                 inner.reader.clone(),
-                cursor,
+                (cursor, arrived),
                 tally,
                 (inner.options.pacing, inner.closing.clone()),
             )

@@ -197,7 +197,7 @@ impl Ingest {
     }
 
     /// Hands over one frame; waits while the host has no place at the shard (64 frames or 2 MiB,
-    /// DESIGN 10.6). Frames of one host must be offered one after the other.
+    /// DESIGN 10.6), and while the log takes nothing (OUT-5). Frames of one host must be offered one after the other.
     ///
     /// Cancel safety: a frame whose offer is dropped may be lost; only shutdown does so.
     ///
@@ -207,9 +207,14 @@ impl Ingest {
         let (shard, door) = self.door(&arrival.did)?;
         let stopping = self.inner.room.tasks.stopping();
         let host = arrival.host.id();
+        let place = async {
+            // Not in the shard, which must empty itself for the checkpoint that the log waits for.
+            self.inner.room.appender.ready().await;
+            self.inner.places.take(host, shard, arrival.frame.len()).await
+        };
         let place = tokio::select! {
             biased;
-            place = self.inner.places.take(host, shard, arrival.frame.len()) => place,
+            place = place => place,
             () = stopping.cancelled() => None,
         };
         let place = place.ok_or(Stopped)?;

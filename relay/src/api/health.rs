@@ -25,6 +25,8 @@ pub enum Trouble {
     Database(String),
     /// OUT-5.
     DiskFull,
+    /// DESIGN 10.5.
+    AwaitingCheckpoint,
     /// DESIGN 10.10; the words are for the operator.
     LogDamaged(String),
     /// DESIGN 10.9; the words are for the operator.
@@ -39,6 +41,10 @@ impl Trouble {
         match self {
             Self::Database(_) => "the database does not answer",
             Self::DiskFull => "the disk is full: new events wait, the firehose is served",
+            Self::AwaitingCheckpoint => {
+                "the event log is full and waits for the database: new events wait, the firehose \
+                 is served"
+            }
             Self::LogDamaged(_) => "a part of the replay window is damaged and was skipped",
             Self::LogFailed(_) => "the event log cannot be written",
             Self::Stopping => "the relay is shutting down",
@@ -48,7 +54,7 @@ impl Trouble {
     fn detail(&self) -> Option<&str> {
         match self {
             Self::Database(why) | Self::LogDamaged(why) | Self::LogFailed(why) => Some(why),
-            Self::DiskFull | Self::Stopping => None,
+            Self::DiskFull | Self::AwaitingCheckpoint | Self::Stopping => None,
         }
     }
 }
@@ -90,6 +96,7 @@ fn troubles(stopping: bool, log: &LogHealth, database: Option<String>) -> Vec<Tr
     let log = match log {
         LogHealth::Writing => None,
         LogHealth::DiskFull => Some(Trouble::DiskFull),
+        LogHealth::AwaitingCheckpoint => Some(Trouble::AwaitingCheckpoint),
         LogHealth::Damaged(what) => Some(Trouble::LogDamaged(what.clone())),
         LogHealth::Failed(what) => Some(Trouble::LogFailed(what.clone())),
     };
@@ -147,6 +154,7 @@ mod tests {
         let rows = [
             (false, LogHealth::Writing, Some(secret())),
             (false, LogHealth::DiskFull, None),
+            (false, LogHealth::AwaitingCheckpoint, None),
             (false, LogHealth::Damaged(secret()), None),
             (false, LogHealth::Failed(secret()), None),
             (true, LogHealth::Writing, None),

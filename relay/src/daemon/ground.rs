@@ -3,22 +3,22 @@
 //! Nothing of it runs by itself but the log's writer, which is closed before an error is given. So a
 //! start that fails leaves no task, no thread, no port and no lock behind.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use super::{Fatal, SOFTWARE, listeners::Listeners, lock::DataLock};
+use super::{
+    Fatal, SOFTWARE,
+    listeners::Listeners,
+    lock::{self, DataLock},
+};
 use crate::{
     checkpoint::{self, Checkpointer},
     clock::Clock,
     config::Config,
     domain::{AccountNo, Seq},
     drops::Drops,
-    eventlog::{self, Appender, Durable, LogOptions, Reader},
+    eventlog::{self, Appender, Durable, Files, LogOptions, Machine, Reader},
     hosts::Hosts,
     identity::Identities,
     ingest::{Ingest, IngestParts, VerdictLine},
@@ -27,8 +27,6 @@ use crate::{
     upstream::{UpstreamOptions, UpstreamParts},
 };
 
-/// How far seq jumps when the log is gone but the database remembers it (CUR-9, DESIGN 10.18).
-const LOST_LOG_JUMP: u64 = 1_000_000_000;
 /// Least time between two sync starts of the log (DESIGN 10.9).
 const SYNC_INTERVAL: Duration = Duration::from_millis(4);
 /// Newest records that readers find in memory; about ten seconds of the full network.
@@ -37,7 +35,7 @@ const RECENT_BYTES: usize = 64 << 20;
 /// What belongs to this process alone.
 #[derive(Debug)]
 pub(super) struct Door {
-    pub(super) lock: DataLock,
+    pub(super) locks: [DataLock; 2],
     /// The file that holds the admin password, unless one was set.
     pub(super) password_file: Option<PathBuf>,
     pub(super) listeners: Listeners,
@@ -56,8 +54,17 @@ pub(super) struct Ground {
 }
 
 /// The cheap and likely failures come first: directory, ports, settings of the database.
-pub(super) async fn prepare(config: &mut Config, clock: Clock) -> Result<(Door, Ground), Fatal> {
-    let lock = DataLock::take(&config.data_dir)?;
+///
+/// * `log_files` – under the event log; `None` = the machine's
+pub(super) async fn prepare(
+    config: &mut Config,
+    clock: Clock,
+    log_files: Option<Arc<dyn Files>>,
+) -> Result<(Door, Ground), Fatal> {
+    let locks = [
+        DataLock::take(&config.data_dir, lock::DATA)?,
+        DataLock::take(&config.persist_dir, lock::LOG)?,
+    ];
     let password_file = config.ensure_admin_password().map_err(Fatal::new)?;
     let listeners = Listeners::bind(config)?;
     let net = open_net(config)?;
@@ -65,9 +72,10 @@ pub(super) async fn prepare(config: &mut Config, clock: Clock) -> Result<(Door, 
         .await
         .map_err(Fatal::new)?
         .with_account_limit(config.default_account_limit);
-    match Kept::open(config, (&store, &net), &clock).await {
+    let files = log_files.unwrap_or_else(|| Arc::new(Machine));
+    match Kept::open(config, (&store, &net), &clock, files).await {
         Ok(Kept { hosts, appender, reader, last_account }) => Ok((
-            Door { lock, password_file, listeners },
+            Door { locks, password_file, listeners },
             Ground { clock, net, store, hosts, appender, reader, last_account },
         )),
         Err(why) => {
@@ -145,12 +153,13 @@ impl Kept {
         config: &Config,
         (store, net): (&Store, &Net),
         clock: &Clock,
+        files: Arc<dyn Files>,
     ) -> Result<Self, Fatal> {
         let hosts =
             Hosts::load(store.clone(), net.clone(), clock.clone(), config.dev, config.lenient)
                 .await
                 .map_err(Fatal::new)?;
-        let (appender, reader) = open_log(config, store, &hosts, clock).await?;
+        let (appender, reader) = open_log(config, store, (&hosts, clock), files).await?;
         match recover(store, &appender, &reader).await {
             Ok(last_account) => Ok(Self { hosts, appender, reader, last_account }),
             Err(why) => {
@@ -189,16 +198,17 @@ fn open_net(config: &Config) -> Result<Net, Fatal> {
 async fn open_log(
     config: &Config,
     store: &Store,
-    hosts: &Hosts,
-    clock: &Clock,
+    (hosts, clock): (&Hosts, &Clock),
+    files: Arc<dyn Files>,
 ) -> Result<(Appender, Reader), Fatal> {
-    let dir = config.persist_dir.clone();
+    let known_seq = store.last_checkpoint().await.map_err(Fatal::new)?.unwrap_or_default();
     let options = LogOptions {
-        dir: dir.clone(),
+        dir: config.persist_dir.clone(),
         instance_id: store.instance_id().await.map_err(Fatal::new)?,
         replay_window: config.replay_window,
         bytes_max: config.replay_max_bytes,
-        initial_seq: initial_seq(config, store, &dir).await?,
+        initial_seq: Seq(config.initial_seq),
+        known_seq,
         segment_bytes: config.segment_bytes,
         sync_interval: SYNC_INTERVAL,
         recent_bytes: RECENT_BYTES,
@@ -213,31 +223,9 @@ async fn open_log(
                 }
             }
         };
-        eventlog::open(options, clock, Box::new(settle))
+        eventlog::open_on(files, options, clock, Box::new(settle))
     })
     .await
     .map_err(Fatal::new)?
     .map_err(Fatal::new)
-}
-
-/// The floor for the next seq. When the log is gone but the database remembers a position, seq must
-/// not be reused (I4): it jumps far above.
-async fn initial_seq(config: &Config, store: &Store, dir: &Path) -> Result<Seq, Fatal> {
-    let configured = config.initial_seq;
-    let Some(position) = store.last_checkpoint().await.map_err(Fatal::new)? else {
-        return Ok(Seq(configured));
-    };
-    if position == Seq(0) || has_entries(dir) {
-        return Ok(Seq(configured));
-    }
-    let jumped = position.0.saturating_add(LOST_LOG_JUMP);
-    tracing::warn!(
-        dir = %dir.display(), position = position.0, next = jumped,
-        "the event log is gone; seq jumps far above the last known one so that none is used twice"
-    );
-    Ok(Seq(jumped.max(configured)))
-}
-
-fn has_entries(dir: &Path) -> bool {
-    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
 }

@@ -85,6 +85,7 @@ impl Writer {
             bytes_max: self.shared.bytes_max,
             free: free.saturating_add(freed),
             free_wanted: reserve.shrink,
+            free_needed: reserve.stop.midpoint(reserve.shrink),
             checkpoint: self.shared.checkpoint.load(Ordering::Acquire),
         };
         let Verdict { remove, is_held } = judge(&sealed, &limits);

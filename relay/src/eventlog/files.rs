@@ -8,8 +8,10 @@ use std::{
     sync::Arc,
 };
 
-/// A directory of files.
-pub(crate) trait Files: Debug + Send + Sync {
+/// A directory of files. Errors are those of the system; a full disk is
+/// [`io::ErrorKind::StorageFull`].
+#[expect(clippy::missing_errors_doc, reason = "said above for all")]
+pub trait Files: Debug + Send + Sync {
     /// Creates the directory with its parents, synced.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Plain files in the directory with their lengths.
@@ -28,8 +30,9 @@ pub(crate) trait Files: Debug + Send + Sync {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
 }
 
-/// An open file.
-pub(crate) trait File: Debug + Send + Sync {
+/// An open file. Errors as for [`Files`].
+#[expect(clippy::missing_errors_doc, reason = "said above for all")]
+pub trait File: Debug + Send + Sync {
     /// Reads up to `buffer.len()` bytes; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all bytes; durable after `sync`. Part of them may be there after an error.
@@ -73,7 +76,7 @@ pub(super) fn length(bytes: usize) -> u64 {
 
 /// The files of the machine.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Machine;
+pub struct Machine;
 
 impl Files for Machine {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {

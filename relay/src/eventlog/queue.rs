@@ -5,7 +5,9 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Entry, LogError, segment::RECORD_BYTES_MAX, shared::Shared, writer::bytes_of};
+use super::{
+    Entry, LogError, LogHealth, segment::RECORD_BYTES_MAX, shared::Shared, writer::bytes_of,
+};
 use crate::domain::Seq;
 
 /// What an entry takes besides its frame and note: its own struct and the handles of its memory.
@@ -289,6 +291,21 @@ impl Appender {
     /// entry is longer than a record may be. Nothing of the call is in the log then.
     pub async fn append(&self, entries: Vec<Entry>) -> Result<(), LogError> {
         self.handle.queue.append(entries).await
+    }
+
+    /// Waits while hosts are not to be read: the disk is full (OUT-5), or the log waits for a
+    /// checkpoint (DESIGN 10.5). What was read already may be appended meanwhile. Returns when the
+    /// log fails, so that [`Self::append`] can say why.
+    pub async fn ready(&self) {
+        if self.handle.shared.is_ready() {
+            return;
+        }
+        let mut health = self.handle.shared.health();
+        let waits = |health: &LogHealth| {
+            matches!(health, LogHealth::DiskFull | LogHealth::AwaitingCheckpoint)
+        };
+        // The sender lives in `shared`, which this handle keeps.
+        drop(health.wait_for(|health| !waits(health)).await);
     }
 
     /// Waits until all that was appended before is durable; gives the head then.

@@ -20,6 +20,8 @@ pub(super) struct Limits {
     pub(super) free: u64,
     /// Below this the log shrinks whatever its age.
     pub(super) free_wanted: u64,
+    /// Below this it must not wait for the next checkpoint to do so; less than `free_wanted`.
+    pub(super) free_needed: u64,
     /// The daemon's state is replayed from here: nothing behind it may go (DESIGN 10.5).
     pub(super) checkpoint: u64,
 }
@@ -28,7 +30,8 @@ pub(super) struct Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) remove: usize,
-    /// The log is a tenth over its limit, because the last checkpoint is too old.
+    /// The log is a tenth over its limit, or the disk nearly full, because the last checkpoint is
+    /// too old.
     pub(super) is_held: bool,
 }
 
@@ -44,7 +47,8 @@ pub(super) fn judge(sealed: &[Sealed], limits: &Limits) -> Verdict {
             break;
         }
         if segment.last > limits.checkpoint {
-            let is_held = bytes > limits.bytes_max.saturating_add(limits.bytes_max / 10);
+            let is_held = bytes > limits.bytes_max.saturating_add(limits.bytes_max / 10)
+                || free < limits.free_needed;
             return Verdict { remove, is_held };
         }
         remove += 1;
@@ -70,6 +74,7 @@ mod tests {
         bytes_max: 10_000,
         free: 10_000,
         free_wanted: 1_000,
+        free_needed: 500,
         checkpoint: u64::MAX,
     };
 
@@ -113,5 +118,11 @@ mod tests {
         assert_eq!(judge(&SEALED, &held), Verdict { remove: 0, is_held: true });
         let slightly = Limits { bytes_max: 3_400, checkpoint: 9, ..ROOMY };
         assert_eq!(judge(&SEALED, &slightly), Verdict { remove: 0, is_held: false });
+        let filling = Limits { free: 500, checkpoint: 9, ..ROOMY };
+        assert_eq!(judge(&SEALED, &filling), Verdict { remove: 0, is_held: false });
+        let nearly_full = Limits { free: 499, checkpoint: 9, ..ROOMY };
+        assert_eq!(judge(&SEALED, &nearly_full), Verdict { remove: 0, is_held: true });
+        let helped = Limits { free: 499, checkpoint: 10, ..ROOMY };
+        assert_eq!(judge(&SEALED, &helped), Verdict { remove: 1, is_held: false });
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -143,6 +143,7 @@ impl Segment {
 struct Troubles {
     failed: Option<String>,
     full: bool,
+    held: bool,
     damaged: Option<String>,
 }
 
@@ -165,6 +166,8 @@ pub(super) struct Shared {
     pub(super) bytes_max: u64,
     troubles: Mutex<Troubles>,
     health: watch::Sender<LogHealth>,
+    /// Whether hosts may be read: asked for every event, so not by way of the lock of `health`.
+    is_ready: AtomicBool,
     /// Found damaged by readers, to be set aside by the writer.
     damaged: Mutex<Vec<Arc<Segment>>>,
 }
@@ -194,6 +197,7 @@ impl Shared {
             bytes_max,
             troubles: Mutex::default(),
             health: watch::Sender::new(LogHealth::Writing),
+            is_ready: AtomicBool::new(true),
             damaged: Mutex::default(),
         };
         shared.lose(lost);
@@ -218,6 +222,11 @@ impl Shared {
 
     pub(super) fn health(&self) -> watch::Receiver<LogHealth> {
         self.health.subscribe()
+    }
+
+    /// Whether the log takes what hosts send.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire)
     }
 
     /// Makes synced chunks visible. The head moves last: who sees it finds the records (I1).
@@ -308,8 +317,10 @@ impl Shared {
         self.change_health(|troubles| troubles.damaged = sentence);
     }
 
-    pub(super) fn set_full(&self, full: bool) {
-        self.change_health(|troubles| troubles.full = full);
+    /// * `full` – nothing can be written, or soon
+    /// * `held` – the log may not shrink before the next checkpoint
+    pub(super) fn set_space(&self, full: bool, held: bool) {
+        self.change_health(|troubles| (troubles.full, troubles.held) = (full, held));
     }
 
     pub(super) fn set_failed(&self, why: String) {
@@ -322,9 +333,11 @@ impl Shared {
         let health = match &*troubles {
             Troubles { failed: Some(why), .. } => LogHealth::Failed(why.clone()),
             Troubles { full: true, .. } => LogHealth::DiskFull,
+            Troubles { held: true, .. } => LogHealth::AwaitingCheckpoint,
             Troubles { damaged: Some(why), .. } => LogHealth::Damaged(why.clone()),
             Troubles { .. } => LogHealth::Writing,
         };
+        self.is_ready.store(!troubles.full && !troubles.held, Ordering::Release);
         self.health.send_if_modified(|now| {
             let changed = *now != health;
             *now = health;

@@ -4,7 +4,9 @@
 //! the others use the whole log.
 
 mod crash;
+mod cursors;
 mod damage;
+mod format;
 mod replay;
 mod space;
 mod support;

@@ -94,7 +94,7 @@ fn commit(writer: &mut Writer, queue: &Queue, batch: &[Entry]) -> Result<bool, S
             Err(Trouble::Full(why)) => {
                 if !was_full {
                     tracing::error!("{why}. No event is taken in until there is room");
-                    writer.shared.set_full(true);
+                    writer.shared.set_space(true, false);
                     queue.set_admitting(false);
                     was_full = true;
                 }
@@ -116,9 +116,9 @@ fn chores(writer: &mut Writer, queue: &Queue) -> Result<(), String> {
     if writer.is_low && !was_low {
         tracing::error!("the disk of the event log is nearly full; no event is taken in");
     }
-    writer.shared.set_full(writer.is_low || writer.is_held);
-    // Held for want of a checkpoint, events are still taken: a checkpoint waits for those on their
-    // way. Whoever reads hosts sees the health and stops.
+    // Held for want of a checkpoint, entries are still taken: a checkpoint waits for those on their
+    // way. Hosts are not read meanwhile, see `Appender::ready`.
+    writer.shared.set_space(writer.is_low, writer.is_held);
     queue.set_admitting(!writer.is_low);
     let (depth, limit) = queue.depth();
     writer.measures.queue(depth, limit);

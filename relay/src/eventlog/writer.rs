@@ -21,6 +21,11 @@ use crate::{clock::Clock, domain::Seq};
 /// age is about this exact on a quiet relay.
 const SEGMENTS_PER_WINDOW: u32 = 8;
 
+/// How far seq jumps above what the database remembers when the log ends before it. Chosen because
+/// a checkpoint is at most minutes old, and the full network makes some thousand events per second
+/// (CUR-9, DESIGN 10.18).
+const LOST_TAIL_JUMP: u64 = 1_000_000_000;
+
 /// Owns the end of the log.
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
@@ -33,6 +38,8 @@ pub(super) struct Writer {
     file: Arc<dyn File>,
     /// Seq to give out next; `head + 1`.
     next: u64,
+    /// Newest seq that the log should hold and does not, 0 = none: found at start.
+    lost_tail: u64,
     /// Time of the newest record: times never go back, whatever the clock does.
     time_us: u64,
     on_durable: OnDurable,
@@ -73,6 +80,7 @@ impl Writer {
             segment: Arc::clone(segment),
             file,
             next,
+            lost_tail: 0,
             time_us: time_us.unwrap_or(0),
             on_durable,
             durable: Vec::new(),
@@ -90,8 +98,19 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Raises the next seq to the configured floor (CUR-9, DESIGN 10.18).
+    /// Raises the next seq to the configured floor, and above all that may have been seen when the
+    /// end of the log is lost (CUR-9, DESIGN 10.18).
     fn jump(&mut self) -> Result<(), LogError> {
+        let known = self.options.known_seq.0;
+        if known >= self.next {
+            let to = known.saturating_add(LOST_TAIL_JUMP);
+            tracing::error!(
+                dir = %self.shared.dir.display(), end = self.next - 1, known, next = to,
+                "the event log ends before what the database remembers: events are lost, and seq \
+                 jumps far above them so that none is used twice"
+            );
+            (self.lost_tail, self.next) = (known, to);
+        }
         let floor = self.options.initial_seq.0;
         if floor > self.next {
             tracing::info!(from = self.next, to = floor, "the seq jumps to the configured floor");
@@ -102,6 +121,13 @@ impl Writer {
             self.roll()?;
         }
         Ok(())
+    }
+
+    /// Last seq before the segment to come: of the segment before it, or the last one that is lost.
+    fn previous(&self) -> u64 {
+        let old = &self.segment;
+        let previous = if old.is_empty() { old.previous } else { old.extent().last };
+        previous.max(self.lost_tail)
     }
 
     fn check_seqs(&self, count: usize) -> Result<(), Trouble> {
@@ -240,7 +266,7 @@ impl Writer {
         let header = Header {
             salt: rand::random(),
             base: self.next,
-            previous: if is_empty { old.previous } else { old.extent().last },
+            previous: self.previous(),
             created_us: self.clock.now_us(),
             instance_id: self.options.instance_id.clone(),
         };
@@ -267,7 +293,7 @@ impl Writer {
         if self.shared.head() < self.next - 1 {
             self.shared.set_head(self.next - 1);
         }
-        self.shared.lose(self.shared.lost());
+        self.shared.lose(self.shared.lost().max(self.lost_tail));
         Ok(())
     }
 

@@ -86,6 +86,8 @@ pub(super) struct Consumer<S> {
     socket: WebSocketStream<Line<S>>,
     reader: Reader,
     cursor: Option<Seq>,
+    /// Head when it came: where it starts without a cursor.
+    arrived: Seq,
     tally: Arc<Tally>,
     pacing: Pacing,
     closing: CancellationToken,
@@ -111,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
     pub(super) async fn new(
         socket: S,
         reader: Reader,
-        cursor: Option<Seq>,
+        (cursor, arrived): (Option<Seq>, Seq),
         tally: Arc<Tally>,
         (pacing, closing): (Pacing, CancellationToken),
     ) -> Self {
@@ -125,6 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
                 .await,
             reader,
             cursor,
+            arrived,
             tally,
             pacing,
             closing,
@@ -192,7 +195,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
 
     /// Finds the place to start and says `#info` if history is missing.
     async fn begin(&mut self) -> Result<Position, CloseReason> {
-        let start = position(self.cursor, self.reader.window(), self.reader.has_lost());
+        let mut window = self.reader.window();
+        if self.cursor.is_none() {
+            window.head = self.arrived;
+        }
+        let start = position(self.cursor, window, self.reader.has_lost());
         ::metrics::counter!(metrics::FIREHOSE_OPENED, "start" => start.label(self.cursor))
             .increment(u64::from(!self.tally.begin()));
         match start {

@@ -43,6 +43,7 @@ fn options(dir: &std::path::Path) -> LogOptions {
         replay_window: Duration::from_hours(24),
         bytes_max: Some(1 << 30),
         initial_seq: Seq(1),
+        known_seq: Seq(0),
         segment_bytes: 4_000,
         sync_interval: Duration::ZERO,
         recent_bytes: 2_000,
@@ -130,7 +131,7 @@ async fn connect(log: &Log, cursor: Option<u64>, room: usize) -> Connected {
     let consumer = Consumer::new(
         ours,
         log.reader.clone(),
-        cursor.map(Seq),
+        (cursor.map(Seq), log.reader.window().head),
         tally,
         (Pacing::default(), closing.clone()),
     )
@@ -212,7 +213,6 @@ async fn every_cursor_gets_exactly_the_rest_and_then_live() {
         let rest = &old[usize::try_from(cursor.unwrap_or(40)).unwrap()..];
         assert_eq!(client.frames(rest.len()).await, rest, "{cursor:?}");
     }
-    // The one without a cursor has no sign of its own that it has begun; its first read does.
     let new = log.append(5, 300).await;
     for (cursor, client) in &mut clients {
         assert_eq!(client.frames(5).await, new, "{cursor:?}");

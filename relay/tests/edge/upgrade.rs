@@ -42,6 +42,7 @@ impl Edge {
             replay_window: Duration::from_hours(1),
             bytes_max: Some(1 << 30),
             initial_seq: Seq(1),
+            known_seq: Seq(0),
             segment_bytes: 1 << 20,
             sync_interval: Duration::ZERO,
             recent_bytes: 1 << 20,

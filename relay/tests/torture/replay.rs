@@ -58,6 +58,7 @@ pub(crate) async fn in_the_log(data: &Path, seen: &Seen) -> Result<()> {
         replay_window: Duration::from_hours(72),
         bytes_max: None,
         initial_seq: Seq(1),
+        known_seq: Seq(0),
         segment_bytes: 256 << 20,
         sync_interval: Duration::from_millis(4),
         recent_bytes: 1 << 20,

@@ -16,47 +16,34 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{File, Files};
+use crate::eventlog::segment::HEADER;
 
-const SECTOR: usize = 512;
+mod dice;
+mod left;
 
-/// A sync that the disk leaves out, as a writer would that forgot it.
+pub(crate) use dice::Dice;
+pub(crate) use left::Left;
+use left::{Change, Inode, NameChange, crash_names, has_extension};
+
+/// A sync that the disk leaves out, as a writer would that forgot it. One kind each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Skip {
-    /// Of records that were appended.
-    Data,
-    /// Of names.
-    Directory,
-    /// Of new files, before they get their name: of what recovery copies.
+    /// Of the records of a batch, before the head moves.
+    Batch,
+    /// Of the footer of a segment.
+    Footer,
+    /// Of a new segment with its header, before it gets its name.
+    NewFile,
+    /// Of the new file with what recovery copied, before it gets its name.
     Recovery,
+    /// Of the directory after a new file got its name.
+    NewName,
+    /// Of the directory after a file was removed.
+    OldName,
 }
 
-/// Numbers for tests: small, seeded, the same on every machine.
-#[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next number of `SplitMix64`.
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// Below `end`.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-
-    /// True once in `times`.
-    pub(crate) fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-}
+/// The last bytes of a sealed segment begin with this.
+const END_MAGIC: &[u8; 8] = b"RELAYEND";
 
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
@@ -81,89 +68,10 @@ struct State {
     life: u64,
     capacity: u64,
     skip: Option<Skip>,
+    /// How often the disk left out a sync.
+    skipped: usize,
+    left: BTreeMap<Left, usize>,
     unreadable: BTreeSet<PathBuf>,
-}
-
-#[derive(Debug, Default)]
-struct Inode {
-    now: Vec<u8>,
-    synced: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Write(usize, Vec<u8>),
-    Length(usize),
-}
-
-#[derive(Debug, Clone)]
-enum NameChange {
-    Set(PathBuf, usize),
-    Unset(PathBuf),
-    Move(PathBuf, PathBuf, usize),
-}
-
-impl Change {
-    fn apply(&self, to: &mut Vec<u8>) {
-        match self {
-            Self::Write(at, bytes) => {
-                let end = at + bytes.len();
-                to.resize(to.len().max(end), 0);
-                to[*at..end].copy_from_slice(bytes);
-            }
-            Self::Length(length) => to.resize(*length, 0),
-        }
-    }
-
-    /// Applies sectors of a write by the dice.
-    fn tear(&self, to: &mut Vec<u8>, dice: &mut Dice) {
-        let Self::Write(at, bytes) = self else { return self.apply(to) };
-        let mut from = 0;
-        while from < bytes.len() {
-            let sector_end = ((at + from) / SECTOR + 1) * SECTOR - at;
-            let upto = sector_end.min(bytes.len());
-            if dice.one_in(2) {
-                Self::Write(at + from, bytes[from..upto].to_vec()).apply(to);
-            }
-            from = upto;
-        }
-    }
-}
-
-impl Inode {
-    /// What a crash leaves.
-    fn crash(&mut self, dice: &mut Dice) {
-        let changes = std::mem::take(&mut self.unsynced);
-        let mut left = std::mem::take(&mut self.synced);
-        match dice.below(5) {
-            0 => {}
-            1 => changes.iter().for_each(|change| change.apply(&mut left)),
-            2 => {
-                let count = size(dice.below(changes.len() as u64 + 1));
-                changes[..count].iter().for_each(|change| change.apply(&mut left));
-                if let Some(torn) = changes.get(count) {
-                    torn.tear(&mut left, dice);
-                }
-            }
-            3 => {
-                for change in &changes {
-                    match dice.below(3) {
-                        0 => {}
-                        1 => change.apply(&mut left),
-                        _ => change.tear(&mut left, dice),
-                    }
-                }
-            }
-            _ => {
-                // The length got there, the bytes did not.
-                let fill = if dice.one_in(2) { 0 } else { u8::try_from(dice.below(256)).unwrap() };
-                left.resize(left.len().max(self.now.len()), fill);
-            }
-        }
-        self.now.clone_from(&left);
-        self.synced = left;
-    }
 }
 
 impl State {
@@ -185,13 +93,30 @@ impl State {
         self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// Whether the sync of this file is one that the disk leaves out.
     fn is_skipped(&self, inode: usize) -> bool {
         let name = self.names.iter().find(|(_, other)| **other == inode).map(|(name, _)| name);
-        let ends = |end: &str| name.is_some_and(|name| name.to_string_lossy().ends_with(end));
+        let is = |extension| name.is_some_and(|name| has_extension(name, extension));
+        let inode = &self.inodes[inode];
+        let has_footer = inode.unsynced.iter().any(|change| {
+            matches!(change, Change::Write(_, bytes) if bytes.windows(8).any(|b| b == END_MAGIC))
+        });
         match self.skip {
-            Some(Skip::Data) => ends(".log"),
-            Some(Skip::Recovery) => ends(".tmp"),
-            Some(Skip::Directory) | None => false,
+            Some(Skip::Batch) => is("log") && !has_footer,
+            Some(Skip::Footer) => is("log") && has_footer,
+            Some(Skip::NewFile) => is("tmp") && inode.now.len() == HEADER,
+            Some(Skip::Recovery) => is("tmp") && inode.now.len() > HEADER,
+            Some(Skip::NewName | Skip::OldName) | None => false,
+        }
+    }
+
+    /// Whether the sync of the directory is one that the disk leaves out.
+    fn are_names_skipped(&self) -> bool {
+        let last = self.unsynced_names.last();
+        match self.skip {
+            Some(Skip::NewName) => last.is_some_and(NameChange::is_new_segment),
+            Some(Skip::OldName) => last.is_some_and(NameChange::is_removal),
+            _ => false,
         }
     }
 }
@@ -210,6 +135,8 @@ impl Disk {
             life: 0,
             capacity: 1 << 40,
             skip: None,
+            skipped: 0,
+            left: BTreeMap::new(),
             unreadable: BTreeSet::new(),
         })))
     }
@@ -218,6 +145,16 @@ impl Disk {
         let disk = Self::new();
         disk.0.lock().skip = skip;
         disk
+    }
+
+    /// How often a sync was left out.
+    pub(crate) fn skipped(&self) -> usize {
+        self.0.lock().skipped
+    }
+
+    /// How often crashes left what.
+    pub(crate) fn left(&self) -> BTreeMap<Left, usize> {
+        self.0.lock().left.clone()
     }
 
     /// Number of operations so far.
@@ -256,35 +193,19 @@ impl Disk {
 
     /// Power off and on again: the dice decide what is left of unsynced things.
     pub(crate) fn crash(&self, dice: &mut Dice) {
-        let mut state = self.0.lock();
-        for inode in &mut state.inodes {
-            inode.crash(dice);
-        }
+        let mut locked = self.0.lock();
+        let state = &mut *locked;
         let mut names = state.synced_names.clone();
+        let mut left: Vec<Left> =
+            state.inodes.iter_mut().filter_map(|inode| inode.crash(dice)).collect();
         let changes = std::mem::take(&mut state.unsynced_names);
-        let mode = dice.below(3);
-        for change in changes {
-            if mode == 0 || (mode == 1 && dice.one_in(2)) {
-                continue;
-            }
-            match change {
-                NameChange::Set(path, inode) => {
-                    names.insert(path, inode);
-                }
-                NameChange::Unset(path) => {
-                    names.remove(&path);
-                }
-                NameChange::Move(from, to, inode) => {
-                    if names.get(&from) == Some(&inode) {
-                        names.remove(&from);
-                    }
-                    names.insert(to, inode);
-                }
-            }
+        left.extend(crash_names(&mut names, changes, dice));
+        for how in left {
+            *state.left.entry(how).or_default() += 1;
         }
         state.names.clone_from(&names);
         state.synced_names = names;
-        drop(state);
+        drop(locked);
         self.restart();
     }
 
@@ -397,7 +318,9 @@ impl Files for Disk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         state.op(|| format!("sync {}", dir.display()))?;
-        if state.skip != Some(Skip::Directory) {
+        if state.are_names_skipped() {
+            state.skipped += 1;
+        } else {
             state.synced_names = state.names.clone();
             state.unsynced_names.clear();
         }
@@ -480,7 +403,9 @@ impl File for SimFile {
                 state.fail_sync_at = None;
                 return Err(rustix::io::Errno::IO.into());
             }
-            if !is_skipped {
+            if is_skipped {
+                state.skipped += 1;
+            } else {
                 let changes = std::mem::take(&mut inode.unsynced);
                 for change in changes {
                     change.apply(&mut inode.synced);

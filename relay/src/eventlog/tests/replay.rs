@@ -172,6 +172,48 @@ async fn the_floor_raises_the_next_seq_and_readers_pass_the_jump() -> Result {
     Ok(())
 }
 
+/// CUR-9, I4: a log that is gone, or ends before what the database remembers, never gives a seq
+/// again; who asks for what is lost is told (CUR-6).
+#[tokio::test]
+async fn a_log_that_lost_its_end_jumps_above_all_that_was_seen() -> Result {
+    let knowing = |known| LogOptions { known_seq: Seq(known), ..options() };
+    for is_gone in [true, false] {
+        let disk = Disk::new();
+        if !is_gone {
+            let log = Log::open(&disk, knowing(0))?;
+            log.append(0..40).await?;
+            log.appender.close().await;
+        }
+
+        let log = Log::open(&disk, knowing(500))?;
+
+        let next = 1_000_000_500;
+        assert_eq!(log.reader.window(), window(next, next - 1));
+        assert!(log.reader.has_lost());
+        for cursor in [1, 39, 40, 41, 499] {
+            let read = log.all_after(cursor).await;
+            assert!(read.is_err() || read?.is_empty(), "after {cursor}");
+        }
+        log.append(0..3).await?;
+        assert!(matches!(log.all_after(41).await, Err(ReadError::Overtaken)));
+        assert_eq!(log.all_after(next - 1).await?.len(), 3);
+        log.appender.close().await;
+
+        // Later starts know a seq of the log itself: nothing jumps, and the loss stays known.
+        let log = Log::open(&disk, knowing(next + 1))?;
+        assert_eq!(log.reader.window(), window(next, next + 2));
+        assert!(matches!(log.all_after(41).await, Err(ReadError::Overtaken)));
+        assert_eq!(log.all_after(next - 1).await?.len(), 3);
+    }
+    let disk = Disk::new();
+    let log = Log::open(&disk, knowing(0))?;
+    log.append(0..40).await?;
+    log.appender.close().await;
+    let log = Log::open(&disk, knowing(40))?;
+    assert_eq!(log.reader.window(), window(1, 40), "control: what is there is no loss");
+    Ok(())
+}
+
 /// CUR-9: the seq stays below 2^53; the log stops instead of passing it.
 #[tokio::test]
 async fn the_last_seq_is_the_largest_a_consumer_can_hold() -> Result {

@@ -15,6 +15,10 @@ fn is_full(reader: &crate::eventlog::Reader) -> bool {
     *reader.health().borrow() == LogHealth::DiskFull
 }
 
+fn is_held(reader: &crate::eventlog::Reader) -> bool {
+    *reader.health().borrow() == LogHealth::AwaitingCheckpoint
+}
+
 fn is_writing(reader: &crate::eventlog::Reader) -> bool {
     *reader.health().borrow() == LogHealth::Writing
 }
@@ -118,13 +122,16 @@ async fn the_log_shrinks_before_the_disk_is_full() -> Result {
     Ok(())
 }
 
-/// DESIGN 10.5: retention never passes the checkpoint; held up too far, the log asks for a stop.
+/// DESIGN 10.5: retention never passes the checkpoint; held up too far, hosts are to wait, while
+/// what was read of them is still written: a checkpoint waits for it.
 #[tokio::test]
 async fn the_checkpoint_holds_retention_and_health_says_so() -> Result {
     let disk = Disk::new();
     let log = Log::open(&disk, LogOptions { bytes_max: Some(8_000), ..options() })?;
     log.append(0..100).await?;
-    log.until("held", is_full).await;
+    log.until("held", is_held).await;
+    let ready = tokio::time::timeout(Duration::from_millis(20), log.appender.ready()).await;
+    assert!(ready.is_err(), "hosts would be read");
     assert_eq!(log.reader.window().oldest, Seq(1));
     assert!(log.reader.disk_bytes() > 8_000);
     // A checkpoint waits for what is on its way, so that must still be written.
@@ -133,13 +140,58 @@ async fn the_checkpoint_holds_retention_and_health_says_so() -> Result {
     log.appender.set_checkpoint(Seq(50));
     log.until("as far as the checkpoint", |reader| reader.window().oldest > Seq(30)).await;
     assert!(log.reader.window().oldest <= Seq(51));
-    assert!(is_full(&log.reader));
+    assert!(is_held(&log.reader));
 
     log.appender.set_checkpoint(Seq(102));
     log.until("writing", is_writing).await;
+    log.appender.ready().await;
     log.until("below the limit", |reader| reader.disk_bytes() <= 8_000).await;
     let oldest = log.reader.window().oldest.0;
     assert_events(&log.all_after(oldest - 1).await?, oldest, 102);
+    Ok(())
+}
+
+/// DESIGN 10.5, OUT-5: a disk that others fill while the checkpoint is old: hosts wait before the
+/// disk is so full that nothing could be written, or no checkpoint could ever come.
+#[tokio::test]
+async fn a_filling_disk_asks_for_a_checkpoint_before_writing_stops() -> Result {
+    let disk = Disk::new();
+    let reserve = Some(Reserve { shrink: 50_000, stop: 10_000 });
+    let log = Log::open_with(Arc::new(disk.clone()), options(), Tuning { reserve, ..tuning() })?;
+    log.append(0..100).await?;
+    disk.set_free(31_000);
+    log.append(100..101).await?;
+    assert!(is_writing(&log.reader), "not yet");
+
+    disk.set_free(29_000);
+
+    log.until("held", is_held).await;
+    assert_eq!(log.reader.window().oldest, Seq(1));
+    log.append(101..102).await?;
+    log.appender.set_checkpoint(Seq(102));
+    log.until("writing", is_writing).await;
+    let oldest = log.reader.window().oldest.0;
+    assert!(oldest > 1, "the log has shrunk");
+    assert_events(&log.all_after(oldest - 1).await?, oldest, 102);
+    Ok(())
+}
+
+/// OUT-2: only whole segments go, so that a log with a small limit has small ones.
+#[tokio::test]
+async fn a_small_limit_holds_although_segments_are_configured_larger() -> Result {
+    let disk = Disk::new();
+    let limits = LogOptions { bytes_max: Some(600_000), segment_bytes: 1 << 30, ..options() };
+    let log = Log::open(&disk, limits)?;
+    for hundred in 0..60 {
+        let entries = (hundred * 100..(hundred + 1) * 100).map(entry).collect();
+        log.appender.append(entries).await?;
+        let head = log.appender.barrier().await?;
+        log.appender.set_checkpoint(head);
+    }
+    log.until("below the limit", |reader| reader.disk_bytes() <= 600_000).await;
+    let window = log.reader.window();
+    assert!(window.oldest > Seq(1) && window.oldest < Seq(5_000), "{window:?}");
+    assert_events(&log.all_after(window.oldest.0 - 1).await?, window.oldest.0, 6_000);
     Ok(())
 }
 

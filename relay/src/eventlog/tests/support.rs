@@ -30,6 +30,7 @@ pub(super) fn options() -> LogOptions {
         replay_window: DAY,
         bytes_max: Some(1 << 30),
         initial_seq: Seq(1),
+        known_seq: Seq(0),
         segment_bytes: 4_000,
         sync_interval: Duration::ZERO,
         recent_bytes: 2_000,
