@@ -1,7 +1,11 @@
 //! A relay in this process, on free ports and in a directory of its own, joined to a simulated network.
 #![expect(dead_code, reason = "each test uses a part of it")]
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow};
 use relay::{
@@ -77,6 +81,22 @@ impl Relay {
         let Self { running, dir, plc, tweak } = self;
         running.stop().await?;
         Self::start(dir, plc, tweak).await
+    }
+
+    /// Stops it, lets `between` change what it left in its data directory, and starts it again.
+    pub(crate) async fn restart_after(
+        self,
+        between: impl AsyncFnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
+        let Self { running, dir, plc, tweak } = self;
+        running.stop().await?;
+        between(&dir.path().join("data")).await?;
+        Self::start(dir, plc, tweak).await
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     pub(crate) async fn stop(self) -> Result<Arc<TempDir>> {

@@ -150,3 +150,28 @@ async fn an_account_takes_at_most_200_bytes() {
     let per_row = bytes.cast_unsigned() / rows;
     assert!((150..=200).contains(&per_row), "{per_row} bytes per row");
 }
+
+/// Issue 3, section 5: a server that is not there is one sentence, which says where it was looked for
+/// and what the system says, and repeats no password (I8).
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_one_sentence() {
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().display().to_string();
+    let nobody = [
+        (format!("postgres://ann:hunter2@127.0.0.1:{port}/relay"), format!("127.0.0.1:{port}")),
+        (format!("postgres://ann:hunter2@localhost/relay?host={socket}"), socket),
+    ];
+    for (url, place) in nobody {
+        let opened = Store::open(&url, 4).await;
+        let Err(StoreError::Unavailable(why)) = &opened else { panic!("{opened:?}") };
+        let sentence = opened.as_ref().unwrap_err().to_string();
+        assert!(why.starts_with(&format!("Postgres at {place}")), "{why}");
+        assert!(why.contains("cannot be reached"), "{why}");
+        assert_eq!(sentence.lines().count(), 1, "{sentence}");
+        assert!(!sentence.contains("hunter2"), "{sentence}");
+    }
+}
