@@ -67,8 +67,9 @@ export class Bench {
 
   /** For a person who was not there. */
   showLog() {
-    if (!this.#log || !fs.existsSync(this.#log)) return
-    const lines = fs.readFileSync(this.#log, 'utf8').trimEnd().split('\n')
+    const text = this.#log && fs.existsSync(this.#log) ? fs.readFileSync(this.#log, 'utf8') : ''
+    if (!text) return
+    const lines = text.trimEnd().split('\n')
     console.log(`the end of the relay's log; all of it is in ${this.#log}`)
     for (const line of lines.slice(-LOG_LINES_SHOWN)) console.log(`  ${line}`)
   }

@@ -223,8 +223,9 @@ async function remove(bench) {
   await life.post(dora, 'a short life')
   await bench.ledger.settles(dora, ...CREATED(dora), '#commit create')
   bench.ledger.refuses(dora, '#sync, same rev')
-  // The host forgets all earlier events of the account.
+  // The host will forget all earlier events of the account, and its handle.
   await lastSent(bench, dora, '#commit create')
+  await bench.consumersCaughtUp()
   await life.remove(dora)
   await bench.ledger.settles(dora, '#account deleted')
   await isServedAs(bench, dora, 'deleted', 'RepoNotFound', 404)

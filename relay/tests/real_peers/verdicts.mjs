@@ -108,7 +108,7 @@ async function everyAnnouncementVerified({ heard, sync }) {
     const said = claimed.get(seq)
     return event === 'identity' && (!handle || (said && said !== handle))
   })
-  none(wrong.map(({ seq, handle }) => `${seq} ${handle}`), 'handles not verified')
+  none(wrong.map(({ seq, did, handle }) => `${seq} ${did} ${handle}`), 'handles not verified')
 }
 
 async function pythonReadAll({ heard, python }) {
