@@ -17,6 +17,11 @@ use crate::{cache::Cache, out, run};
 /// Marks a folder whose download came to its end.
 const COMPLETE: &str = ".complete";
 
+const NO_NPM: &str = "the reference peers could not be fetched from the npm registry; see that \
+    `npm ping` gets an answer here (proxy? `npm config get registry`?), then run this again";
+const NO_PYPI: &str = "the Python client could not be fetched from PyPI; see that `pip download \
+    atproto` works here (proxy? `pip config list`?), then run this again";
+
 /// Where the peers are kept.
 #[derive(Debug)]
 pub(crate) struct Folders {
@@ -69,17 +74,7 @@ impl Folders {
 /// Fetches both, unless a finished copy is there. Runs beside compiling.
 pub(crate) fn download(work: &Workplace) -> (Result<()>, u64) {
     let began = now();
-    let both = npm(work)
-        .context(
-            "the reference peers could not be fetched from the npm registry: see that `npm ping` \
-             gets an answer here (proxy, `npm config get registry`), then run this again",
-        )
-        .and_then(|()| {
-            python(work).context(
-                "the Python client could not be fetched from PyPI: see that `pip download atproto` \
-                 works here (proxy, `pip config list`), then run this again",
-            )
-        });
+    let both = npm(work).and_then(|()| python(work));
     (both, seconds(began))
 }
 
@@ -103,6 +98,11 @@ pub(crate) fn joined(
     })
 }
 
+/// The error, and after its many lines what to do about it.
+fn advised(error: &anyhow::Error, advice: &str) -> anyhow::Error {
+    anyhow!("{error:#}\n{advice}")
+}
+
 fn npm(work: &Workplace) -> Result<()> {
     let folder = &work.peers.npm;
     let done = folder.join(COMPLETE);
@@ -116,8 +116,9 @@ fn npm(work: &Workplace) -> Result<()> {
     // Install scripts would fetch prebuilt binaries from elsewhere; the one that is needed is built.
     run::quiet(run::program(
         folder,
-        &["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-    ))?;
+        &["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+    ))
+    .map_err(|error| advised(&error, NO_NPM))?;
     let mut build =
         run::program(folder, &["npm", "rebuild", "better-sqlite3", "--build-from-source"]);
     build.env("PATH", work.peers.path()).env("npm_config_nodedir", work.peers.node_home());
@@ -144,6 +145,22 @@ fn python(work: &Workplace) -> Result<()> {
             "-r",
             "relay/tests/real_peers/requirements.txt",
         ],
-    ))?;
+    ))
+    .map_err(|error| advised(&error, NO_PYPI))?;
     fs::write(&done, "").context("mark the Python folder as complete")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a person can do stands where it is seen: after all that the failed program said.
+    #[test]
+    fn the_advice_is_the_last_line() {
+        let error = anyhow!("a\nb").context("`npm ci` failed");
+        let text = format!("{:#}", advised(&error, NO_NPM));
+        assert!(text.starts_with("`npm ci` failed: a\nb\n"), "{text}");
+        assert_eq!(text.lines().last(), Some(NO_NPM));
+        assert!(!NO_NPM.contains("  ") && !NO_PYPI.contains("  "), "one sentence in one line");
+    }
 }
