@@ -18,7 +18,8 @@ use relay_protocol::{Did, Envelope};
 use tokio::time::Instant;
 
 use crate::{
-    domain::{Account, HostId, Seq, UpstreamStatus},
+    accounts::counted_at,
+    domain::{Account, HostId, Seq},
     eventlog::{Appender, Event, LogError, LogHealth, Position, ReadError, Reader},
     hosts::Hosts,
     ingest::{Ingest, Snapshot, replay},
@@ -273,11 +274,6 @@ async fn apply(store: &Store, chunk: &[Event]) -> Result<Checkpoint, CheckpointE
         cursors: Vec::new(),
         count_deltas: deltas.into_iter().filter(|(_, delta)| *delta != 0).collect(),
     })
-}
-
-/// The host that an account counts for (HOST-10).
-fn counted_at(account: &Account) -> Option<HostId> {
-    (account.upstream != UpstreamStatus::Deleted).then_some(account.host)
 }
 
 #[cfg(test)]

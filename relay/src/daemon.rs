@@ -163,6 +163,7 @@ fn compose(
     let (verdict_in, verdicts) = verdict_lines(wants_verdicts);
     let parts = ground.ingest_parts(&config, &identities, &drops, verdict_in);
     let ingest = Ingest::start(parts, &tasks.ingest);
+    announce_pending(&ingest, &tasks.ingest);
     let firehose =
         Firehose::with_options(ground.reader.clone(), ground.clock.clone(), &tasks.edge, options);
     let upstream =
@@ -324,6 +325,19 @@ fn watch_log(reader: &Reader, tasks: &Tasks) {
             tokio::select! {
                 () = owner.stopping().cancelled() => return,
                 changed = health.changed() => if changed.is_err() { return },
+            }
+        }
+    });
+}
+
+/// Announces what was decided about accounts and a crash kept from being told (DESIGN 10.13).
+fn announce_pending(ingest: &Ingest, tasks: &Tasks) {
+    let (ingest, stopping) = (ingest.clone(), tasks.stopping().clone());
+    tasks.start(async move {
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            announced = ingest.announce_pending() => if let Err(error) = announced {
+                tracing::warn!(%error, "decisions about accounts are announced at the next start");
             }
         }
     });

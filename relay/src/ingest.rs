@@ -18,7 +18,7 @@ use metrics::gauge;
 use relay_protocol::Did;
 use tokio::sync::{mpsc, oneshot};
 
-use commands::{Command, Order};
+use commands::{Command, Decision, Order};
 use parking::Queued;
 use queue::{Inside, Places};
 use shard::{Room, Shard};
@@ -152,6 +152,11 @@ struct Door {
 impl Ingest {
     /// Starts the shards.
     pub fn start(parts: IngestParts, tasks: &Tasks) -> Self {
+        Self::judging_by(judge::judge, parts, tasks)
+    }
+
+    /// The same with another judge, which only tests have.
+    fn judging_by(judge: shard::Judge, parts: IngestParts, tasks: &Tasks) -> Self {
         let shards = parts.shards.max(1);
         gauge!(INGEST_QUEUE_LIMIT).set(meters::float(parts.host_queue));
         gauge!(INGEST_PARKED_LIMIT)
@@ -180,7 +185,7 @@ impl Ingest {
             let (events_in, events) = mpsc::channel(EVENTS_MAX);
             let (commands_in, commands) = mpsc::channel(shard::COMMANDS_MAX);
             doors.push(Door { events: events_in, commands: commands_in });
-            let shard = Shard::new(Arc::clone(&room), index, rows_max, events, commands);
+            let shard = Shard::new((Arc::clone(&room), index), judge, rows_max, (events, commands));
             let fatal = tasks.clone();
             tasks.start(async move {
                 // Judging has its own net (I6). What fails here leaves the shard's state in doubt; the
@@ -292,18 +297,38 @@ impl Ingest {
     /// the account has never been seen: the decision then holds from its first event on.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing was decided, or the daemon stops before the announcement.
+    /// [`StoreError`]: nothing was decided, or the daemon stops before the announcement, which the
+    /// next start then makes.
     pub async fn set_local_status(
         &self,
         did: &Did,
         status: LocalStatus,
     ) -> Result<bool, StoreError> {
-        self.inner.room.store.set_local_status(did, status).await?;
+        let is_news = self.inner.room.store.set_local_status(did, status).await?;
+        self.announce(did, Decision { local: status, is_news }).await
+    }
+
+    /// Announces decisions that a crash kept from it; once, at start (DESIGN 10.13).
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is left is announced at the next start.
+    pub async fn announce_pending(&self) -> Result<(), StoreError> {
+        for (did, local) in self.inner.room.store.unannounced().await? {
+            self.announce(&did, Decision { local, is_news: true }).await?;
+        }
+        Ok(())
+    }
+
+    async fn announce(&self, did: &Did, decision: Decision) -> Result<bool, StoreError> {
+        let room = &self.inner.room;
         let stopped = |_| StoreError::Unavailable("the relay is stopping".to_owned());
         let known =
-            self.order(did, |answer| Order::SetLocal(status, answer)).await.map_err(stopped)?;
+            self.order(did, |answer| Order::SetLocal(decision, answer)).await.map_err(stopped)?;
         if known {
-            self.inner.room.appender.barrier().await.map_err(|_closed| stopped(Stopped))?;
+            room.appender.barrier().await.map_err(|_closed| stopped(Stopped))?;
+        }
+        if decision.is_news {
+            room.store.announced(did, decision.local).await?;
         }
         Ok(known)
     }

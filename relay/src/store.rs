@@ -257,12 +257,32 @@ impl Store {
     }
 
     /// Durable at once: an operator's decision about an account, also about one that has no row
-    /// yet.
+    /// yet, and that it is still to be announced (DESIGN 10.13). Gives whether it is news.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was decided then.
-    pub async fn set_local_status(&self, did: &Did, status: LocalStatus) -> Result<(), StoreError> {
+    pub async fn set_local_status(
+        &self,
+        did: &Did,
+        status: LocalStatus,
+    ) -> Result<bool, StoreError> {
         accounts::decide(self.db(), did, status).await
+    }
+
+    /// The announcement of this decision is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the decision will be announced once more then.
+    pub async fn announced(&self, did: &Did, status: LocalStatus) -> Result<(), StoreError> {
+        accounts::announced(self.db(), did, status).await
+    }
+
+    /// Decisions whose announcement may be lost, for the start after a crash.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn unannounced(&self) -> Result<Vec<(Did, LocalStatus)>, StoreError> {
+        accounts::unannounced(self.db()).await
     }
 
     /// What was decided about these DIDs, of those about which something was. [`Self::accounts`]

@@ -90,3 +90,19 @@ impl EventKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// DESIGN 10.1: a kind comes back from its code in a record; other codes are nothing.
+    #[test]
+    fn kinds_come_back_from_their_codes() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::from_code(kind.code()), Some(kind));
+        }
+        for code in [0, 5, 255] {
+            assert_eq!(EventKind::from_code(code), None);
+        }
+    }
+}

@@ -105,3 +105,36 @@ reasons! {
         Gone = "gone", "The consumer closed the connection.";
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// I7: labels are what metrics and JSON can hold, each once; words are whole sentences.
+    #[test]
+    fn every_reason_has_a_label_and_a_sentence_of_its_own() {
+        let drops = DropReason::ALL.iter().map(|reason| (reason.label(), reason.words()));
+        let closes = CloseReason::ALL.iter().map(|reason| (reason.label(), reason.words()));
+        for reasons in [drops.collect::<Vec<_>>(), closes.collect()] {
+            for (label, words) in &reasons {
+                assert!(
+                    label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                    "{label}"
+                );
+                assert!(words.ends_with('.') && words.len() > 20, "{label}: {words}");
+            }
+            let labels: BTreeSet<_> = reasons.iter().map(|(label, _)| label).collect();
+            assert_eq!(labels.len(), reasons.len());
+        }
+    }
+
+    /// Tables of counters rely on it.
+    #[test]
+    fn the_index_of_a_reason_is_its_place() {
+        for (place, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), place);
+        }
+    }
+}

@@ -26,8 +26,18 @@ pub(super) type Copied = (Vec<Account>, Vec<(HostId, i64)>);
 /// A command about one account that waits its turn among the account's events.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// An operator's decision; answers `false` when the account is not known.
-    SetLocal(LocalStatus, oneshot::Sender<bool>),
+    /// An operator's decision, which is in the store; answers `false` when the account is not known.
+    SetLocal(Decision, oneshot::Sender<bool>),
     /// Ask for the identity again; answers `false` when the account is not known.
     Refresh(oneshot::Sender<bool>),
+}
+
+/// What was decided about an account.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Decision {
+    /// The status.
+    pub(super) local: LocalStatus,
+    /// The store did not hold it before, so that it has to be announced even if the row, read from
+    /// the store in the meantime, shows it already.
+    pub(super) is_news: bool,
 }

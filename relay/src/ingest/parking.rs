@@ -136,6 +136,12 @@ impl Parking {
         }
     }
 
+    /// What the queue of a DID waits for. Look before [`Self::take`]: a queue that is put back has a
+    /// new serial, so that a timer of its wait would find it no more.
+    pub(super) fn waits_on(&self, did: &Did) -> Option<On> {
+        self.queues.get(did).map(|waiting| waiting.on)
+    }
+
     /// Takes a queue out, to go on with its items.
     pub(super) fn take(&mut self, did: &Did) -> Option<Waiting> {
         let waiting = self.queues.remove(did)?;

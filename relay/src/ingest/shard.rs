@@ -20,9 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
     VerdictLine,
-    commands::{Command, Order},
+    commands::{Command, Decision, Order},
     failures::Failures,
-    judge::{Asked, judge},
+    judge::Asked,
     meters::Meters,
     note::Note,
     parking::{Item, On, Parking, Queued, Waiting},
@@ -32,7 +32,7 @@ use super::{
 use crate::{
     accounts::{Numbers, limits::Bucket, probe::Probes},
     clock::Clock,
-    domain::{Epoch, EventKind, HostId, HostSeq, LocalStatus, UpstreamStatus, effective},
+    domain::{Epoch, EventKind, HostId, HostSeq, UpstreamStatus, effective},
     drops::Drops,
     eventlog::{Appender, Entry},
     hosts::Hosts,
@@ -50,7 +50,9 @@ mod tests;
 
 use answers::Finding;
 use asking::{Lookups, Timer};
-use passing::{Judge, Step};
+use passing::Step;
+
+pub(super) use passing::Judge;
 
 /// Events that are judged before others get their turn: about 2 ms of work.
 const BATCH: usize = 32;
@@ -128,11 +130,10 @@ struct Stranger {
 impl Shard {
     /// A shard with an empty table of at most `accounts_max` rows.
     pub(super) fn new(
-        room: Arc<Room>,
-        index: usize,
+        (room, index): (Arc<Room>, usize),
+        judge: Judge,
         accounts_max: usize,
-        events: mpsc::Receiver<Queued>,
-        commands: mpsc::Receiver<Command>,
+        (events, commands): (mpsc::Receiver<Queued>, mpsc::Receiver<Command>),
     ) -> Self {
         let (found, findings) = mpsc::channel(FINDINGS_MAX);
         Self {
@@ -284,9 +285,10 @@ impl Shard {
             }
             // The store was asked and has no row; the decision is for the first one.
             Some(On::Answer(_) | On::Retry(_)) => {
-                if let (Order::SetLocal(local, _), Some(waiting)) = (&order, self.parking.get(&did))
+                if let (Order::SetLocal(decision, _), Some(waiting)) =
+                    (&order, self.parking.get(&did))
                 {
-                    waiting.local = *local;
+                    waiting.local = decision.local;
                 }
                 self.order(&did, order);
             }
@@ -295,7 +297,7 @@ impl Shard {
 
     fn order(&mut self, did: &Did, order: Order) {
         match order {
-            Order::SetLocal(local, answer) => self.set_local(did, local, answer),
+            Order::SetLocal(decision, answer) => self.set_local(did, decision, answer),
             Order::Refresh(answer) => {
                 let known = self.table.peek(did).is_some();
                 if known {
@@ -308,17 +310,18 @@ impl Shard {
 
     /// Applies a decision that is in the store already and announces it (ACC-3). The answer comes when
     /// the announcement was handed to the log.
-    fn set_local(&mut self, did: &Did, local: LocalStatus, answer: oneshot::Sender<bool>) {
+    fn set_local(&mut self, did: &Did, decision: Decision, answer: oneshot::Sender<bool>) {
+        let Decision { local, is_news } = decision;
         let set = self
             .table
             .change(did, |entry| std::mem::replace(&mut entry.account.local, local) != local);
         match set {
-            Some((true, moved)) => {
+            Some((differs, moved)) if differs || is_news => {
                 self.counted(moved);
                 self.announce(did);
                 self.decided.push(answer);
             }
-            Some((false, _)) => reply(answer, true),
+            Some(_) => reply(answer, true),
             None => reply(answer, false),
         }
     }

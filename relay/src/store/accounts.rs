@@ -81,14 +81,34 @@ pub(super) async fn decisions(
     Ok(found)
 }
 
-/// Writes a decision; stays also when it says [`LocalStatus::None`], so that the first checkpoint
-/// of a row from before it finds that there is one.
-pub(super) async fn decide(db: &Db, did: &Did, status: LocalStatus) -> Result<(), StoreError> {
+/// Writes a decision that is still to be announced; stays also when it says [`LocalStatus::None`],
+/// so that the first checkpoint of a row from before it finds that there is one. Gives whether it
+/// is news: another than before, or one that was not announced yet.
+pub(super) async fn decide(db: &Db, did: &Did, status: LocalStatus) -> Result<bool, StoreError> {
     let mut tx = db.begin().await?;
-    let sql = "INSERT INTO relay_decision (did, local) VALUES ($1, $2) \
-               ON CONFLICT (did) DO UPDATE SET local = excluded.local";
-    tx.execute(Statement::new(sql, vec![did_bytes(did).into(), status.as_text().into()])).await?;
+    let sql = "INSERT INTO relay_decision (did, local, pending) VALUES ($1, $2, 1) \
+               ON CONFLICT (did) DO UPDATE SET local = excluded.local, pending = 1 \
+               WHERE relay_decision.local <> excluded.local OR relay_decision.pending = 1";
+    let values = vec![did_bytes(did).into(), status.as_text().into()];
+    let changed = tx.execute(Statement::new(sql, values)).await?;
+    tx.commit().await?;
+    Ok(changed > 0)
+}
+
+/// The announcement of this decision is durable, or nobody needs it.
+pub(super) async fn announced(db: &Db, did: &Did, status: LocalStatus) -> Result<(), StoreError> {
+    let mut tx = db.begin().await?;
+    let sql = "UPDATE relay_decision SET pending = 0 WHERE did = $1 AND local = $2";
+    let values = vec![did_bytes(did).into(), status.as_text().into()];
+    tx.execute(Statement::new(sql, values)).await?;
     tx.commit().await
+}
+
+/// Decisions that a crash kept from being announced.
+pub(super) async fn unannounced(db: &Db) -> Result<Vec<(Did, LocalStatus)>, StoreError> {
+    let sql = "SELECT did, local FROM relay_decision WHERE pending = 1 ORDER BY did";
+    let rows = db.fetch(Statement::new(sql, Vec::new())).await?;
+    rows.iter().map(|row| Ok((did_from_bytes(&row.bytes(0)?)?, local(&row.text(1)?)?))).collect()
 }
 
 /// Inserts or overwrites rows; of two with one number the later counts.

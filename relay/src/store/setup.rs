@@ -17,11 +17,18 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    readable_from: 1,
-    sql: include_str!("../../migrations/0001_hosts_and_accounts.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        readable_from: 1,
+        sql: include_str!("../../migrations/0001_hosts_and_accounts.sql"),
+    },
+    Migration {
+        version: 2,
+        readable_from: 1,
+        sql: include_str!("../../migrations/0002_pending_announcements.sql"),
+    },
+];
 
 /// Made before the first migration; remembers which ones ran.
 const VERSION_TABLE: &str =

@@ -314,6 +314,25 @@ pub(crate) async fn a_decision_is_durable_before_the_account_has_a_row(place: Pl
     assert_eq!(read(&store, 1).await.local, LocalStatus::Suspended);
 }
 
+/// DESIGN 10.13: a decision is pending until its announcement is durable, and news only while it is.
+pub(crate) async fn a_decision_is_pending_until_it_was_announced(place: Place) {
+    let store = place.open().await;
+    assert!(store.set_local_status(&did(1), LocalStatus::Takendown).await.unwrap());
+    assert!(store.set_local_status(&did(1), LocalStatus::Takendown).await.unwrap(), "still is");
+    assert!(store.set_local_status(&did(2), LocalStatus::Suspended).await.unwrap());
+    store.close().await;
+
+    let store = place.open().await;
+    let pending = [(did(1), LocalStatus::Takendown), (did(2), LocalStatus::Suspended)];
+    assert_eq!(store.unannounced().await.unwrap(), pending);
+
+    store.announced(&did(1), LocalStatus::Takendown).await.unwrap();
+    store.announced(&did(2), LocalStatus::None).await.unwrap();
+    assert_eq!(store.unannounced().await.unwrap(), pending[1..], "another decision was announced");
+    assert!(!store.set_local_status(&did(1), LocalStatus::Takendown).await.unwrap());
+    assert!(store.set_local_status(&did(1), LocalStatus::None).await.unwrap());
+}
+
 /// HOST-10, DESIGN 10.4.
 pub(crate) async fn counts_follow_their_deltas(place: Place) {
     let store = place.open().await;

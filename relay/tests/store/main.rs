@@ -85,6 +85,7 @@ on_both! {
     a_checkpoint_writes_all_or_nothing
     a_checkpoint_does_not_undo_a_decision
     a_decision_is_durable_before_the_account_has_a_row
+    a_decision_is_pending_until_it_was_announced
     counts_follow_their_deltas
     accounts_are_listed_in_order_of_number
     more_rows_than_one_statement_takes_are_written

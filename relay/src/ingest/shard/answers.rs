@@ -1,6 +1,6 @@
 //! Takes what was asked for: rows, documents, statuses; and lets the parked events go on.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use metrics::counter;
 use relay_protocol::{Did, DidDocument};
@@ -70,16 +70,20 @@ impl Shard {
                 waiting.local = local;
             }
         }
-        for row in rows {
-            self.table.loaded(row);
-        }
+        let mut rows: HashMap<Did, Account> =
+            rows.into_iter().map(|row| (row.did.clone(), row)).collect();
         for did in dids {
-            let Some(waiting) = self.parking.take(&did) else { continue };
-            if waiting.on == On::Row {
-                let absent = self.table.peek(&did).is_none();
+            // Right before its events: a row that is not used at once may be forgotten for the next
+            // one, and must not be taken for one that does not exist.
+            let row = rows.remove(&did);
+            let absent = row.is_none() && self.table.peek(&did).is_none();
+            if let Some(row) = row {
+                self.table.loaded(row);
+            }
+            if self.parking.waits_on(&did) == Some(On::Row)
+                && let Some(waiting) = self.parking.take(&did)
+            {
                 self.go_on(did, waiting, absent, Asked::default());
-            } else {
-                self.parking.put_back(did, waiting);
             }
         }
     }
@@ -106,11 +110,15 @@ impl Shard {
             }
             return;
         }
+        let ask = match self.parking.waits_on(&did) {
+            Some(On::Answer(ask)) if ask != Ask::Status => ask,
+            _ => return,
+        };
         let Some(waiting) = self.parking.take(&did) else { return };
-        match waiting.on {
-            On::Answer(Ask::Status) | On::Row | On::Retry(_) => self.parking.put_back(did, waiting),
-            On::Answer(Ask::FirstSight) => self.introduce(did, waiting, result),
-            On::Answer(ask) => self.answer(did, waiting, ask, (changed, result)),
+        if ask == Ask::FirstSight {
+            self.introduce(did, waiting, result);
+        } else {
+            self.answer(did, waiting, ask, (changed, result));
         }
     }
 
@@ -333,11 +341,10 @@ impl Shard {
                 self.announce(&did);
             }
         }
-        let Some(waiting) = self.parking.take(&did) else { return };
-        if waiting.on == On::Answer(Ask::Status) {
+        if self.parking.waits_on(&did) == Some(On::Answer(Ask::Status))
+            && let Some(waiting) = self.parking.take(&did)
+        {
             self.go_on(did, waiting, false, Asked { identity: None, status: true });
-        } else {
-            self.parking.put_back(did, waiting);
         }
     }
 }

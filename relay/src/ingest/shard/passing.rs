@@ -33,7 +33,7 @@ const FRESH_MS: u64 = 24 * 3_600_000;
 static NOTHING: Recent = Recent::new(false);
 
 /// The decision, replaceable by tests that need one that fails.
-pub(super) type Judge = for<'m> fn(&Facts<'_>, EventKind, &'m [u8]) -> Verdict<'m>;
+pub(in crate::ingest) type Judge = for<'m> fn(&Facts<'_>, EventKind, &'m [u8]) -> Verdict<'m>;
 
 /// How far an event came.
 pub(super) enum Step {
