@@ -9,7 +9,7 @@ use relay::{
     tasks::Tasks,
     telemetry::{self, LogFormat, Screen},
 };
-use relay_simnet::{Checker, Consumer, Net, Report, Start};
+use relay_simnet::{Checker, Consumer, Net, Pds, Report, Start};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, timeout},
@@ -24,8 +24,8 @@ use crate::{
     summary::{Facts, Summary},
 };
 
-/// The relay's own warnings are what the demo provokes; they are worth seeing.
-const LOG_FILTER: &str = "info,sqlx=warn";
+/// What the demo provokes is worth seeing: connections that break are logged at debug.
+const LOG_FILTER: &str = "info,sqlx=warn,relay::upstream=debug";
 /// Longest silence of the firehose while frames are missing.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Longest that hosts may take to hand over the rest at the end.
@@ -45,10 +45,13 @@ pub(crate) async fn run(options: &Options) -> Result<u8> {
     );
     let screen = telemetry::start(LOG_FILTER, LogFormat::Text)?;
     let network = Network::prepare(options).await?;
-    let config = config(&data, dir.path(), &network.net)?;
+    // Its hosts must outlive the relay, or their end would fill the log.
+    let net = network.net.clone();
+    let config = config(&data, dir.path(), &net)?;
     let running = Box::pin(Daemon::start(config, Extras::default())).await?;
     let summary = Box::pin(drive(options, network, &running, (&screen, &mut signals))).await;
     running.stop().await?;
+    drop(net);
     let summary = summary?;
     for problem in &summary.problems {
         out::error(&format!("demo: {problem}"));
@@ -84,13 +87,21 @@ async fn drive(
     let mut checker = net.oracle().checker();
     let url = format!("ws://{}", running.api);
     let mut consumer = Consumer::connect(&url, Start::After(0)).await?.patient(PATIENCE);
-    greet(options, running, (mischief.hosts(), mischief.host(Role::Forger)));
+    out::line(&format!(
+        "A relay beside a simulated network: {} hosts, of which {} misbehave, about {} events/s, seed {}.",
+        options.hosts,
+        mischief.hosts(),
+        options.rate,
+        options.seed
+    ));
     for host in net.hosts() {
         running.hosts.admit(&host.hostname(), true).await?;
     }
     for host in net.hosts() {
         host.connected().await?;
     }
+    // Behind the lines about each host, so that it stays on a small terminal.
+    greet(options, running, mischief.host(Role::Forger));
     let (start, rss_start) = (Instant::now(), telemetry::metrics::resident_bytes());
     let struck = mischief.struck();
     let tasks = Tasks::default();
@@ -225,15 +236,7 @@ async fn report_memory(stopping: CancellationToken) -> Result<()> {
     Ok(())
 }
 
-fn greet(
-    options: &Options,
-    running: &Running,
-    (rogues, forger): (usize, Option<&relay_simnet::Pds>),
-) {
-    let Options { hosts, rate, seed, .. } = options;
-    out::line(&format!(
-        "A relay beside a simulated network: {hosts} hosts, of which {rogues} misbehave, about {rate} events/s, seed {seed}."
-    ));
+fn greet(options: &Options, running: &Running, forger: Option<&Pds>) {
     let api = running.api;
     out::line(&format!("  firehose  ws://{api}/xrpc/com.atproto.sync.subscribeRepos?cursor=0"));
     out::line(&format!("  watch it  cargo run --release --example demo -- watch ws://{api}"));

@@ -41,7 +41,7 @@ impl Summary {
     pub(crate) fn of(facts: &Facts) -> Self {
         Self {
             problems: problems(facts),
-            lines: vec![compared(facts), committed(facts), figures(facts)],
+            lines: vec![compared(facts), faults(facts), figures(facts)],
         }
     }
 
@@ -81,8 +81,11 @@ fn problems(facts: &Facts) -> Vec<String> {
         ));
     }
     problems.extend(facts.differences.iter().cloned());
-    let idle = facts.struck.iter().filter(|(_, count)| **count == 0).map(|(fault, _)| fault);
-    problems.extend(idle.map(|fault| format!("{fault} was set up and did not happen; run longer")));
+    let idle = facts.struck.iter().filter(|(_, count)| **count == 0);
+    let idle: Vec<&str> = idle.map(|(fault, _)| fault.as_str()).collect();
+    if !idle.is_empty() {
+        problems.push(format!("set up, but did not happen in this time: {}", idle.join(", ")));
+    }
     problems.extend(facts.unfired.iter().map(|fault| format!("a fault did not strike: {fault}")));
     problems
 }
@@ -99,10 +102,10 @@ fn compared(facts: &Facts) -> String {
     )
 }
 
-fn committed(facts: &Facts) -> String {
+fn faults(facts: &Facts) -> String {
     let struck: Vec<String> =
         facts.struck.iter().map(|(fault, count)| format!("{fault} {count}")).collect();
-    format!("committed by the hosts: {}", struck.join(", "))
+    format!("faults of the hosts: {}", struck.join(", "))
 }
 
 /// The one line of figures.
@@ -227,14 +230,17 @@ mod tests {
         assert!(summary.problems[1].contains("was never sent like this"), "{summary:?}");
     }
 
+    /// Something wrong, and the sentence that names it.
+    type Wrong = (&'static str, fn(&mut Facts));
+
     /// A fault that was set up and did not fire would make the run prove nothing; so would drops that
     /// nobody expects, a consumer that got less than the relay took in, and a run without events.
     #[tokio::test]
     async fn everything_else_that_is_wrong_ends_with_exit_code_1_too() {
         let (net, frames) = sent(None).await;
         let well = || facts(net.oracle().check(&frames));
-        let wrong: [(&str, fn(&mut Facts)); 6] = [
-            ("Cut was set up and did not happen", |f| {
+        let wrong: [Wrong; 6] = [
+            ("did not happen in this time: Cut", |f| {
                 f.struck.insert("Cut".to_owned(), 0);
             }),
             ("a fault did not strike: x: HighS", |f| f.unfired.push("x: HighS".to_owned())),

@@ -275,6 +275,6 @@ fn signature(facts: &Facts<'_>, key: &VerifyingKey, commit: &Commit<'_>) -> Resu
     }
     Err(Stop::drop(
         DropReason::BadSignature,
-        format!("{} with the key {}; {}", invalid.what, key.to_multikey(), facts.after_asking()),
+        format!("{}; the key is {}, {}", invalid.what, key.to_multikey(), facts.after_asking()),
     ))
 }

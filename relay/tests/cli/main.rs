@@ -3,6 +3,7 @@
 
 mod dev;
 mod ending;
+mod half_started;
 mod logs;
 mod program;
 mod secrets;
