@@ -29,7 +29,7 @@ use crate::{
     store::Store,
     tasks::Tasks,
     telemetry::{self, StatusFacts},
-    upstream::Upstream,
+    upstream::{Upstream, UpstreamOptions},
 };
 
 use self::ground::{Door, Ground};
@@ -65,6 +65,8 @@ pub struct Extras {
     pub log_files: Option<Arc<dyn Files>>,
     /// Limits of the firehose.
     pub firehose: FirehoseOptions,
+    /// How hosts are dialled; the number of handshakes comes from the settings.
+    pub upstream: UpstreamOptions,
 }
 
 /// A running relay.
@@ -140,16 +142,16 @@ impl Daemon {
     pub async fn start(config: Config, extras: Extras) -> Result<Running, Fatal> {
         telemetry::metrics::describe();
         let mut config = config;
-        let Extras { clock, verdicts, log_files, firehose } = extras;
+        let Extras { clock, verdicts, log_files, firehose, upstream } = extras;
         let prepared = Box::pin(ground::prepare(&mut config, clock, log_files)).await?;
-        Ok(compose(config, (verdicts, firehose), prepared))
+        Ok(compose(config, (verdicts, firehose, upstream), prepared))
     }
 }
 
 /// Starts every stage on the ground; nothing of it can fail.
 fn compose(
     config: Config,
-    (wants_verdicts, options): (bool, FirehoseOptions),
+    (wants_verdicts, options, dialling): (bool, FirehoseOptions, UpstreamOptions),
     (door, ground): (Door, Ground),
 ) -> Running {
     let tasks = Stages::default();
@@ -166,8 +168,8 @@ fn compose(
     announce_pending(&ingest, &tasks.ingest);
     let firehose =
         Firehose::with_options(ground.reader.clone(), ground.clock.clone(), &tasks.edge, options);
-    let upstream =
-        Upstream::start(ground.upstream_parts(&config, &ingest, &drops), &tasks.upstream);
+    let parts = ground.upstream_parts(&config, dialling, &ingest, &drops);
+    let upstream = Upstream::start(parts, &tasks.upstream);
     let state = ApiState::new(ApiParts {
         store: ground.store.clone(),
         ingest: ingest.clone(),

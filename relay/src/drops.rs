@@ -220,9 +220,17 @@ fn keep(examples: &mut VecDeque<Dropped>, dropped: Dropped, max: usize) {
     }
 }
 
-/// Text from outside as a person may see it: control characters escaped, cut (SEC-10).
+/// Text from outside as a person may see it: control and invisible characters escaped, cut (SEC-10).
+/// Quotes stay: most of the text is a sentence of ours, and JSON escapes them by itself.
 fn shown(text: &str, chars_max: usize) -> String {
-    text.chars().take(chars_max).flat_map(char::escape_debug).collect()
+    let mut out = String::new();
+    for c in text.chars().take(chars_max) {
+        match c {
+            '"' | '\'' | '\\' => out.push(c),
+            _ => out.extend(c.escape_debug()),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -315,6 +323,11 @@ mod tests {
         assert!(did.chars().count() < 300);
         assert_eq!(kept.detail.len(), 1000);
         assert_eq!(drops.of_did(&hostile.did.expect("a DID")).len(), 1);
+
+        let mut ours = dropped(1, 2, DropReason::FutureRev);
+        ours.detail = "ahead of this relay's clock".to_owned();
+        drops.record(ours.clone());
+        assert_eq!(drops.of_host(HostId(1))[0].detail, ours.detail, "our words stay readable");
     }
 
     /// DESIGN 10.14: what leniency lets pass is counted apart from what is dropped.

@@ -20,10 +20,7 @@ use std::{
 use metrics::{counter, gauge};
 use parking_lot::Mutex;
 use relay_protocol::{Did, DidDocument, DidMethod};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 
 use self::{failures::Failures, plc::Plc, web::Web};
 use crate::{
@@ -106,6 +103,7 @@ pub struct Identities {
 #[derive(Debug)]
 struct Parts {
     dev: bool,
+    clock: Clock,
     tasks: Tasks,
     plc: Plc,
     web: Web,
@@ -115,10 +113,11 @@ struct Parts {
 
 impl Identities {
     /// Starts with empty caches.
-    pub fn new(options: IdentityOptions, net: Net, _clock: Clock, tasks: &Tasks) -> Self {
+    pub fn new(options: IdentityOptions, net: Net, clock: Clock, tasks: &Tasks) -> Self {
         gauge!(names::IDENTITY_LOOKUPS_LIMIT).set(f64::from(LOOKUPS_MAX));
         let parts = Parts {
             dev: options.allow_insecure,
+            clock,
             tasks: tasks.clone(),
             plc: Plc::new(options.plc_url, options.plc_rate, net.clone()),
             web: Web::new(net),
@@ -139,7 +138,8 @@ impl Identities {
         let method = did
             .method(self.parts.dev)
             .map_err(|invalid| IdentityError::Invalid(invalid.to_string()))?;
-        if !fresh && let Some(kept) = self.parts.failures.lock().get(did, Instant::now()) {
+        let now_ms = self.parts.clock.now_ms();
+        if !fresh && let Some(kept) = self.parts.failures.lock().get(did, now_ms) {
             counter!(names::IDENTITY_REQUESTS, "source" => source(method), "outcome" => "kept")
                 .increment(1);
             return Err(kept);
@@ -204,7 +204,8 @@ impl Lookup {
             }
             Err(Trouble { error, keep }) => {
                 if keep {
-                    self.parts.failures.lock().keep(&self.did, &error, Instant::now());
+                    let now_ms = self.parts.clock.now_ms();
+                    self.parts.failures.lock().keep(&self.did, &error, now_ms);
                 }
                 Err(error)
             }

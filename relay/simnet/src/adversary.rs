@@ -202,6 +202,15 @@ impl RawFrame {
 
     /// Whether the connection has to be dropped for it; otherwise the frame is ignored.
     pub const fn breaks_connection(self) -> bool {
-        !matches!(self, Self::UnknownType | Self::UnknownOp | Self::OldHandle | Self::UnknownInfo)
+        self.reason().is_some()
+    }
+
+    /// The reason under which a relay may count it as dropped; `None` when it is to be ignored.
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::UnknownType | Self::UnknownOp | Self::OldHandle | Self::UnknownInfo => None,
+            Self::Oversized => Some("oversized"),
+            _ => Some("malformed"),
+        }
     }
 }

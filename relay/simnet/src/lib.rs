@@ -29,7 +29,8 @@
 //! - [`Pds`], a host. Names: `hostname()` is `localhost:<port>`, `url()`, `stream_url()`.
 //!   Accounts: `account(name)`, `account_with(name, `[`AccountOptions`]`)`. Stream: `head()`,
 //!   `retain(events, bytes)`, `forget_events()`, `skip_seq(n)`, `reset_sequence()`,
-//!   `send_raw(`[`RawFrame`]`)`, `send_raw_for_ever`, `send_consumer_too_slow()`, `set_lag_max`.
+//!   `send_raw(`[`RawFrame`]`)`, `send_raw_for_ever`, `send_payload(kind, fields)`,
+//!   `send_consumer_too_slow()`, `set_lag_max`.
 //!   Connections: `cut()`, `down()`, `up()`, `restart()`, `answer_next(`[`Upgrade`]`)`,
 //!   `answer_all`, `answer_path("describeServer", Some(503))`, `set_server_header`. What it saw:
 //!   `requests("getRepo")`, `seen()`, `cursors()`, `subscribers()`, `connected()`,

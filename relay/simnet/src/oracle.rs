@@ -208,6 +208,13 @@ impl Ledger {
         books.record(event, decision, now);
     }
 
+    /// A relay is given a frame that is no event. It may have closed the connection before it.
+    pub(crate) fn broke(&self, reason: &'static str) {
+        let mut books = lock(&self.books);
+        books.drops.entry(reason).or_default().1 += 1;
+        books.drops_total.1 += 1;
+    }
+
     /// Leaves an account out of the comparison from now on.
     fn ignore(&self, did: &str) {
         let mut books = lock(&self.books);

@@ -11,6 +11,7 @@ use crate::{
     net::World,
     oracle::{Ledger, SentEvent},
     server::{Connections, Server, lock},
+    wire::{Fields, Kind},
 };
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -395,6 +396,14 @@ impl Pds {
     pub fn send_raw_for_ever(&self, raw: RawFrame) {
         raw::send(&mut lock(&self.shared.stream), raw, false);
         self.shared.notify();
+    }
+
+    /// Sends an event of the test's own making under the next number, which it returns. The oracle
+    /// is not told of it.
+    pub fn send_payload(&self, kind: Kind, payload: Fields) -> u64 {
+        let number = raw::send_payload(&mut lock(&self.shared.stream), kind, payload);
+        self.shared.notify();
+        number
     }
 
     /// How often a path ending like this was asked for, such as `getRepo`.

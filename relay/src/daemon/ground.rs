@@ -113,6 +113,7 @@ impl Ground {
     pub(super) fn upstream_parts(
         &self,
         config: &Config,
+        options: UpstreamOptions,
         ingest: &Ingest,
         drops: &Arc<Drops>,
     ) -> UpstreamParts<Ingest> {
@@ -122,10 +123,7 @@ impl Ground {
             net: self.net.clone(),
             drops: Arc::clone(drops),
             clock: self.clock.clone(),
-            options: UpstreamOptions {
-                handshakes_max: config.handshakes_max,
-                ..UpstreamOptions::default()
-            },
+            options: UpstreamOptions { handshakes_max: config.handshakes_max, ..options },
         }
     }
 

@@ -5,7 +5,6 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use lru::LruCache;
 use relay_protocol::Did;
-use tokio::time::Instant;
 
 use super::IdentityError;
 
@@ -23,7 +22,8 @@ const PASSING_MAX: Duration = Duration::from_mins(2);
 #[derive(Debug)]
 struct Kept {
     error: IdentityError,
-    until: Instant,
+    /// Wall clock, as all that is kept about identities; a jump of it costs a few lookups at most.
+    until_ms: u64,
     /// Failures of this kind in a row, from 1.
     times: u32,
 }
@@ -42,17 +42,18 @@ impl Default for Failures {
 
 impl Failures {
     /// The failure that still holds.
-    pub(super) fn get(&mut self, did: &Did, now: Instant) -> Option<IdentityError> {
-        self.kept.get(did).filter(|kept| now < kept.until).map(|kept| kept.error.clone())
+    pub(super) fn get(&mut self, did: &Did, now_ms: u64) -> Option<IdentityError> {
+        self.kept.get(did).filter(|kept| now_ms < kept.until_ms).map(|kept| kept.error.clone())
     }
 
     /// Notes a failure; the more in a row, the longer it holds.
-    pub(super) fn keep(&mut self, did: &Did, error: &IdentityError, now: Instant) {
+    pub(super) fn keep(&mut self, did: &Did, error: &IdentityError, now_ms: u64) {
         let before = self.kept.peek(did);
         let same_kind = |kept: &&Kept| conclusive(&kept.error) == conclusive(error);
         let times = before.filter(same_kind).map_or(1, |kept| kept.times.saturating_add(1));
-        let until = now + span(error, times);
-        self.kept.put(did.clone(), Kept { error: error.clone(), until, times });
+        let span_ms = u64::try_from(span(error, times).as_millis()).unwrap_or(u64::MAX);
+        let until_ms = now_ms.saturating_add(span_ms);
+        self.kept.put(did.clone(), Kept { error: error.clone(), until_ms, times });
     }
 
     /// The DID was resolved.
@@ -80,6 +81,8 @@ fn span(error: &IdentityError, times: u32) -> Duration {
 mod tests {
     use super::*;
 
+    const NOW: u64 = 1_800_000_000_000;
+
     fn did(n: usize) -> Did {
         Did::parse(&format!("did:web:host{n}.example.com")).unwrap()
     }
@@ -103,43 +106,41 @@ mod tests {
         ];
         for (in_a_row, seconds) in rows {
             let mut failures = Failures::default();
-            let now = Instant::now();
             for error in in_a_row {
-                failures.keep(&did(1), error, now);
+                failures.keep(&did(1), error, NOW);
             }
-            let end = now + Duration::from_secs(seconds);
-            let just_before = end - Duration::from_millis(1);
-            assert_eq!(failures.get(&did(1), just_before), in_a_row.last().cloned());
+            let end = NOW + seconds * 1_000;
+            assert_eq!(failures.get(&did(1), end - 1), in_a_row.last().cloned());
             assert_eq!(failures.get(&did(1), end), None, "{in_a_row:?}");
-            assert_eq!(failures.get(&did(2), now), None, "another DID is not concerned");
+            assert_eq!(failures.get(&did(2), NOW), None, "another DID is not concerned");
         }
     }
 
     /// RES-2: after a success the count begins anew.
     #[test]
     fn a_success_clears_the_record() {
-        let (mut failures, now) = (Failures::default(), Instant::now());
+        let mut failures = Failures::default();
         let passing = IdentityError::Unavailable(String::new());
-        failures.keep(&did(1), &passing, now);
-        failures.keep(&did(1), &passing, now);
+        failures.keep(&did(1), &passing, NOW);
+        failures.keep(&did(1), &passing, NOW);
 
         failures.forget(&did(1));
 
-        assert_eq!(failures.get(&did(1), now), None);
-        failures.keep(&did(1), &passing, now);
-        assert_eq!(failures.get(&did(1), now + PASSING_FIRST), None);
+        assert_eq!(failures.get(&did(1), NOW), None);
+        failures.keep(&did(1), &passing, NOW);
+        assert_eq!(failures.get(&did(1), NOW + 10_000), None);
     }
 
     /// I5: a flood of unknown DIDs pushes out old failures instead of growing.
     #[test]
     fn the_record_is_bounded() {
-        let (mut failures, now) = (Failures::default(), Instant::now());
+        let mut failures = Failures::default();
         let error = IdentityError::NotFound(String::new());
         for n in 0..=FAILURES_MAX.get() {
-            failures.keep(&did(n), &error, now);
+            failures.keep(&did(n), &error, NOW);
         }
         assert_eq!(failures.kept.len(), FAILURES_MAX.get());
-        assert_eq!(failures.get(&did(0), now), None);
-        assert!(failures.get(&did(1), now).is_some());
+        assert_eq!(failures.get(&did(0), NOW), None);
+        assert!(failures.get(&did(1), NOW).is_some());
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use futures_util::future::join_all;
 use relay_simnet::{Account, AccountOptions, Answer as Says};
+use tokio::time::Instant;
 
 use super::*;
 use crate::net::NetOptions;

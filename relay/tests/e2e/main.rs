@@ -1,13 +1,26 @@
 //! The real daemon in this process, a simulated network around it, one file per promise.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod account_status;
 mod child;
+mod commit_validation;
+mod crawl_requests;
 mod cursors;
 mod disk;
+mod drop_reasons;
+mod failing_hosts;
 mod host_authority;
+mod hostile_input;
+mod identities;
 mod lifecycle;
+mod low_water;
 mod recorded;
 mod released_data;
 mod restart;
+mod signing_keys;
+mod stream_rules;
+mod strictness;
 mod support;
+mod syncs;
 mod the_log;
+mod watch;

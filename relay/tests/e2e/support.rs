@@ -14,12 +14,16 @@ use relay::{
     daemon::{Daemon, Extras, Running},
     domain::DropReason,
     drops::Dropped,
+    upstream::UpstreamOptions,
 };
 use relay_simnet::{Account, Consumer, Net, Start};
 use tempfile::TempDir;
 
 /// Longest that a condition may take; far above what it takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// First pause after a lost connection; doubles as usual. The usual second would only make tests slow.
+pub(crate) const FIRST_RETRY: Duration = Duration::from_millis(40);
 
 /// Opens the admin API of every relay started here.
 pub(crate) const PASSWORD: &str = "end-to-end-password";
@@ -70,7 +74,8 @@ impl Relay {
 
     async fn start(dir: Arc<TempDir>, plc: String, tweak: Tweak) -> Result<Self> {
         let mut config = config(dir.path(), &plc)?;
-        let mut extras = Extras { clock: Clock::system(), ..Extras::default() };
+        let upstream = UpstreamOptions { first_retry: FIRST_RETRY, ..UpstreamOptions::default() };
+        let mut extras = Extras { clock: Clock::system(), upstream, ..Extras::default() };
         tweak(&mut config, &mut extras);
         let running = Daemon::start(config, extras).await?;
         Ok(Self { running, dir, plc, tweak })
@@ -160,16 +165,33 @@ impl Relay {
 
     /// Status and JSON of a GET below `/xrpc/`.
     pub(crate) async fn get(&self, method: &str) -> Result<(u16, serde_json::Value)> {
-        let answer = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?
-            .get(format!("{}/xrpc/{method}", self.url()))
-            .send()
-            .await?;
-        let status = answer.status().as_u16();
-        let text = answer.text().await?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))))
+        let url = format!("{}/xrpc/{method}", self.url());
+        answer(http()?.get(url)).await
     }
+
+    /// The same for `/admin/v1/why`, with the password.
+    pub(crate) async fn why(&self, query: &str) -> Result<(u16, serde_json::Value)> {
+        let url = format!("{}/admin/v1/why?{query}", self.admin_url());
+        answer(http()?.get(url).bearer_auth(PASSWORD)).await
+    }
+
+    /// Asks the relay to crawl a host, as that host would.
+    pub(crate) async fn request_crawl(&self, hostname: &str) -> Result<(u16, serde_json::Value)> {
+        let url = format!("{}/xrpc/com.atproto.sync.requestCrawl", self.url());
+        let body = serde_json::json!({ "hostname": hostname });
+        answer(http()?.post(url).json(&body)).await
+    }
+}
+
+fn http() -> Result<reqwest::Client> {
+    Ok(reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?)
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Result<(u16, serde_json::Value)> {
+    let answer = request.send().await?;
+    let status = answer.status().as_u16();
+    let text = answer.text().await?;
+    Ok((status, serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))))
 }
 
 fn config(dir: &Path, plc: &str) -> Result<Config> {

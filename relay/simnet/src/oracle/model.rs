@@ -56,6 +56,8 @@ pub(super) struct AccountModel {
     pub(super) ignored: bool,
     /// Whether the relay may announce a status of its own accord (VAL-6, ACC-13).
     pub(super) may_announce: bool,
+    /// Whether the account's own host has spoken, so that a relay has a row of it.
+    introduced: bool,
     documents: VecDeque<Served>,
     /// How many documents left the queue at its front.
     forgotten: usize,
@@ -81,6 +83,7 @@ impl Default for AccountModel {
         Self {
             ignored: false,
             may_announce: false,
+            introduced: false,
             documents: VecDeque::new(),
             forgotten: 0,
             view: None,
@@ -352,7 +355,13 @@ impl AccountModel {
         doubts: &mut Doubts,
     ) -> Result<(), Dropped> {
         let fits = |event: &SentEvent, served: &Served| matches!(served, Served::Document { host, .. } if *host == event.host);
-        self.against_documents(event, now, doubts, ("wrong_host", fits))
+        let answered = self.against_documents(event, now, doubts, ("wrong_host", fits));
+        self.introduced |= answered.is_ok();
+        answered.map_err(|(verdict, mut reasons)| {
+            // A host that asks too much about accounts of others gets no lookups (SEC-3).
+            reasons.extend((!self.introduced).then_some("identity_unavailable"));
+            (verdict, reasons)
+        })
     }
 
     fn signature(
@@ -388,8 +397,11 @@ impl AccountModel {
         }
         self.last_identity = Some((now, event.loose));
         match self.version(self.newest()) {
-            Served::Document { host, .. } if *host == event.host => {}
-            Served::Document { .. } => doubts.reasons.extend(["wrong_host", "redundant"]),
+            Served::Document { host, .. } if *host == event.host => self.introduced = true,
+            Served::Document { .. } => {
+                doubts.reasons.extend(["wrong_host", "redundant"]);
+                doubts.reasons.extend((!self.introduced).then_some("identity_unavailable"));
+            }
             Served::Invalid => {
                 doubts.reasons.extend(["identity_invalid", "wrong_host", "redundant"]);
             }

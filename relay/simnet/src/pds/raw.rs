@@ -4,7 +4,7 @@ use super::stream::Stream;
 use crate::{
     RawFrame,
     block::{encode, map},
-    wire::{frame, info_frame},
+    wire::{Fields, Kind, frame, info_frame},
 };
 use ipld_core::ipld::Ipld;
 use tokio_tungstenite::tungstenite::Message;
@@ -17,7 +17,16 @@ const NO_ONE: &str = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
 
 pub(super) fn send(stream: &mut Stream, raw: RawFrame, once: bool) {
     let number = stream.take_number();
-    stream.push_raw(message(raw, number), once);
+    stream.push_raw(message(raw, number), raw.reason(), once);
+}
+
+/// An event of the test's own making, under the next number.
+pub(super) fn send_payload(stream: &mut Stream, kind: Kind, mut payload: Fields) -> u64 {
+    let number = stream.take_number();
+    payload.insert("seq".to_owned(), Ipld::Integer(i128::from(number)));
+    let message = Message::binary(frame(kind.name(), &Ipld::Map(payload)));
+    stream.push_raw(message, None, false);
+    number
 }
 
 fn message(raw: RawFrame, number: u64) -> Message {

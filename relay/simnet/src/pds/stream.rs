@@ -24,6 +24,8 @@ struct Entry {
     message: Option<Message>,
     event: Option<SentEvent>,
     did: Arc<str>,
+    /// Why a relay may count it as dropped although it is no event.
+    reason: Option<&'static str>,
     delivered: bool,
     /// Sent to one subscriber only, so that a broken frame does not break every reconnection.
     once: bool,
@@ -186,17 +188,18 @@ impl Stream {
             did: Arc::clone(&event.did),
             message: Some(Message::Binary(frame)),
             event: Some(event),
+            reason: None,
             delivered: false,
             once: false,
         });
     }
 
     /// Appends a message that is no event.
-    pub(crate) fn push_raw(&mut self, message: Message, once: bool) {
+    pub(crate) fn push_raw(&mut self, message: Message, reason: Option<&'static str>, once: bool) {
         let did = Arc::from("");
         let number = self.last_number;
         let message = Some(message);
-        self.push(Entry { number, message, event: None, did, delivered: false, once });
+        self.push(Entry { number, message, event: None, did, reason, delivered: false, once });
     }
 
     /// Takes the next number without an event, for frames that carry it.
@@ -274,6 +277,12 @@ impl Stream {
                 owed -= u64::from(!entry.delivered);
                 self.ledger.delivered(event, entry.delivered);
                 entry.delivered = true;
+            }
+            if counts
+                && entry.message.is_some()
+                && let Some(reason) = entry.reason
+            {
+                self.ledger.broke(reason);
             }
             let message = if entry.once { entry.message.take() } else { entry.message.clone() };
             if entry.once {

@@ -9,7 +9,10 @@ use relay_protocol::{Edit, Unsequenced, unsequence};
 
 use super::{Queued, Shard, telling::praise};
 use crate::{
-    accounts::limits::{FOREIGN_LOOKUPS, Recent},
+    accounts::{
+        NO_HOST,
+        limits::{FOREIGN_LOOKUPS, Recent},
+    },
     clock::Clock,
     domain::{
         DropReason, EventKind, HostId, LastEvent, LocalStatus, RepoState, UpstreamStatus, effective,
@@ -67,7 +70,11 @@ impl Shard {
         let host = arrival.host.id();
         let now_us = self.room.clock.now_us();
         let host_may_ask = self.may_look_up_for(host, now_us / 1000);
-        let entry = self.table.get(&arrival.did);
+        let mut entry = self.table.get(&arrival.did);
+        if entry.as_ref().is_some_and(|entry| entry.account.host == NO_HOST) {
+            self.move_in(arrival);
+            entry = self.table.get(&arrival.did);
+        }
         if entry.is_none() && !absent {
             return Step::Load(queued);
         }
@@ -123,6 +130,26 @@ impl Shard {
                 self.drop_event(&queued, reason, detail);
                 Step::Done
             }
+        }
+    }
+
+    /// VAL-4: the DID document names a host that was not known when the document was read. Now that
+    /// host speaks, and there is nothing to ask.
+    fn move_in(&mut self, arrival: &Arrival) {
+        let is_expected = self.table.get(&arrival.did).is_some_and(|entry| {
+            entry.account.host == NO_HOST
+                && entry.recent().named_host.as_deref() == Some(arrival.host.hostname().as_str())
+        });
+        if !is_expected {
+            return;
+        }
+        let moved = self.table.change(&arrival.did, |entry| {
+            entry.account.host = arrival.host.id();
+            entry.identity_unlogged = true;
+            entry.recent_mut().named_host = None;
+        });
+        if let Some(((), moved)) = moved {
+            self.counted(moved);
         }
     }
 
