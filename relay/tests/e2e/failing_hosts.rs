@@ -272,12 +272,7 @@ async fn an_identity_that_is_slow_to_come_holds_up_nobody_else() -> Result<()> {
     assert!(watch.of(&alice).is_empty());
 
     net.plc().answer(&alice, Answer::Document);
-    relay
-        .until("the directory is asked again", || {
-            clock.advance_us(100_000);
-            net.plc().lookups(&alice) > 1
-        })
-        .await?;
+    relay.settled_in_time(&net, &clock).await?;
     relay.proved(&net, &mut watch).await?;
     assert_eq!(watch.of(&alice), ["commit"; 10]);
     Ok(())

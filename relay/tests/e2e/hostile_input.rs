@@ -6,10 +6,7 @@ use relay_simnet::{
     AccountOptions, Answer, Consumer, Ipld, Kind, Net, Start, Write, records::post_record,
 };
 
-use crate::{
-    support::Relay,
-    watch::{advance, held_clock},
-};
+use crate::{support::Relay, watch::held_clock};
 
 /// I6: a commit with a good signature whose blocks were changed in hundreds of places: cut, flipped,
 /// swollen. Each copy is dropped for a reason, none makes the relay fail; the whole one passes.
@@ -105,13 +102,7 @@ async fn every_queue_has_a_limit() -> Result<()> {
     for account in &accounts {
         net.plc().answer(account, Answer::Document);
     }
-    advance(&clock, 15);
-    relay
-        .until("what waited is judged", || {
-            clock.advance_us(10_000);
-            net.undelivered() == 0 && relay.running.ingest.depth() == 0
-        })
-        .await?;
+    relay.settled_in_time(&net, &clock).await?;
     relay.proved(&net, &mut watch).await?;
     Ok(())
 }

@@ -104,7 +104,7 @@ async fn an_identity_that_cannot_be_told_now_holds_its_events() -> Result<()> {
             None => net.plc().answer(account, Answer::Document),
         }
     }
-    advance(&clock, 15);
+    relay.settled_in_time(&net, &clock).await?;
 
     assert_eq!(relay.news(&net, &mut watch).await?, vec!["commit"; all]);
     for account in &accounts {

@@ -160,9 +160,7 @@ async fn a_commit_with_a_new_key_waits_for_the_directory() -> Result<()> {
     assert!(host.mark().is_some_and(|(_, mark)| mark.0 < waiting.seq), "I2");
 
     net.plc().answer_all(None);
-    for _ in 0..3 {
-        advance(&clock, 10);
-    }
+    relay.settled_in_time(&net, &clock).await?;
     assert_eq!(relay.news(&net, &mut watch).await?, ["commit", "commit"]);
     assert_eq!(relay.drops(&alice), []);
     relay.proved(&net, &mut watch).await?;
@@ -251,7 +249,7 @@ async fn keys_are_confirmed_daily_and_expire_after_a_week() -> Result<()> {
     alice.post("eight days").await?;
     relay.until("the commit waits", || relay.running.ingest.depth() == 1).await?;
     net.plc().answer_all(None);
-    advance(&clock, 130);
+    relay.settled_in_time(&net, &clock).await?;
     assert_eq!(relay.news(&net, &mut watch).await?, ["commit"]);
     relay.proved(&net, &mut watch).await?;
     Ok(())

@@ -124,15 +124,18 @@ impl Relay {
     /// Waits until everything that the hosts of `net` have sent is judged and durable.
     pub(crate) async fn settled(&self, net: &Net) -> Result<()> {
         self.until("everything sent was received", || net.undelivered() == 0).await?;
-        self.until("every host seq is settled", || {
-            net.hosts().iter().all(|host| {
+        self.until("every host seq is settled", || self.is_settled(net)).await
+    }
+
+    /// Whether everything that the hosts of `net` have sent is judged and durable.
+    pub(crate) fn is_settled(&self, net: &Net) -> bool {
+        net.undelivered() == 0
+            && net.hosts().iter().all(|host| {
                 self.running
                     .hosts
                     .by_name(&host.hostname())
                     .is_some_and(|known| known.mark().map_or(0, |(_, mark)| mark.0) >= host.head())
             })
-        })
-        .await
     }
 
     /// Waits for a condition, never for a time.

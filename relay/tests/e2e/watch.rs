@@ -1,6 +1,6 @@
 //! A consumer that keeps all it has seen, and the proof with which tests end.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use relay::{clock::Clock, ingest::VerdictLine};
 use relay_simnet::{
     Account, Consumer, Kind, Net, Received, Report, Sent, Start, clock::wall_micros,
@@ -34,6 +34,15 @@ impl Watch {
     pub(crate) fn of(&self, account: &Account) -> Vec<String> {
         let events = self.seen.iter().filter(|event| event.did == account.did());
         events.map(in_words).collect()
+    }
+
+    /// All events, for a person who asks why a test failed.
+    fn story(&self) -> String {
+        let lines = self.seen.iter().map(|event| {
+            let rev = event.rev.as_deref().unwrap_or_default();
+            format!("{} {} {} {rev}", event.seq, event.did, in_words(event))
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     fn since(&self, from: usize) -> &[Received] {
@@ -88,6 +97,15 @@ impl Relay {
         Ok(Watch { consumer: self.consume(Start::After(0)).await?, seen: Vec::new() })
     }
 
+    /// Lets the time pass until everything sent is judged: for what waits to be asked again.
+    pub(crate) async fn settled_in_time(&self, net: &Net, clock: &Clock) -> Result<()> {
+        let settled = || {
+            clock.advance_us(100_000);
+            self.is_settled(net)
+        };
+        self.until("every host seq is settled while time passes", settled).await
+    }
+
     /// Waits until everything sent is judged; gives what is new to the consumer, in words.
     pub(crate) async fn news(&self, net: &Net, watch: &mut Watch) -> Result<Vec<String>> {
         let from = watch.seen.len();
@@ -100,7 +118,8 @@ impl Relay {
     /// strange or out of order; every drop is counted under a reason that fits; every fault struck.
     pub(crate) async fn proved(&self, net: &Net, watch: &mut Watch) -> Result<Report> {
         self.news(net, watch).await?;
-        let report = net.oracle().check(&watch.seen).clean()?;
+        let checked = net.oracle().check(&watch.seen).clean();
+        let report = checked.with_context(|| watch.story())?;
         let drops = self.running.drops.totals();
         let drops = drops.into_iter().map(|(reason, count)| (reason.label(), count));
         let differences = net.oracle().compare_drops(drops);
@@ -120,7 +139,7 @@ impl Relay {
                 lines.push(line);
             }
         }
-        lines.retain(|line| line.did == account.did());
+        lines.retain(|line| line.did.as_deref() == Some(account.did()));
         lines
     }
 }
