@@ -1,5 +1,4 @@
 //! A relay in this process, on free ports and in a directory of its own, joined to a simulated network.
-#![expect(dead_code, reason = "each test uses a part of it")]
 
 use std::{
     path::{Path, PathBuf},
