@@ -48,8 +48,7 @@ async fn a_wrong_commit_is_dropped_and_the_next_valid_one_passes() -> Result<()>
     relay.proved(&net, &mut watch).await?;
 
     for (account, fault, good) in victims {
-        let drops: Vec<_> =
-            relay.drops(&account).into_iter().map(|reason| reason.label()).collect();
+        let drops: Vec<_> = relay.drops(&account).into_iter().map(DropReason::label).collect();
         let is_right = match drops.as_slice() {
             [] => fault.reasons().is_empty(),
             [reason] => fault.reasons().contains(reason),

@@ -2,18 +2,13 @@
 //! by itself, without a tight loop, and loses nothing that they still have.
 
 use anyhow::{Context, Result};
-use relay::hosts::HostView;
-use relay_simnet::{AccountOptions, Answer, Net, Pds, RawFrame, Upgrade};
+use relay_simnet::{AccountOptions, Answer, Load, LoadOptions, Net, RawFrame, Upgrade};
 use tokio::time::{Duration, Instant};
 
 use crate::{
     support::{FIRST_RETRY, Relay},
     watch::{advance, held_clock},
 };
-
-fn view(relay: &Relay, host: &Pds) -> HostView {
-    relay.running.hosts.view(&host.hostname()).expect("a known host")
-}
 
 /// T20, UP-9, UP-10: what a host sequenced while it was away comes once, in order.
 #[tokio::test]
@@ -51,7 +46,7 @@ async fn a_host_that_was_away_for_a_day_is_read_on_over_the_gap() -> Result<()> 
     let relay = Relay::join_by(&net, &clock).await?;
     let mut watch = relay.watch().await?;
     relay.news(&net, &mut watch).await?;
-    assert_eq!(view(&relay, &alpha).gap_ms, None);
+    assert_eq!(relay.view(&alpha).gap_ms, None);
 
     alpha.down();
     alice.post("nobody will see this").await?;
@@ -61,7 +56,7 @@ async fn a_host_that_was_away_for_a_day_is_read_on_over_the_gap() -> Result<()> 
     alice.post("after the gap").await?;
 
     assert_eq!(relay.news(&net, &mut watch).await?, ["commit"]);
-    assert_eq!(view(&relay, &alpha).gap_ms, Some(clock.now_ms()));
+    assert_eq!(relay.view(&alpha).gap_ms, Some(clock.now_ms()));
     assert_eq!(alpha.requests("getRepo"), 0);
     relay.proved(&net, &mut watch).await?;
     Ok(())
@@ -84,7 +79,7 @@ async fn a_host_that_lost_its_sequence_is_read_anew_once_a_day() -> Result<()> {
 
     alpha.reset_sequence();
     relay
-        .until("the host is confirmed", || view(&relay, &alpha).doing.contains("without cursor"))
+        .until("the host is confirmed", || relay.view(&alpha).doing.contains("without cursor"))
         .await?;
     alice.post("in the second sequence").await?;
     let last = alice.post("and one more").await?;
@@ -92,12 +87,12 @@ async fn a_host_that_lost_its_sequence_is_read_anew_once_a_day() -> Result<()> {
     assert_eq!(alpha.cursors(), ["0", &before, "", "0"]);
 
     alpha.reset_sequence();
-    let told = |why: &str| view(&relay, &alpha).last_error.is_some_and(|error| error.contains(why));
+    let told = |why: &str| relay.view(&alpha).last_error.is_some_and(|error| error.contains(why));
     relay.until("it is left to a person", || told("already reset in the last 24 hours")).await?;
     advance(&clock, 25 * 3_600);
     relay.running.hosts.admit(&alpha.hostname(), true).await?;
     relay
-        .until("the host is confirmed", || view(&relay, &alpha).doing.contains("without cursor"))
+        .until("the host is confirmed", || relay.view(&alpha).doing.contains("without cursor"))
         .await?;
     let last = alice.post("in the third sequence").await?;
     assert_eq!(watch.until(&last).await?.len(), 1);
@@ -124,7 +119,7 @@ async fn a_host_that_calls_the_relay_too_slow_is_asked_again() -> Result<()> {
     }
 
     relay.proved(&net, &mut watch).await?;
-    let error = view(&relay, &alpha).last_error.context("no error was noted")?;
+    let error = relay.view(&alpha).last_error.context("no error was noted")?;
     assert!(error.contains("ConsumerTooSlow"), "{error}");
     assert_eq!(net.oracle().redelivered(), 0);
     Ok(())
@@ -154,7 +149,7 @@ async fn answers_without_an_upgrade_are_noted_and_tried_again() -> Result<()> {
     let start = Instant::now();
     relay.running.hosts.admit(&alpha.hostname(), true).await?;
     for (_, words) in &answers {
-        let told = || view(&relay, &alpha).last_error.is_some_and(|error| error.contains(words));
+        let told = || relay.view(&alpha).last_error.is_some_and(|error| error.contains(words));
         relay.until(words, told).await?;
     }
     alpha.connected().await?;
@@ -189,7 +184,7 @@ async fn a_handshake_that_never_ends_is_given_up() -> Result<()> {
     alpha.connected().await?;
 
     relay.proved(&net, &mut watch).await?;
-    let error = view(&relay, &alpha).last_error.context("no error was noted")?;
+    let error = relay.view(&alpha).last_error.context("no error was noted")?;
     assert!(error.contains("the handshake did not end"), "{error}");
     Ok(())
 }
@@ -211,7 +206,7 @@ async fn a_host_that_refuses_for_ever_is_asked_ever_more_slowly() -> Result<()> 
     // The pauses double from the first one on, and jitter takes away half of each at most.
     assert!(start.elapsed() >= (1 + 2 + 4 + 8 + 16) * FIRST_RETRY / 2);
     relay
-        .until("it waits for the seventh try", || view(&relay, &alpha).doing.contains("attempt 6"))
+        .until("it waits for the seventh try", || relay.view(&alpha).doing.contains("attempt 6"))
         .await?;
 
     alpha.answer_all(Upgrade::Accept);
@@ -275,5 +270,44 @@ async fn an_identity_that_is_slow_to_come_holds_up_nobody_else() -> Result<()> {
     relay.settled_in_time(&net, &clock).await?;
     relay.proved(&net, &mut watch).await?;
     assert_eq!(watch.of(&alice), ["commit"; 10]);
+    Ok(())
+}
+
+/// T20, I4: under load, with hosts cut, stopped, called too slow and a directory that fails, and events
+/// wrong in many ways between the others: nothing is lost, repeated or out of order.
+#[tokio::test]
+async fn hosts_that_fail_again_and_again_under_load_lose_nothing() -> Result<()> {
+    let net = Net::seeded(59).await?;
+    let options = LoadOptions {
+        hosts: 4,
+        accounts: 40,
+        records: 10,
+        faults_per_mille: 60,
+        impostors_per_mille: 30,
+        ..LoadOptions::default()
+    };
+    let mut load = Load::prepare(&net, options).await?;
+    let hosts = load.hosts().to_vec();
+    let relay = Relay::join(&net).await?;
+    let mut watch = relay.watch().await?;
+
+    for round in 0..4 {
+        load.send(150).await?;
+        hosts[round % 4].cut();
+        load.send(50).await?;
+        hosts[(round + 1) % 4].send_consumer_too_slow();
+        hosts[(round + 2) % 4].down();
+        net.plc().answer_all(Some(Answer::Status(503)));
+        load.send(150).await?;
+        net.plc().answer_all(None);
+        hosts[(round + 2) % 4].up().await?;
+        for host in &hosts {
+            host.connected().await?;
+        }
+    }
+
+    let report = relay.proved(&net, &mut watch).await?;
+    assert!(report.matched > 1_000, "{report}");
+    assert!(hosts.iter().all(|host| host.cursors().len() >= 3));
     Ok(())
 }

@@ -63,7 +63,7 @@ fn post(number: usize) -> Write {
 /// I5, DESIGN 10.6, 10.7, SEC-4: thousands of events of accounts whose identity nobody tells. What
 /// waits stays within its limits, other hosts are read all the while, and all goes on afterwards.
 #[tokio::test]
-async fn every_queue_has_a_limit() -> Result<()> {
+async fn every_queue_cache_buffer_and_label_set_has_a_limit() -> Result<()> {
     let (net, clock) = (Net::seeded(101).await?, held_clock());
     let (alpha, beta) = (net.pds("alpha").await?, net.pds("beta").await?);
     let bob = beta.account("bob").await?;

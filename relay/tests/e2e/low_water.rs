@@ -1,17 +1,13 @@
 //! I2, UP-9: where a host is asked to go on.
 
 use anyhow::{Context, Result};
-use relay::{domain::DropReason, hosts::HostView};
-use relay_simnet::{AccountOptions, Answer, Net, Pds};
+use relay::domain::DropReason;
+use relay_simnet::{AccountOptions, Answer, Net};
 
 use crate::{
     support::Relay,
     watch::{advance, held_clock},
 };
-
-fn view(relay: &Relay, host: &Pds) -> HostView {
-    relay.running.hosts.view(&host.hostname()).expect("a known host")
-}
 
 /// I2: an event that waits for its identity holds the mark while later ones of other accounts pass.
 /// After a restart the host is asked from there; each event comes out once all the same.
@@ -35,7 +31,7 @@ async fn a_hosts_cursor_never_passes_an_event_that_is_neither_durable_nor_droppe
     let last = alice.post("the last one").await?;
     let mut watch = relay.watch().await?;
     watch.until(&last).await?;
-    assert_eq!(view(&relay, &alpha).seq.map(|seq| seq.0), Some(waits.seq - 1));
+    assert_eq!(relay.view(&alpha).seq.map(|seq| seq.0), Some(waits.seq - 1));
     let (_, told) =
         relay.get(&format!("com.atproto.sync.getHostStatus?hostname={}", alpha.hostname())).await?;
     assert_eq!(told["seq"], waits.seq - 1, "what the API tells is the same mark");
@@ -66,8 +62,8 @@ async fn dropped_events_move_the_mark() -> Result<()> {
     alice.post("from here").await?;
 
     relay.proved(&net, &mut watch).await?;
-    assert_eq!(view(&relay, &beta).seq.map(|seq| seq.0), Some(10));
-    assert_eq!((view(&relay, &beta).unsettled, beta.cursors().len()), (0, 1));
+    assert_eq!(relay.view(&beta).seq.map(|seq| seq.0), Some(10));
+    assert_eq!((relay.view(&beta).unsettled, beta.cursors().len()), (0, 1));
     Ok(())
 }
 
@@ -90,8 +86,8 @@ async fn an_identity_that_never_comes_holds_the_mark_for_ten_minutes() -> Result
     watch.until(&post).await?;
     advance(&clock, 590);
     alice.post("and on").await?;
-    relay.until("only bob waits", || view(&relay, &alpha).unsettled == 1).await?;
-    assert_eq!(view(&relay, &alpha).seq.map(|seq| seq.0), Some(mark));
+    relay.until("only bob waits", || relay.view(&alpha).unsettled == 1).await?;
+    assert_eq!(relay.view(&alpha).seq.map(|seq| seq.0), Some(mark));
     advance(&clock, 11);
 
     relay.proved(&net, &mut watch).await?;

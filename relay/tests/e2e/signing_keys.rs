@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use relay::domain::DropReason;
-use relay_simnet::{AccountOptions, Answer, Curve, Fault, KeyForm, Net};
+use relay_simnet::{Account, AccountOptions, Answer, Curve, Fault, KeyForm, Net};
 
 use crate::{
     support::Relay,
@@ -156,8 +156,7 @@ async fn a_commit_with_a_new_key_waits_for_the_directory() -> Result<()> {
     let by_bob = bob.post("I do not wait").await?;
     let seen = watch.until(&by_bob).await?;
     assert_eq!(seen.len(), 1, "the stale key of bob is used, alice's commit waits: {seen:?}");
-    let host = relay.running.hosts.by_name(&alpha.hostname()).expect("a known host");
-    assert!(host.mark().is_some_and(|(_, mark)| mark.0 < waiting.seq), "I2");
+    assert!(relay.view(&alpha).seq.is_some_and(|mark| mark.0 < waiting.seq), "I2");
 
     net.plc().answer_all(None);
     relay.settled_in_time(&net, &clock).await?;
@@ -252,5 +251,44 @@ async fn keys_are_confirmed_daily_and_expire_after_a_week() -> Result<()> {
     relay.settled_in_time(&net, &clock).await?;
     assert_eq!(relay.news(&net, &mut watch).await?, ["commit"]);
     relay.proved(&net, &mut watch).await?;
+    Ok(())
+}
+
+/// RES-2, DESIGN 10.8: after a restart with the directory down, known accounts go on with the keys that
+/// were confirmed before; nothing is asked for them.
+#[tokio::test]
+async fn known_accounts_go_on_after_a_restart_without_the_directory() -> Result<()> {
+    let net = Net::seeded(16).await?;
+    let alpha = net.pds("alpha").await?;
+    let accounts = [
+        alpha.account("alice").await?,
+        alpha
+            .account_with("bob", AccountOptions { curve: Curve::P256, ..Default::default() })
+            .await?,
+        alpha.account_with("carol", AccountOptions { web: true, ..Default::default() }).await?,
+    ];
+    let relay = Relay::join(&net).await?;
+    relay.settled(&net).await?;
+    let asked = |account: &Account| match account.web() {
+        Some(web) => web.lookups(),
+        None => net.plc().lookups(account),
+    };
+    let before = accounts.each_ref().map(asked);
+    net.plc().down();
+    for web in accounts.iter().filter_map(Account::web) {
+        web.down();
+    }
+
+    let relay = relay.restart().await?;
+    let mut watch = relay.watch().await?;
+    for account in &accounts {
+        account.post("still here").await?;
+    }
+
+    relay.proved(&net, &mut watch).await?;
+    for account in &accounts {
+        assert_eq!(watch.of(account).last().map(String::as_str), Some("commit"));
+    }
+    assert_eq!(accounts.each_ref().map(asked), before);
     Ok(())
 }

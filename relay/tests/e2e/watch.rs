@@ -1,9 +1,9 @@
 //! A consumer that keeps all it has seen, and the proof with which tests end.
 
 use anyhow::{Context, Result, ensure};
-use relay::{clock::Clock, ingest::VerdictLine};
+use relay::{clock::Clock, hosts::HostView, ingest::VerdictLine};
 use relay_simnet::{
-    Account, Consumer, Kind, Net, Received, Report, Sent, Start, clock::wall_micros,
+    Account, Consumer, Kind, Net, Pds, Received, Report, Sent, Start, clock::wall_micros,
 };
 
 use crate::support::Relay;
@@ -129,6 +129,11 @@ impl Relay {
         let failures = self.running.ingest.failures();
         ensure!(failures.is_empty(), "the relay failed on {failures:?}");
         Ok(report)
+    }
+
+    /// What the relay says of a host that it knows.
+    pub(crate) fn view(&self, host: &Pds) -> HostView {
+        self.running.hosts.view(&host.hostname()).unwrap()
     }
 
     /// The verdicts so far on events of an account, oldest first.
