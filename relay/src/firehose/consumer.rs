@@ -245,10 +245,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
                 step = self.step() => step,
                 () = sleep_until(deadline) => continue,
             };
-            if let Poll::Ready(inbound) = step.inbound {
-                self.hear(&inbound)?;
-            }
+            let heard = match &step.inbound {
+                Poll::Ready(inbound) => {
+                    self.hear(inbound)?;
+                    true
+                }
+                Poll::Pending => false,
+            };
             match step.sent {
+                // The answer to a ping is in line only when the socket is read again.
+                Some(Ok(())) if heard => {}
                 Some(Ok(())) => return Ok(()),
                 Some(Err(_gone)) => return Err(CloseReason::Gone),
                 None => self.pulse.held_up(Instant::now()),
