@@ -41,6 +41,9 @@ use crate::{
 use admin::Gate;
 use health::Health;
 
+/// The `Server` header of every answer; peers know a relay by it (WS-11).
+const SERVER: &str = concat!("relay/", env!("CARGO_PKG_VERSION"), " (atproto-relay)");
+
 /// Calls of requestCrawl per client and minute (HOST-4). A PDS calls once in twenty minutes (HOST-5).
 const CRAWLS_PER_MINUTE: u32 = 10;
 
@@ -88,7 +91,6 @@ pub struct ApiState {
 #[derive(Debug)]
 struct Shared {
     parts: ApiParts,
-    server: http::HeaderValue,
     started: Instant,
     crawls: ClientRate,
     gate: Gate,
@@ -106,11 +108,8 @@ impl std::ops::Deref for ApiState {
 impl ApiState {
     /// Takes the rooms.
     pub fn new(parts: ApiParts) -> Self {
-        let server = format!("{} (atproto-relay)", parts.software);
         Self {
             shared: Arc::new(Shared {
-                server: http::HeaderValue::try_from(server)
-                    .unwrap_or(http::HeaderValue::from_static("relay (atproto-relay)")),
                 started: Instant::now(),
                 crawls: ClientRate::new(CRAWLS_PER_MINUTE, Duration::from_mins(1)),
                 gate: Gate::new(parts.admin_passwords.clone()),
@@ -130,12 +129,12 @@ pub fn public_router(state: &ApiState) -> Router {
         .merge(xrpc::routes())
         .with_state(state.clone())
         .merge(state.firehose.router());
-    dressed(router, state)
+    dressed(router)
 }
 
 /// What operators reach with a password.
 pub fn admin_router(state: &ApiState) -> Router {
-    dressed(admin::routes(state).with_state(state.clone()), state)
+    dressed(admin::routes(state).with_state(state.clone()))
 }
 
 /// Metrics and health in detail; for this machine only.
@@ -144,11 +143,11 @@ pub fn metrics_router(state: &ApiState) -> Router {
         .route("/metrics", get(scrape::metrics))
         .route("/_health", get(health::detailed))
         .with_state(state.clone());
-    dressed(router, state)
+    dressed(router)
 }
 
-fn dressed(router: Router, state: &ApiState) -> Router {
-    router.layer(middleware::from_fn_with_state(state.clone(), dress::dress))
+fn dressed(router: Router) -> Router {
+    router.layer(middleware::from_fn(dress::dress))
 }
 
 /// A time as JSON shows it, `2026-01-01T00:00:00.000Z`.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -17,8 +17,8 @@ use http::{
 };
 use tokio::time::Instant;
 
-use super::{ApiState, error::Error};
-use crate::telemetry::metrics;
+use super::error::Error;
+use crate::{api, telemetry::metrics};
 
 /// Longest path with query.
 const URI_BYTES_MAX: usize = 8 << 10;
@@ -26,7 +26,7 @@ const URI_BYTES_MAX: usize = 8 << 10;
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// Wraps every route of a router.
-pub(super) async fn dress(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+pub(super) async fn dress(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let path = request.uri().path().to_owned();
     let route = request
@@ -39,7 +39,7 @@ pub(super) async fn dress(State(state): State<ApiState>, request: Request, next:
         response = with_headers_of(&response, error);
     }
     let headers = response.headers_mut();
-    headers.insert(SERVER, state.shared.server.clone());
+    headers.insert(SERVER, HeaderValue::from_static(api::SERVER));
     if public {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }

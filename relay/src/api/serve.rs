@@ -1,5 +1,7 @@
 //! Listening: bounded connections, a time for headers, an orderly end (SEC-7).
 
+mod wire;
+
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
@@ -9,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
+use self::wire::Wire;
 use crate::{firehose::Seats, tasks::Tasks, telemetry::metrics};
 
 /// Most connections of one listener; consumers of the firehose are counted apart.
@@ -82,7 +85,7 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(socket), service)
+        .serve_connection(TokioIo::new(Wire::new(socket)), service)
         .with_upgrades();
     tokio::pin!(served);
     let ended = tokio::select! {

@@ -1,7 +1,8 @@
 //! What is told of one account: status, last commit, where its repository is (API-3, API-4).
 
-use relay::domain::LocalStatus;
+use relay::{clock::Clock, domain::LocalStatus};
 use relay_protocol::Did;
+use relay_simnet::Answer as Document;
 
 use crate::{http::Answer, relay::Relay};
 
@@ -112,5 +113,38 @@ async fn unknown_accounts_are_404_and_wrong_dids_400() {
         }
     }
     assert_eq!(relay.net.plc().total_lookups(), 0, "SEC-3: strangers cannot spend the budget");
+    relay.stop().await;
+}
+
+/// API-4, spec 12: what we hold for longer than a day is looked up again, since an account may have
+/// moved without a word; no PDS is 404, and a directory that is down is no reason to forget a host.
+#[tokio::test]
+async fn an_old_place_is_looked_up_before_it_is_told() {
+    let clock = Clock::manual(Clock::system().now_us());
+    let relay = Relay::start_at(clock.clone(), &[]).await;
+    let (alpha, beta) = (relay.host("alpha").await, relay.net.pds("beta").await.unwrap());
+    let alice = relay.account(&alpha, "alice").await;
+    let bob = relay.account(&alpha, "bob").await;
+    let carol = relay.account(&alpha, "carol").await;
+    let path = |did: &str| format!("getRepo?did={did}");
+    let target = |pds: &relay_simnet::Pds, did: &str| {
+        format!("{}/xrpc/com.atproto.sync.getRepo?did={did}", pds.url())
+    };
+    // The relay does not know beta and hears nothing of alpha: only the document says where she went.
+    alpha.down();
+    alice.migrate_to(&beta).await.unwrap();
+    relay.net.plc().answer(bob.did(), Document::NoHost);
+    let young = relay.sync(&path(bob.did())).await;
+    assert_eq!(young.header("location"), Some(target(&alpha, bob.did()).as_str()), "control");
+
+    clock.advance_us(25 * 3_600 * 1_000_000);
+
+    let moved = relay.sync(&path(alice.did())).await;
+    assert_eq!(moved.status, 302);
+    assert_eq!(moved.header("location"), Some(target(&beta, alice.did()).as_str()));
+    assert_eq!(told(&relay.sync(&path(bob.did())).await), (404, "RepoNotFound".to_owned()));
+    relay.net.plc().down();
+    let held = relay.sync(&path(carol.did())).await;
+    assert_eq!(held.header("location"), Some(target(&alpha, carol.did()).as_str()));
     relay.stop().await;
 }

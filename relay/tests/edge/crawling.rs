@@ -53,7 +53,7 @@ async fn wrong_requests_are_refused_with_their_names() {
     relay.stop().await;
 }
 
-/// `RELAY_DISABLE_REQUEST_CRAWL`: strangers are refused, the operator is not.
+/// Setting `disable_request_crawl`: strangers are refused, the operator is not.
 #[tokio::test]
 async fn a_relay_that_adds_by_hand_refuses_strangers_only() {
     let relay = Relay::start_with(&[("RELAY_DISABLE_REQUEST_CRAWL", "true")]).await;

@@ -1,14 +1,21 @@
 //! The edge of the relay over real sockets: what the outside may ask and what it is told.
 //!
 //! Requests are written by hand, byte for byte, so that also wrong ones can be sent.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod accounts;
 mod admin;
 mod crawling;
 mod dressing;
+mod garbage;
+mod health;
 mod http;
 mod listening;
 mod lists;
+mod methods;
+mod metrics;
+#[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "shared with the tests of the store")]
+mod postgres_cluster;
 mod relay;
 mod upgrade;

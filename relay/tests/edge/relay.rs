@@ -1,8 +1,9 @@
 //! A whole relay in this process beside a simulated network.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use relay::{
+    clock::Clock,
     config::{Config, Flags},
     daemon::{Daemon, Extras, Running},
 };
@@ -20,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Relay {
     pub(crate) running: Running,
     pub(crate) net: Net,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    config: Config,
 }
 
 impl Relay {
@@ -31,6 +33,11 @@ impl Relay {
 
     /// The same with more settings, in the form of environment variables.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_at(Clock::system(), settings).await
+    }
+
+    /// The same with another clock.
+    pub(crate) async fn start_at(clock: Clock, settings: &[(&str, &str)]) -> Self {
         let net = Net::seeded(5).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data").display().to_string();
@@ -52,8 +59,17 @@ impl Relay {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let config = Config::load(&Flags::default(), &env, dir.path()).unwrap();
-        let running = Daemon::start(config, Extras::default()).await.unwrap();
-        Self { running, net, _dir: dir }
+        let extras = Extras { clock, ..Extras::default() };
+        let running = Daemon::start(config.clone(), extras).await.unwrap();
+        Self { running, net, dir, config }
+    }
+
+    /// Stops it and starts it again on the same data.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self { running, net, dir, config } = self;
+        running.stop().await.unwrap();
+        let running = Daemon::start(config.clone(), Extras::default()).await.unwrap();
+        Self { running, net, dir, config }
     }
 
     /// A new host that the relay is connected to.
@@ -97,6 +113,11 @@ impl Relay {
             }
         });
         assert!(waited.await.is_ok(), "waited {PATIENCE:?} for: {what}");
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     pub(crate) fn api(&self) -> SocketAddr {
