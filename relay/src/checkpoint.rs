@@ -89,8 +89,11 @@ impl Checkpointer {
             }
             // The log may shrink only as far as the last checkpoint, and hosts wait for that.
             let is_awaited = *self.reader.health().borrow() == LogHealth::AwaitingCheckpoint;
-            let due = last.elapsed() >= CHECKPOINT_EVERY || is_awaited;
-            let outcome = if due || self.ingest.dirty_count() >= DIRTY_ROWS_MAX {
+            let due = last.elapsed() >= CHECKPOINT_EVERY
+                || is_awaited
+                || self.ingest.dirty_count() >= DIRTY_ROWS_MAX
+                || self.ingest.wants_checkpoint();
+            let outcome = if due {
                 last = Instant::now();
                 last_cursors = last;
                 tokio::select! {

@@ -47,8 +47,5 @@ pub fn main() -> ExitCode {
 
 /// `relay config`: every setting in effect and where it came from, secrets redacted (I8).
 fn settings(config: &Config) -> Result<(), Ended> {
-    for setting in config.effective() {
-        print::line(&format!("{} = {}  ({})", setting.key, setting.value, setting.origin))?;
-    }
-    Ok(())
+    config.report().lines().try_for_each(print::line)
 }

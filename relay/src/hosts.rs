@@ -36,6 +36,23 @@ const BYTES_MAX: usize = 256 << 20;
 /// Wake-ups that a listener may have open; one that lags looks at all hosts instead.
 const WAKE_UPS_MAX: usize = 1_024;
 
+/// Rules for all hosts; `Default` is strict and takes no development hosts.
+#[derive(Debug, Clone, Copy)]
+pub struct HostOptions {
+    /// `--dev` (DESIGN 10.16).
+    pub dev: bool,
+    /// Global leniency (DESIGN 10.14).
+    pub lenient: bool,
+    /// Unsettled events that one host may have (DESIGN 10.7); then it is not read.
+    pub unsettled_max: usize,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self { dev: false, lenient: false, unsettled_max: host::EVENTS_MAX }
+    }
+}
+
 /// What the API shows of a host.
 #[derive(Debug, Clone)]
 pub struct HostView {
@@ -49,6 +66,8 @@ pub struct HostView {
     pub seq: Option<HostSeq>,
     /// Live accounts.
     pub account_count: u64,
+    /// Accounts that it may have (HOST-7).
+    pub account_limit: u64,
     /// A socket is open now.
     pub connected: bool,
     /// Ever connected.
@@ -160,11 +179,12 @@ impl Hosts {
         store: Store,
         net: Net,
         clock: Clock,
-        dev: bool,
-        lenient: bool,
+        options: HostOptions,
     ) -> Result<Self, StoreError> {
+        let HostOptions { dev, lenient, unsettled_max } = options;
         let rows = store.hosts().await?;
-        let shared = Shared { bytes: Arc::new(Semaphore::new(BYTES_MAX)), lenient };
+        let bytes = Arc::new(Semaphore::new(BYTES_MAX));
+        let shared = Shared { bytes, lenient, events_max: unsettled_max };
         let (wake_ups, _) = broadcast::channel(WAKE_UPS_MAX);
         let parts = Parts {
             store,
@@ -180,7 +200,7 @@ impl Hosts {
         let hosts = Self { parts: Arc::new(parts) };
         hosts.enrol(&rows)?;
         gauge!(names::HOSTS_UNSETTLED_BYTES_LIMIT).set(as_gauge(BYTES_MAX));
-        gauge!(names::HOSTS_UNSETTLED_LIMIT).set(as_gauge(host::EVENTS_MAX));
+        gauge!(names::HOSTS_UNSETTLED_LIMIT).set(as_gauge(unsettled_max));
         Ok(hosts)
     }
 
@@ -323,6 +343,7 @@ fn view(host: &Host, now_ms: u64) -> HostView {
         status: life.status,
         seq,
         account_count: host.account_count(),
+        account_limit: host.account_limit(),
         connected: life.phase.is_connected(),
         ever_connected: life.ever_connected,
         last_error: life.last_error.clone(),

@@ -139,6 +139,8 @@ struct Inner {
     doors: Vec<Door>,
     places: Places,
     hasher: RandomState,
+    /// Rows that each shard keeps in memory.
+    rows_max: usize,
     tickets: AtomicU64,
 }
 
@@ -176,6 +178,7 @@ impl Ingest {
             inside: Inside::default(),
             failures: failures::Failures::default(),
             dirty: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
+            rows: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             verdicts: parts.verdicts,
             dev: parts.dev,
         });
@@ -198,7 +201,8 @@ impl Ingest {
         }
         let places = Places::new(parts.host_queue, shards);
         let hasher = RandomState::new();
-        Self { inner: Arc::new(Inner { room, doors, places, hasher, tickets: AtomicU64::new(0) }) }
+        let tickets = AtomicU64::new(0);
+        Self { inner: Arc::new(Inner { room, doors, places, hasher, rows_max, tickets }) }
     }
 
     /// Hands over one frame; waits while the host has no place at the shard (64 frames or 2 MiB,
@@ -357,6 +361,19 @@ impl Ingest {
     /// Dirty rows now, to trigger an early checkpoint.
     pub fn dirty_count(&self) -> usize {
         let shown = self.inner.room.dirty.iter().map(|dirty| dirty.load(Ordering::Relaxed));
+        shown.fold(0, usize::saturating_add)
+    }
+
+    /// Whether the unwritten rows of a shard take up half of its memory: at all of it the shard takes
+    /// no events until a checkpoint has written them.
+    pub fn wants_checkpoint(&self) -> bool {
+        let half = self.inner.rows_max.div_ceil(2);
+        self.inner.room.dirty.iter().any(|dirty| dirty.load(Ordering::Relaxed) >= half)
+    }
+
+    /// Accounts in memory now.
+    pub fn accounts_in_memory(&self) -> usize {
+        let shown = self.inner.room.rows.iter().map(|rows| rows.load(Ordering::Relaxed));
         shown.fold(0, usize::saturating_add)
     }
 

@@ -84,7 +84,11 @@ impl Sources {
     pub(super) fn get(&self, key: &str) -> (Option<Vec<String>>, String) {
         let origin = self.figment.find_metadata(key).map(|found| found.name.to_string());
         let value = self.figment.find_value(key).ok();
-        (value.as_ref().and_then(texts), origin.unwrap_or_default())
+        let is_list = setting(key).is_some_and(|setting| setting.kind.is_list());
+        let texts = value.as_ref().and_then(texts);
+        // One text in the file may hold a list, as `relay config` prints it.
+        let parts = |text: &String| split(is_list, text).collect::<Vec<_>>();
+        (texts.map(|texts| texts.iter().flat_map(parts).collect()), origin.unwrap_or_default())
     }
 
     /// Names and values of a `.env` file; none when there is no file.

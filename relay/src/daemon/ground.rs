@@ -19,7 +19,7 @@ use crate::{
     domain::{AccountNo, Seq},
     drops::Drops,
     eventlog::{self, Appender, Durable, Files, LogOptions, Machine, Reader},
-    hosts::Hosts,
+    hosts::{HostOptions, Hosts},
     identity::Identities,
     ingest::{Ingest, IngestParts, VerdictLine},
     net::{Net, NetOptions},
@@ -153,10 +153,9 @@ impl Kept {
         clock: &Clock,
         files: Arc<dyn Files>,
     ) -> Result<Self, Fatal> {
-        let hosts =
-            Hosts::load(store.clone(), net.clone(), clock.clone(), config.dev, config.lenient)
-                .await
-                .map_err(Fatal::new)?;
+        let hosts = Hosts::load(store.clone(), net.clone(), clock.clone(), host_options(config))
+            .await
+            .map_err(Fatal::new)?;
         let (appender, reader) = open_log(config, store, (&hosts, clock), files).await?;
         match recover(store, &appender, &reader).await {
             Ok(last_account) => Ok(Self { hosts, appender, reader, last_account }),
@@ -188,9 +187,19 @@ fn open_net(config: &Config) -> Result<Net, Fatal> {
         allow_insecure: config.dev,
         name_servers: config.resolve_address.clone(),
         udp_only: config.force_dns_udp,
-        user_agent: format!("{SOFTWARE} (atproto-relay; {})", config.contact),
+        user_agent: user_agent(&config.contact),
     })
     .map_err(Fatal::new)
+}
+
+/// UP-1: software, version, the mark of a relay, and where its people are reached.
+fn user_agent(contact: &str) -> String {
+    let product = format!("{SOFTWARE} (atproto-relay)");
+    if contact.is_empty() { product } else { format!("{product} (+{contact})") }
+}
+
+fn host_options(config: &Config) -> HostOptions {
+    HostOptions { dev: config.dev, lenient: config.lenient, unsettled_max: config.host_concurrency }
 }
 
 async fn open_log(

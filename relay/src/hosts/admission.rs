@@ -1,6 +1,6 @@
 //! Who may be subscribed to: requestCrawl and the operator's list (HOST-2…5, UP-11).
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lru::LruCache;
 use metrics::counter;
@@ -70,13 +70,7 @@ impl Hosts {
     /// # Errors
     /// [`Refusal`].
     pub async fn admit(&self, hostname: &str, admin: bool) -> Result<Arc<Host>, Refusal> {
-        let admitted = self.try_admit(hostname, admin).await;
-        let outcome = match &admitted {
-            Ok((_, outcome)) => outcome,
-            Err(refusal) => outcome_of(refusal),
-        };
-        counter!(names::HOSTS_ADMISSIONS, "outcome" => outcome).increment(1);
-        admitted.map(|(host, _)| host)
+        counted(self.try_admit(hostname, admin).await)
     }
 
     async fn try_admit(
@@ -102,24 +96,35 @@ impl Hosts {
         Ok((host, "added"))
     }
 
-    /// Adds the operator's hosts, without the public checks; one answer per name, in order.
+    /// Adds the operator's hosts in one transaction, without the public checks, and wakes those that
+    /// sleep; one answer per name, in order.
     pub async fn add_many(&self, hostnames: &[String]) -> Vec<Result<Arc<Host>, Refusal>> {
         let parsed: Vec<_> = hostnames.iter().map(|hostname| self.parse(hostname)).collect();
-        let mut new: Vec<Hostname> = parsed.iter().flatten().cloned().collect();
-        new.sort();
-        new.dedup();
-        new.retain(|hostname| self.by_name(hostname.as_str()).is_none());
+        let mut seen = HashSet::new();
+        // In the order given: it becomes the order of the lists.
+        let (known, new): (Vec<_>, Vec<_>) = parsed
+            .iter()
+            .flatten()
+            .filter(|hostname| seen.insert(hostname.as_str()))
+            .cloned()
+            .partition(|hostname| self.by_name(hostname.as_str()).is_some());
+        for host in known.iter().filter_map(|hostname| self.by_name(hostname.as_str())) {
+            if host.status() != HostStatus::Banned && !host.is_connected() {
+                self.wake(&host);
+            }
+        }
         let created = self.create(&new).await;
         let found = |hostname: Hostname| match self.by_name(hostname.as_str()) {
             Some(host) if host.status() == HostStatus::Banned => Err(Refusal::Banned),
-            Some(host) => Ok(host),
+            Some(host) if known.contains(&hostname) => Ok((host, "known")),
+            Some(host) => Ok((host, "added")),
             None => Err(created
                 .as_ref()
                 .err()
                 .cloned()
                 .unwrap_or_else(|| Refusal::Store("the host was not stored".to_owned()))),
         };
-        parsed.into_iter().map(|hostname| hostname.and_then(found)).collect()
+        parsed.into_iter().map(|hostname| counted(hostname.and_then(found))).collect()
     }
 
     fn parse(&self, hostname: &str) -> Result<Hostname, Refusal> {
@@ -212,6 +217,16 @@ impl Hosts {
             Ok(_) | Err(_) => Err(unreachable(hostname, "its answer is not a JSON object")),
         }
     }
+}
+
+/// Counts how a request for a host ended.
+fn counted(admitted: Result<(Arc<Host>, &'static str), Refusal>) -> Result<Arc<Host>, Refusal> {
+    let outcome = match &admitted {
+        Ok((_, outcome)) => outcome,
+        Err(refusal) => outcome_of(refusal),
+    };
+    counter!(names::HOSTS_ADMISSIONS, "outcome" => outcome).increment(1);
+    admitted.map(|(host, _)| host)
 }
 
 fn unreachable(hostname: &Hostname, why: &str) -> Refusal {

@@ -18,7 +18,7 @@ use crate::{
     store::HostRow,
 };
 
-/// Unsettled events of one host (DESIGN 10.7); then it is not read.
+/// Unsettled events of one host (DESIGN 10.7) unless the settings say otherwise; then it is not read.
 pub(super) const EVENTS_MAX: usize = 4_096;
 
 /// Unsettled bytes of one host (DESIGN 10.7); then it is not read.
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) bytes: Arc<Semaphore>,
     /// Global leniency (DESIGN 10.14).
     pub(super) lenient: bool,
+    /// Unsettled events of one host.
+    pub(super) events_max: usize,
 }
 
 /// The part of the stream that is under way.
@@ -127,7 +129,7 @@ impl Host {
             if self.try_receive(host_seq, bytes) {
                 return;
             }
-            let has_room = has_room(&self.window.lock().low_water, bytes);
+            let has_room = self.has_room(&self.window.lock().low_water, bytes);
             tokio::select! {
                 () = settled => {}
                 permit = self.shared.bytes.acquire_many(bytes), if has_room => {
@@ -140,9 +142,15 @@ impl Host {
         }
     }
 
+    /// Whether the limits of the host itself leave room for one more frame; one always fits.
+    fn has_room(&self, low_water: &LowWater, bytes: u32) -> bool {
+        let fits = low_water.bytes() + u64::from(bytes) <= BYTES_MAX;
+        low_water.events() == 0 || (low_water.events() < self.shared.events_max && fits)
+    }
+
     fn try_receive(&self, host_seq: HostSeq, bytes: u32) -> bool {
         let mut window = self.window.lock();
-        if !has_room(&window.low_water, bytes) {
+        if !self.has_room(&window.low_water, bytes) {
             return false;
         }
         let shared = match self.shared.bytes.try_acquire_many(bytes) {
@@ -381,10 +389,4 @@ impl Host {
             cursor_reset_ms: life.cursor_reset_ms,
         }
     }
-}
-
-/// Whether the limits of the host itself leave room for one more frame; one always fits.
-fn has_room(low_water: &LowWater, bytes: u32) -> bool {
-    let fits = low_water.bytes() + u64::from(bytes) <= BYTES_MAX;
-    low_water.events() == 0 || (low_water.events() < EVENTS_MAX && fits)
 }

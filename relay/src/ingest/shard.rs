@@ -81,6 +81,8 @@ pub(super) struct Room {
     pub(super) failures: Failures,
     /// Unwritten rows, by shard.
     pub(super) dirty: Vec<AtomicUsize>,
+    /// Rows in memory, by shard.
+    pub(super) rows: Vec<AtomicUsize>,
     pub(super) verdicts: Option<mpsc::Sender<VerdictLine>>,
     pub(super) dev: bool,
 }
@@ -418,6 +420,9 @@ impl Shard {
         let dirty = self.table.dirty_len();
         if let Some(shown) = self.room.dirty.get(self.index) {
             shown.store(dirty, Ordering::Relaxed);
+        }
+        if let Some(shown) = self.room.rows.get(self.index) {
+            shown.store(self.table.len(), Ordering::Relaxed);
         }
         if self.index == 0 {
             self.meters.show_queue(self.room.inside.depth());

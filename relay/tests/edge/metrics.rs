@@ -105,18 +105,3 @@ async fn every_series_is_in_the_catalogue_and_no_stranger_names_one() {
     assert!(named.contains("relay_process_resident_bytes") && named.len() > 30, "{named:?}");
     relay.stop().await;
 }
-
-/// I5: every queue has its limit beside its depth.
-#[test]
-fn every_depth_has_a_limit() {
-    let known: BTreeSet<_> =
-        relay::telemetry::metrics::catalogue().into_iter().map(|(name, _)| name).collect();
-    // What has no limit of its own is bounded by another: dirty rows by the rows in memory, and the
-    // events of a shard by the places that the hosts have.
-    let bounded_elsewhere = ["relay_ingest_dirty_depth"];
-    for name in known.iter().filter(|name| name.ends_with("_depth")) {
-        let limit = name.replace("_depth", "_limit");
-        let fine = known.contains(&limit) || bounded_elsewhere.contains(&name.as_str());
-        assert!(fine, "{name} has no {limit}");
-    }
-}

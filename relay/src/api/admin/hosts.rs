@@ -1,7 +1,8 @@
 //! Hosts for operators: list, add one, add many.
 
+use std::sync::Arc;
+
 use axum::{body::Body, extract::State, response::Response};
-use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,14 +10,12 @@ use serde_json::{Value, json};
 use crate::{
     api::{ApiState, error::Error, params, params::Params, xrpc::json as answer},
     domain::{HostId, HostStatus},
-    hosts::HostView,
+    hosts::{Host, HostView, Refusal},
     telemetry::escape,
 };
 
 /// Most names in one batch.
 const BATCH_MAX: usize = 1_000;
-/// Names of a batch that are worked on at once.
-const AT_ONCE: usize = 16;
 const LIMIT_USUAL: usize = 200;
 const LIMIT_MAX: usize = 1_000;
 /// Hosts in the list of the reference relay, which has no pages.
@@ -40,11 +39,13 @@ pub(super) fn host_json(host: &HostView) -> Value {
         "status": host.status.as_text(),
         "seq": host.seq.map(|seq| seq.0),
         "accountCount": host.account_count,
+        "accountLimit": host.account_limit,
         "connected": host.connected,
         "everConnected": host.ever_connected,
         "doing": host.doing,
         "lastError": host.last_error,
         "events": host.events,
+        "unsettled": host.unsettled,
     })
 }
 
@@ -73,22 +74,24 @@ pub(super) async fn add_batch(
         let count = batch.hostnames.len();
         return Err(Error::invalid(format!("at most {BATCH_MAX} hostnames at once, not {count}")));
     }
-    let results: Vec<_> = stream::iter(batch.hostnames)
-        .map(|name| add(&state, name))
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
+    let admitted = state.hosts.add_many(&batch.hostnames).await;
+    let results: Vec<_> = batch
+        .hostnames
+        .iter()
+        .zip(admitted)
+        .map(|(name, admitted)| result(name, admitted))
+        .collect();
     let added = results.iter().filter(|result| result.get("id").is_some()).count();
     tracing::info!(asked = results.len(), added, "hosts added by an operator");
     answer(&json!({ "hosts": results }))
 }
 
-async fn add(state: &ApiState, name: String) -> Value {
-    match state.hosts.admit(&name, true).await {
+fn result(name: &str, admitted: Result<Arc<Host>, Refusal>) -> Value {
+    match admitted {
         Ok(host) => json!({ "hostname": host.hostname().to_string(), "id": host.id().0 }),
         Err(refusal) => {
             let error = Error::from(refusal);
-            json!({ "hostname": escape(&name, 300), "error": error.name, "message": error.message })
+            json!({ "hostname": escape(name, 300), "error": error.name, "message": error.message })
         }
     }
 }
@@ -127,6 +130,7 @@ pub(super) async fn list_like_reference(State(state): State<ApiState>) -> Result
                 "Registered": host.status == HostStatus::Active,
                 "Blocked": host.status == HostStatus::Banned,
                 "RepoCount": host.account_count,
+                "RepoLimit": host.account_limit,
                 "UserCount": host.account_count,
                 "HasActiveConnection": host.connected,
                 "EventsSeenSinceStartup": host.events,

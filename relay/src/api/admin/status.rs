@@ -27,6 +27,10 @@ pub(super) async fn status(State(state): State<ApiState>) -> Result<Response, Er
             "head": window.head.0,
             "diskBytes": state.log.disk_bytes(),
         },
+        "accounts": {
+            "inMemory": state.ingest.accounts_in_memory(),
+            "unwritten": state.ingest.dirty_count(),
+        },
         "consumers": state.firehose.count(),
         "dropped": dropped,
     }))

@@ -24,7 +24,7 @@ use tokio_tungstenite::{
 
 use super::*;
 use crate::{
-    hosts::HostView,
+    hosts::{HostOptions, HostView},
     net::NetOptions,
     store::{Store, StoreError},
 };
@@ -89,7 +89,10 @@ impl Scene {
         let store = Store::open(&url, 2).await?;
         let clock = Clock::manual(1_700_000_000_000_000);
         let net = net(true)?;
-        let hosts = Hosts::load(store.clone(), net.clone(), clock.clone(), true, false).await?;
+        let hosts = {
+            let options = HostOptions { dev: true, ..HostOptions::default() };
+            Hosts::load(store.clone(), net.clone(), clock.clone(), options).await?
+        };
         let (sender, arrivals) = mpsc::channel(1_000);
         let shards = Shards {
             arrivals: sender,
@@ -165,7 +168,8 @@ impl Scene {
         self.save().await?;
         self.net = net(dev)?;
         let (store, net, clock) = (self.store.clone(), self.net.clone(), self.clock.clone());
-        self.hosts = Hosts::load(store, net, clock, dev, false).await?;
+        self.hosts =
+            Hosts::load(store, net, clock, HostOptions { dev, ..HostOptions::default() }).await?;
         while self.arrivals.try_recv().is_ok() {}
         Ok(())
     }

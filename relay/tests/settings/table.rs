@@ -1,0 +1,118 @@
+//! Which test shows the effect of which setting. A setting without a row, a row without a setting and
+//! a row whose test does not exist all fail.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use relay::config::SETTINGS;
+
+/// Setting, file below `tests`, test.
+const EFFECTS: &[(&str, &str, &str)] = &[
+    ("config", "settings/places.rs", "each_source_overrides_the_one_before"),
+    ("data_dir", "settings/places.rs", "everything_lies_in_the_data_directory"),
+    ("persist_dir", "settings/places.rs", "the_event_log_lies_where_it_is_told"),
+    ("database_url", "settings/places.rs", "hosts_are_kept_in_the_database_that_is_named"),
+    ("database_connections", "settings/places.rs", "no_more_connections_than_allowed_are_opened"),
+    ("replay_window", "settings/window.rs", "events_older_than_the_window_go"),
+    ("replay_max_bytes", "settings/window.rs", "the_log_stays_below_its_size"),
+    ("segment_bytes", "settings/window.rs", "the_log_is_cut_into_files_of_a_size"),
+    ("initial_seq", "settings/window.rs", "numbers_start_where_they_are_told_and_never_go_back"),
+    ("api_bind", "settings/addresses.rs", "each_address_serves_what_belongs_to_it"),
+    ("metrics_bind", "settings/addresses.rs", "each_address_serves_what_belongs_to_it"),
+    ("admin_bind", "settings/addresses.rs", "each_address_serves_what_belongs_to_it"),
+    ("crawl", "settings/hosts.rs", "hosts_of_the_command_line_are_subscribed_to"),
+    (
+        "disable_request_crawl",
+        "edge/crawling.rs",
+        "a_relay_that_adds_by_hand_refuses_strangers_only",
+    ),
+    (
+        "default_account_limit",
+        "settings/hosts.rs",
+        "new_hosts_get_the_limit_and_old_ones_keep_theirs",
+    ),
+    ("contact", "settings/hosts.rs", "hosts_read_whom_to_write_to"),
+    ("dev", "settings/rules.rs", "only_development_mode_takes_hosts_of_this_machine"),
+    ("lenient", "settings/rules.rs", "leniency_passes_what_strictness_drops_and_counts_it"),
+    ("environment", "settings/rules.rs", "production_refuses_development_mode"),
+    ("plc_host", "settings/names.rs", "accounts_are_looked_up_in_the_directory_that_is_named"),
+    ("plc_rate", "settings/names.rs", "the_directory_is_not_asked_faster_than_allowed"),
+    ("resolve_address", "settings/names.rs", "names_are_resolved_by_the_server_that_is_named"),
+    (
+        "force_dns_udp",
+        "settings/names.rs",
+        "answers_cut_short_are_fetched_over_tcp_unless_forbidden",
+    ),
+    ("admin_passwords", "settings/rules.rs", "every_admin_password_opens_and_no_other"),
+    ("log_level", "settings/logs.rs", "the_level_decides_what_is_logged"),
+    ("log_format", "settings/logs.rs", "the_format_decides_how_a_line_looks"),
+    ("shards", "settings/load.rs", "one_worker_waits_where_many_go_on"),
+    ("account_cache", "settings/load.rs", "accounts_in_memory_stay_within_the_cache"),
+    ("host_concurrency", "settings/load.rs", "a_host_with_too_many_open_events_is_not_read"),
+    ("host_queue", "settings/load.rs", "a_host_waits_when_its_places_at_a_worker_are_taken"),
+    ("handshakes_max", "settings/hosts.rs", "no_more_hosts_than_allowed_are_dialled_at_once"),
+];
+
+/// Issue 3, section 5: every setting has a test that shows its effect.
+#[test]
+fn every_setting_has_a_test_that_shows_its_effect() {
+    let mut findings = Vec::new();
+    let mut shown = BTreeSet::new();
+    for (key, file, test) in EFFECTS {
+        if !SETTINGS.iter().any(|setting| setting.key == *key) {
+            findings.push(format!("{key} is not a setting"));
+        }
+        if !shown.insert(*key) {
+            findings.push(format!("{key} has two rows"));
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        if let Err(why) = is_shown(&text, key, test) {
+            findings.push(format!("{key}: {file}: {why}"));
+        }
+    }
+    for setting in SETTINGS {
+        if !shown.contains(setting.key) {
+            findings.push(format!("{} has no test that shows its effect", setting.key));
+        }
+    }
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
+/// The test exists, runs, and its doc comment names the setting.
+fn is_shown(source: &str, key: &str, test: &str) -> Result<(), String> {
+    let lines: Vec<&str> = source.lines().collect();
+    let is_head =
+        |line: &&str| line.trim_start_matches("async ").starts_with(&format!("fn {test}("));
+    let at = lines.iter().position(is_head).ok_or_else(|| format!("no test `{test}`"))?;
+    let above: Vec<&str> = lines
+        .iter()
+        .take(at)
+        .rev()
+        .take_while(|line| line.starts_with("///") || line.starts_with("#["))
+        .copied()
+        .collect();
+    if !above.iter().any(|line| *line == "#[test]" || line.starts_with("#[tokio::test")) {
+        return Err(format!("`{test}` is not a test"));
+    }
+    if above.iter().any(|line| line.starts_with("#[ignore")) {
+        return Err(format!("`{test}` does not run"));
+    }
+    let named = format!("`{key}`");
+    if above.iter().any(|line| line.starts_with("///") && line.contains(&named)) {
+        Ok(())
+    } else {
+        Err(format!("the comment of `{test}` does not name {named}"))
+    }
+}
+
+/// The check itself finds a test that is missing, does not run, or is about something else.
+#[test]
+fn a_row_whose_test_is_not_one_is_found() {
+    let good = "/// Setting `key`: does it.\n#[tokio::test]\nasync fn it_works() {}\n";
+    assert_eq!(is_shown(good, "key", "it_works"), Ok(()));
+    assert!(is_shown(good, "other", "it_works").is_err());
+    assert!(is_shown(good, "key", "it_work").is_err());
+    assert!(is_shown(&good.replace("#[tokio::test]\n", ""), "key", "it_works").is_err());
+    let ignored = good.replace("async", "#[ignore = \"slow\"]\nasync");
+    assert!(is_shown(&ignored, "key", "it_works").is_err());
+}
