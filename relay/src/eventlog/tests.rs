@@ -7,6 +7,7 @@ mod crash;
 mod cursors;
 mod damage;
 mod format;
+mod pace;
 mod replay;
 mod space;
 mod support;

@@ -60,6 +60,10 @@ fn serve(writer: &mut Writer, queue: &Queue) -> Result<(), String> {
             }
             queue.settle(batch.len(), bytes);
             batch.clear();
+            if std::mem::take(&mut writer.has_rolled) {
+                // The limits hold to a segment, however fast events come.
+                chores_at = Instant::now();
+            }
         } else if queue.is_closing() {
             return finish(writer);
         }

@@ -51,6 +51,8 @@ pub(super) struct Writer {
     pub(super) is_low: bool,
     /// The log is over its limit for want of a checkpoint.
     pub(super) is_held: bool,
+    /// A segment has ended since this was last looked at: something may go, or must.
+    pub(super) has_rolled: bool,
 }
 
 /// A damaged file, kept for a person to look at until the space or the time is over.
@@ -87,6 +89,7 @@ impl Writer {
             set_aside: Vec::new(),
             is_low: false,
             is_held: false,
+            has_rolled: false,
             measures: Measures::default(),
             shared,
             options,
@@ -294,6 +297,7 @@ impl Writer {
             self.shared.set_head(self.next - 1);
         }
         self.shared.lose(self.shared.lost().max(self.lost_tail));
+        self.has_rolled = true;
         Ok(())
     }
 

@@ -180,8 +180,7 @@ async fn late_joiners_at_every_segment_edge_get_the_rest_while_events_go_on() ->
         for cursor in edges(&dir)?.into_iter().filter(|cursor| *cursor <= newest) {
             if joined.insert(cursor) {
                 let consumer = relay.consume(Start::After(cursor)).await?;
-                let end = end.clone();
-                joiners.spawn(async move { (cursor, follow(consumer, end).await) });
+                joiners.spawn(join_at(cursor, consumer, end.clone()));
             }
         }
     }
@@ -201,6 +200,14 @@ async fn late_joiners_at_every_segment_edge_get_the_rest_while_events_go_on() ->
         same(&format!("restarted, {cursor}"), &after(&relay, cursor).await?, rest(&all, cursor))?;
     }
     Ok(())
+}
+
+async fn join_at(
+    cursor: u64,
+    consumer: Consumer,
+    end: watch::Receiver<u64>,
+) -> (u64, Result<Vec<Received>>) {
+    (cursor, follow(consumer, end).await)
 }
 
 /// The last seq before each segment, and one beside it on both sides.

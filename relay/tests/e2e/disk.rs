@@ -15,13 +15,15 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use relay::eventlog::{File, Files, LogHealth, Machine};
 use relay_simnet::{Account, Consumer, Net, Pds, Start};
+use sqlx::SqlitePool;
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     child::Process,
-    recorded::{after, head, same, up_to},
+    recorded::{after, follow, head, same, up_to},
     support::Relay,
 };
 
@@ -259,6 +261,74 @@ async fn a_relay_stops_with_a_full_disk_and_loses_nothing() -> Result<()> {
     relay.settled(&net).await?;
     ensure!(head(&relay) == newest + 50, "{} after {newest}", head(&relay));
     net.oracle().check(&after(&relay, 0).await?).clean()?;
+    Ok(())
+}
+
+/// Most bytes of the log in the test below.
+const LOG_BYTES_MAX: u64 = 200_000;
+
+fn is_held(relay: &Relay) -> bool {
+    *relay.running.log.health().borrow() == LogHealth::AwaitingCheckpoint
+}
+
+/// Posts a few at a time, each batch in the log before the next, until hosts wait.
+async fn post_until_held(relay: &Relay, account: &Account) -> Result<()> {
+    let mut expected = head(relay);
+    while !is_held(relay) {
+        ensure!(expected < 1_000, "hosts never wait");
+        for number in 0..5 {
+            account.post(&format!("post {number}")).await?;
+        }
+        expected += 5;
+        relay
+            .until("it is in the log, or hosts wait", || head(relay) >= expected || is_held(relay))
+            .await?;
+    }
+    Ok(())
+}
+
+/// DESIGN 10.5, I3: retention never passes the last checkpoint. A database that takes none stops hosts
+/// before the log outgrows its limit by much; when it takes one, all goes on by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_takes_no_checkpoint_stops_hosts_until_it_does() -> Result<()> {
+    let net = Net::seeded(65).await?;
+    let alice = net.pds("alpha").await?.account("alice").await?;
+    let relay = Relay::join_with(&net, |config, _| {
+        config.segment_bytes = 10_000;
+        config.replay_max_bytes = Some(LOG_BYTES_MAX);
+    })
+    .await?;
+    relay.settled(&net).await?;
+    let (say_end, end) = watch::channel(0);
+    let mut reading = JoinSet::new();
+    reading.spawn(follow(relay.consume(Start::After(0)).await?, end));
+    let database = relay.data_dir().join("relay.sqlite").display().to_string();
+    let mut other = SqlitePool::connect(&database).await?.acquire().await?;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *other).await?;
+
+    post_until_held(&relay, &alice).await?;
+    for number in 0..100 {
+        alice.post(&format!("waits {number}")).await?;
+    }
+
+    let (status, body) = relay.get("_health").await?;
+    let reason = body["reasons"][0].as_str().unwrap_or_default();
+    ensure!(status == 503 && reason.contains("waits for the database"), "{body}");
+    ensure!(relay.running.log.window().oldest.0 == 1, "nothing without a checkpoint is gone");
+    let (_, mark) = read_and_mark(&relay, &alice.pds().await?);
+    ensure!(mark + 90 < alice.pds().await?.head(), "hosts wait: {mark}");
+    ensure!(relay.running.log.disk_bytes() < 2 * LOG_BYTES_MAX);
+
+    sqlx::raw_sql("ROLLBACK").execute(&mut *other).await?;
+    relay.settled(&net).await?;
+    relay.until("the log has shrunk", || relay.running.log.disk_bytes() <= LOG_BYTES_MAX).await?;
+    relay
+        .until("it is well", || *relay.running.log.health().borrow() == LogHealth::Writing)
+        .await?;
+    ensure!(relay.running.log.window().oldest.0 > 1);
+    say_end.send(head(&relay))?;
+    let all = reading.join_next().await.context("the consumer")???;
+    net.oracle().check(&all).clean()?;
     Ok(())
 }
 

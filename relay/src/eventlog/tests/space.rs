@@ -262,3 +262,21 @@ async fn the_default_limit_is_a_share_of_the_room() -> Result {
     assert!(second.abs_diff(first) < 1_000, "{first} {second}");
     Ok(())
 }
+
+/// OUT-2: the limit of bytes holds to a segment and a tenth however fast events come, not only when
+/// the chores are due.
+#[tokio::test]
+async fn the_limit_holds_while_events_come_faster_than_the_chores() -> Result {
+    let disk = Disk::new();
+    let rare = Tuning { chores_interval: Duration::from_hours(24), ..tuning() };
+    let limit = LogOptions { bytes_max: Some(30_000), ..options() };
+    let log = Log::open_with(Arc::new(disk.clone()), limit, rare)?;
+    for number in (0..900).step_by(3) {
+        log.append(number..number + 3).await?;
+        log.appender.set_checkpoint(Seq(number + 3));
+        let bytes = log.reader.disk_bytes();
+        assert!(bytes < 30_000 + 2 * 4_000 + 3_000, "{bytes} bytes at {number}");
+    }
+    assert!(log.reader.window().oldest > Seq(700));
+    Ok(())
+}
