@@ -39,7 +39,7 @@ pub const SOFTWARE: &str = concat!("relay/", env!("CARGO_PKG_VERSION"));
 
 /// Shutdown waits this long for events that are still being judged; parked ones may take longer and
 /// come again from their hosts, because their cursors were not passed (I2).
-const DRAIN_MAX: Duration = Duration::from_secs(3);
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Verdict lines that may wait for `relay dev` to print them.
 const VERDICT_LINES_MAX: usize = 10_000;
 
@@ -276,8 +276,8 @@ impl Running {
             None => self.last_checkpoint().await,
             Some(why) => Err(Fatal(why)),
         };
-        self.firehose.close().await;
-        self.tasks.edge.stop().await;
+        // Side by side: each waits some seconds for those who take or send nothing any more.
+        tokio::join!(self.firehose.close(), self.tasks.edge.stop());
         self.tasks.ingest.stop().await;
         self.appender.close().await;
         self.store.close().await;

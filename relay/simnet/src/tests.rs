@@ -1,5 +1,6 @@
 //! The simulation against itself: consumers read hosts directly, and the oracle judges them.
 
+mod bounds;
 mod faults;
 mod judging;
 mod servers;
@@ -26,7 +27,7 @@ async fn a_new_account_is_announced_as_the_reference_pds_does() -> Result<()> {
     assert_eq!(events[0].handle(), "alice.test");
     assert!(events[1].active());
     let first = events[2].payload()?;
-    assert_eq!(first["since"], ipld_core::ipld::Ipld::Null);
+    assert_eq!(first["since"], Ipld::Null);
     assert!(!first.contains_key("prevData"));
     assert_eq!(events[2].blocks()?.len(), 2);
     assert_eq!(events[2].rev, events[3].rev);

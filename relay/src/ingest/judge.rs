@@ -275,6 +275,11 @@ fn signature(facts: &Facts<'_>, key: &VerifyingKey, commit: &Commit<'_>) -> Resu
     }
     Err(Stop::drop(
         DropReason::BadSignature,
-        format!("{}; the key is {}, {}", invalid.what, key.to_multikey(), facts.after_asking()),
+        format!(
+            "{}; checked with the key {}, {}",
+            invalid.what,
+            key.to_multikey(),
+            facts.after_asking()
+        ),
     ))
 }

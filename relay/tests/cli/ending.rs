@@ -2,7 +2,10 @@
 
 use relay_simnet::{Consumer, Item, Net, Start};
 use rustix::process::Signal;
-use tokio::net::TcpListener;
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+};
 
 use crate::program::Place;
 
@@ -52,6 +55,45 @@ async fn a_signal_drains_syncs_and_closes_consumers_with_1001() {
     relay.stop().await;
     let sent = |round| (0..30).map(move |number| format!("{round}: {number}"));
     assert_eq!(seen, sent(0).chain(sent(1)).collect::<Vec<_>>());
+}
+
+/// OUT-7: neither an event that waits for its identity, nor a consumer that takes nothing, nor a
+/// connection that asks for nothing holds the shutdown, also all of them together: what takes 9 s is
+/// cut off with exit code 1.
+#[tokio::test]
+async fn nobody_who_is_connected_can_hold_the_shutdown() {
+    let net = Net::seeded(9).await.unwrap();
+    let host = net.pds("alpha").await.unwrap();
+    let alice = host.account("alice").await.unwrap();
+    let plc = net.plc().url();
+    let mut relay = Place::new()
+        .start(&["--dev", "--crawl", &host.hostname()], &[("RELAY_PLC_HOST", plc.as_str())]);
+    let [api, admin, metrics] = relay.up().await;
+    let url = format!("ws://{api}");
+    // It reads only when it is asked to.
+    let _silent = Consumer::connect(&url, Start::After(0)).await.unwrap();
+    let mut idle = Vec::new();
+    for address in [&api, &admin, &metrics] {
+        idle.push(TcpStream::connect(address).await.unwrap());
+        let mut half = TcpStream::connect(address).await.unwrap();
+        half.write_all(b"GET /_health HTTP/1.1\r\nHost: ").await.unwrap();
+        idle.push(half);
+    }
+    // More than the buffers of a connection hold.
+    let text = "far more than anybody reads ".repeat(8_000);
+    let mut live = Consumer::connect(&url, Start::After(0)).await.unwrap();
+    for number in 0..60 {
+        alice.post(&format!("{number} {text}")).await.unwrap();
+    }
+    live.until(|event| event.text().starts_with("59 ")).await.unwrap();
+    net.plc().down();
+    host.account("bob").await.unwrap();
+    relay.until("the events are with the relay", |_| net.undelivered() == 0).await;
+
+    let ended = relay.stop().await;
+
+    assert!(ended.err.contains("some events still wait for an identity"), "{ended:?}");
+    assert!(ended.err.lines().last().unwrap().ends_with("stopped"), "{ended:?}");
 }
 
 /// Issue 3, section 5: a second signal aborts, with exit code 1. The first one alone would wait for

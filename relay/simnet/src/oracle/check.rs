@@ -239,6 +239,13 @@ impl Checker {
             + self.ledger.owed()
     }
 
+    /// Events that are kept because nothing has matched them yet.
+    #[cfg(test)]
+    pub(crate) fn kept(&mut self) -> usize {
+        self.take();
+        self.lanes.values().flatten().map(|lane| lane.open.len()).sum()
+    }
+
     /// The result so far. Everything that must pass and did not come counts as lost.
     pub fn report(&mut self) -> Report {
         self.take();

@@ -62,6 +62,29 @@ async fn a_flood_of_announcements_asks_only_now_and_then() -> Result<()> {
     Ok(())
 }
 
+/// IDE-5, IDE-3: what repeats an announcement that passed with its handle is redundant also when the
+/// document may not be asked again; it does not pass a second time without the handle.
+#[tokio::test]
+async fn a_repetition_is_redundant_also_when_the_document_may_not_be_asked() -> Result<()> {
+    let mut scene = Scene::new().await?;
+    let first = announced(&mut scene, Some("alice.test")).await?;
+    scene.asked.identity = Some(SAME_HANDLE);
+    let says = scene.judge(&first).unwrap().says;
+    let now_ms = scene.now_us / 1000;
+    scene.recent.identity_passed(says, now_ms);
+    for _ in 0..5 {
+        scene.recent.announcement_followed(now_ms);
+    }
+    scene.asked.identity = None;
+
+    let again = announced(&mut scene, Some("alice.test")).await?;
+    assert_eq!(scene.told(&again), Drops(DropReason::Redundant));
+    let other = announced(&mut scene, Some("other.test")).await?;
+    assert_eq!(scene.told(&other), Passes, "control: it says something else");
+    assert_eq!(sent_handle(&scene, &other), None);
+    Ok(())
+}
+
 /// IDE-2, T18: another host's announcement passes only if the document changed, without its handle.
 /// One that the document names now is the account's host.
 #[tokio::test]
