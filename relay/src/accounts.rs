@@ -10,6 +10,7 @@ use std::sync::{
 
 use crate::domain::{Account, AccountNo, HostId, UpstreamStatus};
 
+pub mod hidden;
 pub mod limits;
 pub mod probe;
 

@@ -166,6 +166,7 @@ fn compose(
     let parts = ground.ingest_parts(&config, &identities, &drops, verdict_in);
     let ingest = Ingest::start(parts, &tasks.ingest);
     announce_pending(&ingest, &tasks.ingest);
+    let options = FirehoseOptions { hidden: ground.hidden.clone(), ..options };
     let firehose =
         Firehose::with_options(ground.reader.clone(), ground.clock.clone(), &tasks.edge, options);
     let parts = ground.upstream_parts(&config, dialling, &ingest, &drops);

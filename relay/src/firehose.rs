@@ -37,7 +37,9 @@ pub use consumer::Pacing;
 pub use position::{Start, cursor_of, position};
 pub use seats::{ClientRate, Full, Seat, Seats, client_key};
 
-use crate::{clock::Clock, eventlog::Reader, tasks::Tasks, telemetry::metrics};
+use crate::{
+    accounts::hidden::Hidden, clock::Clock, eventlog::Reader, tasks::Tasks, telemetry::metrics,
+};
 use consumer::Consumer;
 use tally::Register;
 use upgrade::{Refusal, Wish};
@@ -61,6 +63,8 @@ pub struct FirehoseOptions {
     pub shared: Vec<IpAddr>,
     /// When a consumer is closed.
     pub pacing: Pacing,
+    /// Accounts whose content is not replayed (ACC-12).
+    pub hidden: Hidden,
 }
 
 impl Default for FirehoseOptions {
@@ -71,6 +75,7 @@ impl Default for FirehoseOptions {
             tries_per_minute: 120,
             shared: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             pacing: Pacing::default(),
+            hidden: Hidden::default(),
         }
     }
 }
@@ -210,7 +215,7 @@ impl Firehose {
                 inner.reader.clone(),
                 (cursor, arrived),
                 tally,
-                (inner.options.pacing, inner.closing.clone()),
+                (inner.options.pacing, inner.options.hidden.clone(), inner.closing.clone()),
             )
             .await
             .serve()

@@ -24,7 +24,7 @@ use queue::{Inside, Places};
 use shard::{Room, Shard};
 
 use crate::{
-    accounts::{Numbers, probe::Probes},
+    accounts::{Numbers, hidden::Hidden, probe::Probes},
     clock::Clock,
     domain::{Account, AccountNo, Epoch, EventKind, HostSeq, LocalStatus},
     drops::{Dropped, Drops},
@@ -97,6 +97,8 @@ pub struct IngestParts {
     pub host_queue: usize,
     /// Accounts kept in memory over all shards (DESIGN 10.4).
     pub accounts_max: usize,
+    /// Told whose content consumers no longer get (ACC-12).
+    pub hidden: Hidden,
     /// Highest account number given so far.
     pub last_account: AccountNo,
     /// Set in `relay dev`: one line per verdict.
@@ -174,6 +176,7 @@ impl Ingest {
             drops: parts.drops,
             clock: parts.clock,
             numbers: Numbers::after(parts.last_account),
+            hidden: parts.hidden,
             tasks: tasks.clone(),
             inside: Inside::default(),
             failures: failures::Failures::default(),

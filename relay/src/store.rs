@@ -285,6 +285,14 @@ impl Store {
         accounts::unannounced(self.db()).await
     }
 
+    /// Accounts with a row that were taken down here (ACC-12).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn taken_down(&self) -> Result<Vec<AccountNo>, StoreError> {
+        accounts::taken_down(self.db()).await
+    }
+
     /// What was decided about these DIDs, of those about which something was. [`Self::accounts`]
     /// includes it; this is for a DID that has no row, before the first is made.
     ///

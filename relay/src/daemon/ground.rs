@@ -13,6 +13,7 @@ use super::{
     lock::{self, DataLock},
 };
 use crate::{
+    accounts::hidden::Hidden,
     checkpoint::{self, Checkpointer},
     clock::Clock,
     config::Config,
@@ -50,6 +51,7 @@ pub(super) struct Ground {
     pub(super) hosts: Hosts,
     pub(super) appender: Appender,
     pub(super) reader: Reader,
+    pub(super) hidden: Hidden,
     last_account: AccountNo,
 }
 
@@ -74,9 +76,9 @@ pub(super) async fn prepare(
         .with_account_limit(config.default_account_limit);
     let files = log_files.unwrap_or_else(|| Arc::new(Machine));
     match Kept::open(config, (&store, &net), &clock, files).await {
-        Ok(Kept { hosts, appender, reader, last_account }) => Ok((
+        Ok(Kept { hosts, appender, reader, hidden, last_account }) => Ok((
             Door { locks, password_file, listeners },
-            Ground { clock, net, store, hosts, appender, reader, last_account },
+            Ground { clock, net, store, hosts, appender, reader, hidden, last_account },
         )),
         Err(why) => {
             store.close().await;
@@ -105,6 +107,7 @@ impl Ground {
             drops: Arc::clone(drops),
             clock: self.clock.clone(),
             accounts_max: config.account_cache,
+            hidden: self.hidden.clone(),
             last_account: self.last_account,
             verdicts,
         }
@@ -143,6 +146,7 @@ struct Kept {
     hosts: Hosts,
     appender: Appender,
     reader: Reader,
+    hidden: Hidden,
     last_account: AccountNo,
 }
 
@@ -158,7 +162,9 @@ impl Kept {
             .map_err(Fatal::new)?;
         let (appender, reader) = open_log(config, store, (&hosts, clock), files).await?;
         match recover(store, &appender, &reader).await {
-            Ok(last_account) => Ok(Self { hosts, appender, reader, last_account }),
+            Ok((last_account, hidden)) => {
+                Ok(Self { hosts, appender, reader, hidden, last_account })
+            }
             Err(why) => {
                 appender.close().await;
                 Err(why)
@@ -167,8 +173,13 @@ impl Kept {
     }
 }
 
-/// Replays the log's tail into the database (I3); gives the highest account number then.
-async fn recover(store: &Store, appender: &Appender, reader: &Reader) -> Result<AccountNo, Fatal> {
+/// Replays the log's tail into the database (I3); gives the highest account number then, and who is
+/// taken down.
+async fn recover(
+    store: &Store,
+    appender: &Appender,
+    reader: &Reader,
+) -> Result<(AccountNo, Hidden), Fatal> {
     let recovered = checkpoint::recover(store, reader).await.map_err(Fatal::new)?;
     appender.set_checkpoint(recovered.position);
     if recovered.events > 0 {
@@ -179,7 +190,8 @@ async fn recover(store: &Store, appender: &Appender, reader: &Reader) -> Result<
             "state replayed from the event log"
         );
     }
-    store.last_account_number().await.map_err(Fatal::new)
+    let last_account = store.last_account_number().await.map_err(Fatal::new)?;
+    Ok((last_account, Hidden::of(store.taken_down().await.map_err(Fatal::new)?)))
 }
 
 fn open_net(config: &Config) -> Result<Net, Fatal> {

@@ -28,6 +28,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
+    accounts::hidden::Hidden,
     domain::{CloseReason, Seq},
     eventlog::{Event, Position, ReadError, Reader},
     telemetry::metrics,
@@ -90,6 +91,7 @@ pub(super) struct Consumer<S> {
     arrived: Seq,
     tally: Arc<Tally>,
     pacing: Pacing,
+    hidden: Hidden,
     closing: CancellationToken,
     progress: Progress,
     pulse: Pulse,
@@ -115,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
         reader: Reader,
         (cursor, arrived): (Option<Seq>, Seq),
         tally: Arc<Tally>,
-        (pacing, closing): (Pacing, CancellationToken),
+        (pacing, hidden, closing): (Pacing, Hidden, CancellationToken),
     ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(CLIENT_MESSAGE_BYTES_MAX)
@@ -130,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
             arrived,
             tally,
             pacing,
+            hidden,
             closing,
             progress: Progress::new(pacing.stall_within, pacing.stall_bytes),
             pulse: Pulse::new(pacing.ping_every, pacing.pong_within, Instant::now()),
@@ -218,10 +221,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
     }
 
     async fn send(&mut self, events: Vec<Event>) -> Result<(), CloseReason> {
-        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
         let last = events.last().map(|event| event.seq);
+        let mut count: u64 = 0;
         for event in events {
+            if self.hidden.hides(event.account, event.kind) {
+                continue;
+            }
             self.socket.get_mut().queue(event.frame);
+            count = count.saturating_add(1);
         }
         self.deliver().await?;
         if let Some(last) = last {

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Pacing, consumer::Consumer, tally::Register};
 use crate::{
+    accounts::hidden::Hidden,
     clock::Clock,
     domain::{AccountNo, CloseReason, Epoch, EventKind, HostId, HostSeq, Seq},
     eventlog::{self, Appender, Entry, LogOptions, Reader},
@@ -133,7 +134,7 @@ async fn connect(log: &Log, cursor: Option<u64>, room: usize) -> Connected {
         log.reader.clone(),
         (cursor.map(Seq), log.reader.window().head),
         tally,
-        (Pacing::default(), closing.clone()),
+        (Pacing::default(), Hidden::default(), closing.clone()),
     )
     .await;
     Connected { socket: theirs, reason: tokio::spawn(consumer.serve()), register, closing }

@@ -30,9 +30,9 @@ use super::{
     table::{Moved, Table},
 };
 use crate::{
-    accounts::{Numbers, limits::Bucket, probe::Probes},
+    accounts::{Numbers, hidden::Hidden, limits::Bucket, probe::Probes},
     clock::Clock,
-    domain::{Epoch, EventKind, HostId, HostSeq, UpstreamStatus, effective},
+    domain::{Epoch, EventKind, HostId, HostSeq, LocalStatus, UpstreamStatus, effective},
     drops::Drops,
     eventlog::{Appender, Entry},
     hosts::Hosts,
@@ -76,6 +76,7 @@ pub(super) struct Room {
     pub(super) drops: Arc<Drops>,
     pub(super) clock: Clock,
     pub(super) numbers: Numbers,
+    pub(super) hidden: Hidden,
     pub(super) tasks: Tasks,
     pub(super) inside: Inside,
     pub(super) failures: Failures,
@@ -314,9 +315,11 @@ impl Shard {
     /// the announcement was handed to the log.
     fn set_local(&mut self, did: &Did, decision: Decision, answer: oneshot::Sender<bool>) {
         let Decision { local, is_news } = decision;
-        let set = self
-            .table
-            .change(did, |entry| std::mem::replace(&mut entry.account.local, local) != local);
+        let hidden = &self.room.hidden;
+        let set = self.table.change(did, |entry| {
+            hidden.set(entry.account.number, local == LocalStatus::Takendown);
+            std::mem::replace(&mut entry.account.local, local) != local
+        });
         match set {
             Some((differs, moved)) if differs || is_news => {
                 self.counted(moved);

@@ -104,6 +104,15 @@ pub(super) async fn announced(db: &Db, did: &Did, status: LocalStatus) -> Result
     tx.commit().await
 }
 
+/// Accounts with a row that were taken down here.
+pub(super) async fn taken_down(db: &Db) -> Result<Vec<AccountNo>, StoreError> {
+    let sql = "SELECT a.number FROM relay_decision d JOIN relay_account a ON a.did = d.did \
+               WHERE d.local = $1 ORDER BY a.number";
+    let values = vec![LocalStatus::Takendown.as_text().into()];
+    let rows = db.fetch(Statement::new(sql, values)).await?;
+    rows.iter().map(|row| Ok(AccountNo(row.int(0)?.cast_unsigned()))).collect()
+}
+
 /// Decisions that a crash kept from being announced.
 pub(super) async fn unannounced(db: &Db) -> Result<Vec<(Did, LocalStatus)>, StoreError> {
     let sql = "SELECT did, local FROM relay_decision WHERE pending = 1 ORDER BY did";

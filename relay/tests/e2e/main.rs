@@ -22,5 +22,6 @@ mod stream_rules;
 mod strictness;
 mod support;
 mod syncs;
+mod takedown;
 mod the_log;
 mod watch;

@@ -314,6 +314,25 @@ pub(crate) async fn a_decision_is_durable_before_the_account_has_a_row(place: Pl
     assert_eq!(read(&store, 1).await.local, LocalStatus::Suspended);
 }
 
+/// ACC-12: who is taken down, and only they, is known by number once there is a row.
+pub(crate) async fn accounts_that_were_taken_down_are_known_by_number(place: Place) {
+    let store = place.open().await;
+    for (number, status) in [
+        (3, LocalStatus::Takendown),
+        (1, LocalStatus::Takendown),
+        (2, LocalStatus::Suspended),
+        (9, LocalStatus::Takendown),
+    ] {
+        store.set_local_status(&did(number), status).await.unwrap();
+    }
+    assert!(store.taken_down().await.unwrap().is_empty(), "nobody has a row");
+
+    write(&store, accounts(1..=4)).await;
+    assert_eq!(store.taken_down().await.unwrap(), [AccountNo(1), AccountNo(3)]);
+    store.set_local_status(&did(1), LocalStatus::None).await.unwrap();
+    assert_eq!(store.taken_down().await.unwrap(), [AccountNo(3)]);
+}
+
 /// DESIGN 10.13: a decision is pending until its announcement is durable, and news only while it is.
 pub(crate) async fn a_decision_is_pending_until_it_was_announced(place: Place) {
     let store = place.open().await;

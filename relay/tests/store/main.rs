@@ -86,6 +86,7 @@ on_both! {
     a_checkpoint_does_not_undo_a_decision
     a_decision_is_durable_before_the_account_has_a_row
     a_decision_is_pending_until_it_was_announced
+    accounts_that_were_taken_down_are_known_by_number
     counts_follow_their_deltas
     accounts_are_listed_in_order_of_number
     more_rows_than_one_statement_takes_are_written

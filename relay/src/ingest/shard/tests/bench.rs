@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::{
+    accounts::hidden::Hidden,
     clock::Clock,
     domain::{Account, DropReason, EventKind, HostSeq, Seq},
     drops::{Dropped, Drops},
@@ -367,6 +368,7 @@ impl Rooms {
             clock: clock.clone(),
             host_queue: setting.host_queue,
             accounts_max: setting.accounts_max,
+            hidden: Hidden::default(),
             last_account: store.last_account_number().await?,
             verdicts: None,
         };
