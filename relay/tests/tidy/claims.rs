@@ -1,11 +1,45 @@
-//! What documents say is there: depths, verbs, paths.
+//! What documents say is there: invariants and their tests, depths, verbs, paths.
 
 use std::{collections::BTreeSet, io};
 
 use crate::{
     report,
-    texts::{codes, read, repo, texts},
+    texts::{Tests, codes, read, repo, rows, texts},
 };
+
+const INVARIANTS: usize = 8;
+
+#[test]
+fn every_invariant_has_one_row_whose_tests_exist_and_speak_of_it() -> io::Result<()> {
+    const PAGE: &str = "docs/invariants.md";
+    let page = read(PAGE)?;
+    let mut tests = Tests::default();
+    let mut findings = Vec::new();
+    let mut ids = Vec::new();
+    for row in rows(&page).filter(|row| row.cells[0].starts_with('I')) {
+        let mut say = |what: String| findings.push(format!("{PAGE}:{}: {what}", row.line));
+        let [id, _rule, _why, _kept, proof, _broken] = row.cells[..] else {
+            say(format!("{} cells instead of 6", row.cells.len()));
+            continue;
+        };
+        ids.push(id.to_owned());
+        let named = Tests::named(proof);
+        for (path, name) in &named {
+            if let Some(wrong) = tests.wrong(path, name, false) {
+                say(wrong);
+            }
+        }
+        if !named.iter().any(|(path, name)| tests.doc(path, name).contains(id)) {
+            say(format!("no test that is named here has {id} in its doc"));
+        }
+    }
+    let expected: Vec<_> = (1..=INVARIANTS).map(|number| format!("I{number}")).collect();
+    if ids != expected {
+        findings.push(format!("{PAGE}: {ids:?} instead of {expected:?}"));
+    }
+    report(&findings);
+    Ok(())
+}
 
 /// I5: what can fill up is seen filling up, and against what.
 #[test]
