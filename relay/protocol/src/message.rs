@@ -42,6 +42,7 @@ pub struct Op<'a> {
 /// `#commit` (5.1). Sizes of MSG-1 are checked; blocks are not yet read.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the wire's own words")]
+#[expect(clippy::struct_excessive_bools, reason = "what the patcher has to mend, each by itself")]
 pub struct CommitMessage<'a> {
     pub host_seq: u64,
     /// Not checked to be a DID.
@@ -61,6 +62,8 @@ pub struct CommitMessage<'a> {
     pub missing_too_big: bool,
     /// `blobs` was absent or not an array.
     pub missing_blobs: bool,
+    /// An operation has a `prev` that is null, which 5.1 does not permit on the way out.
+    pub has_null_prev: bool,
 }
 
 /// `#sync`

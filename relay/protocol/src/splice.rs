@@ -23,25 +23,29 @@ pub enum Edit<'a> {
     EmptyArray(&'a str),
     /// Removes a field if it is there.
     Remove(&'a str),
+    /// In each map of an array field, removes the second field where it is null.
+    RemoveNulls(&'a str, &'a str),
 }
 
 impl<'a> Edit<'a> {
     const fn key(&self) -> &'a str {
         match *self {
-            Self::Text(key, _) | Self::Bool(key, _) | Self::EmptyArray(key) | Self::Remove(key) => {
-                key
-            }
+            Self::Text(key, _)
+            | Self::Bool(key, _)
+            | Self::EmptyArray(key)
+            | Self::Remove(key)
+            | Self::RemoveNulls(key, _) => key,
         }
     }
 
-    /// The new value, `None` for a removal.
+    /// The new value, `None` when there is none without an old one.
     fn value(&self) -> Option<Vec<u8>> {
         let mut writer = Writer::new();
         match *self {
             Self::Text(_, text) => writer.text(text),
             Self::Bool(_, value) => writer.bool(value),
             Self::EmptyArray(_) => writer.array(0),
-            Self::Remove(_) => return None,
+            Self::Remove(_) | Self::RemoveNulls(..) => return None,
         };
         Some(writer.into_bytes())
     }
@@ -148,7 +152,10 @@ impl Patched {
             let is_uint = reader.kind() == Some(Kind::Uint);
             let value = reader.value_bytes()?;
             if let Some(edit) = edits.next_if(|edit| edit.key() == key) {
-                patched.insert(edit);
+                match *edit {
+                    Edit::RemoveNulls(_, field) => patched.push(key, &without_nulls(value, field)?),
+                    _ => patched.insert(edit),
+                }
             } else if key == "seq" && is_uint {
                 patched.push(key, &[]);
                 patched.seq_at = Some(patched.body.position());
@@ -170,6 +177,29 @@ impl Patched {
         self.entries = self.entries.saturating_add(1);
         self.body.text(key).raw(value);
     }
+}
+
+/// An array of maps without the fields of this name that are null.
+fn without_nulls(array: &[u8], field: &str) -> Result<Vec<u8>, Invalid> {
+    let mut reader = Reader::new(array);
+    let items = reader.array_len()?;
+    let mut out = Writer::with_capacity(array.len());
+    out.array(items);
+    for _ in 0..items {
+        let mut kept = Writer::new();
+        let mut count = 0_usize;
+        let mut entries = reader.map()?;
+        while let Some(key) = entries.next_key(&mut reader)? {
+            let is_null = reader.is_null();
+            let value = reader.value_bytes()?;
+            if !(is_null && key == field) {
+                kept.text(key).raw(value);
+                count = count.saturating_add(1);
+            }
+        }
+        out.map(count).raw(kept.as_bytes());
+    }
+    Ok(out.into_bytes())
 }
 
 /// The edits in canonical order, one per field: the last.

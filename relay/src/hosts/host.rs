@@ -27,6 +27,10 @@ const BYTES_MAX: u64 = 16 << 20;
 /// Inductive commits in a row after which a host is strict for good (DESIGN 10.14).
 const RATCHET_COMMITS: u64 = 1_000;
 
+/// Hosts that are first seen from 2027-07-01 on are strict at once (DESIGN 10.14): what is set up two
+/// years after Sync v1.1 has no reason to send commits that cannot be proved.
+pub(super) const STRICT_SINCE_MS: u64 = 1_814_400_000_000;
+
 /// How often the count towards the ratchet is worth a write: a crash loses less than this.
 const RATCHET_SAVED_EVERY: u64 = 100;
 
@@ -86,7 +90,9 @@ impl Host {
             life: Mutex::new(Life::new(row)),
             accounts: AtomicI64::new(i64::try_from(row.account_count).unwrap_or(i64::MAX)),
             clean_commits: AtomicU64::new(row.clean_commits),
-            strict_for_good: AtomicBool::new(row.strict_for_good),
+            strict_for_good: AtomicBool::new(
+                row.strict_for_good || row.first_seen_ms >= STRICT_SINCE_MS,
+            ),
             frames: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             dirty: AtomicBool::new(false),

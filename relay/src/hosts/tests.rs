@@ -227,6 +227,20 @@ async fn a_host_ratchets_after_a_thousand_inductive_commits() -> Result<()> {
     Ok(())
 }
 
+/// VAL-21, DESIGN 10.14: leniency is for hosts of the time before; a new one is strict at once.
+#[tokio::test]
+async fn a_host_first_seen_after_the_set_date_is_strict_at_once() -> Result<()> {
+    let scene = Scene::with(true, true).await?;
+    let before_us = host::STRICT_SINCE_MS * 1000 - 1000 - scene.clock.now_us();
+    scene.clock.advance_us(before_us);
+    let old = scene.host("old.example.com").await?;
+    scene.clock.advance_us(1000);
+    let new = scene.host("new.example.com").await?;
+    assert_eq!((old.is_strict(), new.is_strict()), (false, true));
+    assert!(new.note_commit(false) && new.is_strict(), "for good");
+    Ok(())
+}
+
 /// HOST-2, SYN-10, T21: names that are no hosts are refused with the rule they break.
 #[tokio::test]
 async fn names_that_are_no_hosts_are_refused() -> Result<()> {

@@ -25,12 +25,13 @@ struct Fields<'a> {
     has_rebase: bool,
     has_too_big: bool,
     has_blobs: bool,
+    has_null_prev: bool,
 }
 
 impl<'a> Fields<'a> {
     fn read_field(&mut self, key: &[u8], reader: &mut Reader<'a>) -> Result<(), Invalid> {
         match key {
-            b"ops" => self.ops = Some(read_ops(reader)?),
+            b"ops" => self.ops = Some(read_ops(reader, &mut self.has_null_prev)?),
             b"rev" => self.rev = Some(tid(reader, "rev is not a TID")?),
             b"seq" => self.host_seq = Some(seq(reader)?),
             b"repo" => self.repo = Some(text(reader, "repo is not text")?),
@@ -97,23 +98,24 @@ impl<'a> CommitMessage<'a> {
             missing_rebase: !fields.has_rebase,
             missing_too_big: !fields.has_too_big,
             missing_blobs: !fields.has_blobs,
+            has_null_prev: fields.has_null_prev,
         })
     }
 }
 
-fn read_ops<'a>(reader: &mut Reader<'a>) -> Result<Vec<Op<'a>>, Invalid> {
+fn read_ops<'a>(reader: &mut Reader<'a>, has_null_prev: &mut bool) -> Result<Vec<Op<'a>>, Invalid> {
     let count = reader.array_len().or(Err(Invalid::new("ops is not an array")))?;
     if count > OPS_MAX {
         return Err(Invalid::new("too large: a #commit has more than 200 operations"));
     }
     let mut ops = Vec::with_capacity(count);
     for _ in 0..count {
-        ops.push(read_op(reader)?);
+        ops.push(read_op(reader, has_null_prev)?);
     }
     Ok(ops)
 }
 
-fn read_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Invalid> {
+fn read_op<'a>(reader: &mut Reader<'a>, has_null_prev: &mut bool) -> Result<Op<'a>, Invalid> {
     let (mut action, mut path, mut cid, mut prev) = (None, None, None, None);
     let mut entries = reader.map().or(Err(Invalid::new("an operation is not a map")))?;
     while let Some(key) = entries.next_key_bytes(reader)? {
@@ -126,7 +128,10 @@ fn read_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Invalid> {
                 repo_path(text)?;
                 path = Some(text);
             }
-            b"prev" => prev = record_link(reader, "prev of an operation is not a dag-cbor link")?,
+            b"prev" => {
+                *has_null_prev |= reader.is_null();
+                prev = record_link(reader, "prev of an operation is not a dag-cbor link")?;
+            }
             b"action" => action = Some(read_action(reader)?),
             _ => reader.skip_value()?,
         }

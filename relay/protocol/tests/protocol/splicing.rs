@@ -54,6 +54,33 @@ fn without_edits_the_frame_is_shared() {
     }
 }
 
+/// 5.1: a field of operations that is null is taken out, and nothing else; one that has a value stays.
+#[test]
+fn nulls_are_removed_from_the_maps_of_an_array() {
+    let op = |prev: Option<Ipld>| {
+        let mut op = map([("cid", Ipld::Null), ("path", text("a.b.c/1")), ("zz", Ipld::Null)]);
+        if let Some(prev) = prev {
+            op.insert("prev".to_owned(), prev);
+        }
+        Ipld::Map(op)
+    };
+    let with_ops = |ops: Vec<Ipld>| with_seq(with(commit(), "ops", Ipld::List(ops)), 5);
+    let patched = |ops: Vec<Ipld>| {
+        let edits = [Edit::RemoveNulls("ops", "prev")];
+        unsequence(&Bytes::from(frame("#commit", with_ops(ops))), &edits).map(|cut| cut.with_seq(5))
+    };
+    let kept = op(Some(Ipld::Bool(true)));
+    let out = patched(vec![op(Some(Ipld::Null)), kept.clone(), op(None)]).unwrap();
+    assert_eq!(out, frame("#commit", with_ops(vec![op(None), kept, op(None)])));
+    assert_eq!(patched(vec![]).unwrap(), frame("#commit", with_ops(vec![])));
+    assert!(patched(vec![Ipld::Bool(true)]).is_err(), "not maps");
+    let absent = unsequence(
+        &Bytes::from(frame("#sync", with_seq(sync(), 5))),
+        &[Edit::RemoveNulls("ops", "prev")],
+    );
+    assert_eq!(absent.unwrap().with_seq(5), frame("#sync", with_seq(sync(), 5)));
+}
+
 /// `write_with` appends, so that many frames go out in one write.
 #[test]
 fn frames_are_appended() {
@@ -126,6 +153,8 @@ fn apply(mut fields: Fields, edits: &[Edit<'_>]) -> Fields {
             Edit::Bool(key, value) => fields.insert(key.to_owned(), Ipld::Bool(value)),
             Edit::EmptyArray(key) => fields.insert(key.to_owned(), Ipld::List(vec![])),
             Edit::Remove(key) => fields.remove(key),
+            // Has a test of its own.
+            Edit::RemoveNulls(key, _) => fields.get(key).cloned(),
         };
     }
     fields

@@ -185,5 +185,8 @@ fn edits<'m>(message: &CommitMessage<'m>) -> Vec<Edit<'m>> {
         // It may be null, which 5.1 does not permit on the way out.
         edits.push(Edit::Remove("prevData"));
     }
+    if message.has_null_prev {
+        edits.push(Edit::RemoveNulls("ops", "prev"));
+    }
     edits
 }

@@ -206,6 +206,42 @@ async fn a_null_prev_data_is_taken_out() -> Result<()> {
     Ok(())
 }
 
+/// 5.1, LEG-1: prev of an operation is absent or a link; null never comes out, and an update with it
+/// is one without.
+#[tokio::test]
+async fn a_null_prev_of_an_operation_is_taken_out() -> Result<()> {
+    let mut scene = Scene::new().await?;
+    let record = |words: &str| relay_simnet::block::map([("text", Ipld::from(words))]);
+    let path = |number: u32| format!("com.example.thing/{number}");
+    let first = relay_simnet::Write::create(path(0), record("old"));
+    scene.alice.apply(vec![first]).await?;
+    let first = scene.next_of(EventKind::Commit).await?;
+    assert_eq!(scene.take(&first), Passes);
+    let both = vec![
+        relay_simnet::Write::create(path(1), record("created")),
+        relay_simnet::Write::update(path(0), record("new")),
+    ];
+    scene.alice.apply(both).await?;
+    let event = scene.next_of(EventKind::Commit).await?;
+    let came = event.payload()["ops"].clone();
+    assert_eq!(event.sent(&scene.judge(&event).unwrap())["ops"], came, "control");
+
+    let mut parts = Parts::of(&event)?;
+    parts.op(0).insert("prev".to_owned(), Ipld::Null);
+    let null = parts.wrap();
+    assert_eq!(null.sent(&scene.judge(&null).unwrap())["ops"], came);
+
+    let mut parts = Parts::of(&event)?;
+    parts.op(1).insert("prev".to_owned(), Ipld::Null);
+    let null = parts.wrap();
+    assert_eq!(scene.told(&null), Drops(DropReason::Legacy));
+    scene.strict = false;
+    let sent = null.sent(&scene.judge(&null).unwrap());
+    let Ipld::List(ops) = &sent["ops"] else { panic!("a list") };
+    assert!(ops.iter().all(|op| !matches!(op, Ipld::Map(op) if op.contains_key("prev"))));
+    Ok(())
+}
+
 /// MSG-3, ENC-10: whatever is edited, all other fields come out as they came in, known or not.
 #[tokio::test]
 async fn all_other_fields_survive() -> Result<()> {
