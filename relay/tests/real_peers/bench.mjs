@@ -46,8 +46,12 @@ export class Bench {
     return did ? events.filter((event) => event.did === did) : events
   }
 
-  /** Waits until the verifying consumer has read all that came. */
+  /** Waits until the record of the hosts and the verifying consumer have read all that came. */
   async consumersCaughtUp() {
+    for (const [i, { name, ctx }] of this.hosts.entries()) {
+      const last = await ctx.sequencer.curr()
+      await until(`${name} has told its seq ${last}`, () => this.truth[i].cursor >= last)
+    }
     await until(
       () => `@atproto/sync reads up to ${this.heard.cursor}, it is at ${this.sync.cursor}`,
       () => this.sync.cursor === this.heard.cursor,
