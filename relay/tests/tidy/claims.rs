@@ -1,13 +1,16 @@
-//! What documents say is there: invariants and their tests, depths, verbs, paths.
+//! What documents say is there: invariants and their tests, verbs, paths, settings.
 
 use std::{collections::BTreeSet, io};
 
 use crate::{
-    report,
+    report, sources,
     texts::{Tests, codes, read, repo, rows, texts},
 };
 
 const INVARIANTS: usize = 8;
+
+/// Settings whose whole effect is a check among the settings.
+const CHECKED_ONLY: [&str; 1] = ["environment"];
 
 #[test]
 fn every_invariant_has_one_row_whose_tests_exist_and_speak_of_it() -> io::Result<()> {
@@ -55,6 +58,32 @@ fn every_depth_has_its_limit_and_every_limit_its_depth() -> io::Result<()> {
         .map(|name| format!("{name}: a depth without a limit, or a limit without a depth"))
         .collect();
     assert!(depths.len() > 5, "{depths:?}");
+    report(&findings);
+    Ok(())
+}
+
+#[test]
+fn every_setting_is_read_outside_of_config() -> io::Result<()> {
+    let config = read("relay/src/config.rs")?;
+    let body = config.split("pub struct Config {").nth(1).unwrap_or_default();
+    let body = body.split("\n}").next().unwrap_or_default();
+    let fields =
+        body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next());
+    let files = sources()?;
+    let mut count = 0;
+    let mut findings = Vec::new();
+    for field in fields {
+        count += 1;
+        let read = format!("config.{field}");
+        let is_read = files
+            .iter()
+            .filter(|file| file.module() != Some("config"))
+            .any(|file| file.code().any(|(_, line)| has_word(line, &read)));
+        if !is_read && !CHECKED_ONLY.contains(&field) {
+            findings.push(format!("config.{field}: nothing reads it, so it does nothing"));
+        }
+    }
+    assert!(count > 20, "{count} settings found");
     report(&findings);
     Ok(())
 }
