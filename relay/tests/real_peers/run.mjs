@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url'
 
 /** Checks that must have passed. Written down, so that one that gets lost is noticed. */
 const CHECKS = 41
-/** The whole run is given up after this; it takes about a minute on two idle cores. */
+/** The whole run is given up after this; it takes half a minute on two idle cores. */
 const RUN_SECONDS_MAX = 900
 
 for (const name of ['RELAY_BINARY', 'REAL_PEERS_MODULES', 'REAL_PEERS_PYTHON']) {
