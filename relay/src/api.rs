@@ -68,7 +68,7 @@ pub struct ApiParts {
     pub upstream: Upstream,
     /// Clock.
     pub clock: Clock,
-    /// Stops with these.
+    /// Once these stop, health says that the relay is shutting down.
     pub tasks: Tasks,
     /// Name and version, `relay/1.2.3`.
     pub software: &'static str,

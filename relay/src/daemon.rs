@@ -181,7 +181,8 @@ fn compose(
         firehose: firehose.clone(),
         upstream: upstream.clone(),
         clock: ground.clock.clone(),
-        tasks: tasks.edge.clone(),
+        // The first that stop, while consumers are still served.
+        tasks: tasks.upstream.clone(),
         software: SOFTWARE,
         contact: config.contact.clone(),
         dev: config.dev,

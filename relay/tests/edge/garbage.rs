@@ -40,6 +40,7 @@ async fn broken_and_huge_heads_are_refused_in_our_words() {
         ("GET / HTTP/1.1\r\nHost relay\r\n\r\n".to_owned(), 400),
         ("GET / HTTP/1.1\r\nBad Name: x\r\n\r\n".to_owned(), 400),
         ("POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: many\r\n\r\n".to_owned(), 400),
+        ("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(), 400),
         ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\r\n\r\n".to_owned(), 400),
         (format!("GET / HTTP/1.1\r\nHost: relay\r\nX-Long: {long}\r\n\r\n"), 431),
         (format!("GET / HTTP/1.1\r\nHost: relay\r\n{many}\r\n"), 431),

@@ -3,7 +3,7 @@
 
 use std::{fs, io, os::unix::fs::symlink, path::PathBuf, time::Duration};
 
-use relay_simnet::{Account, Consumer, Sent, Start};
+use relay_simnet::{Account, Answer::Silence, Consumer, Sent, Start};
 
 use crate::{
     http::{post, send},
@@ -196,4 +196,31 @@ async fn a_damaged_part_of_the_window_is_told_while_the_relay_goes_on() {
     alice.post("ingest goes on").await.unwrap();
     running.until("it is durable", || running.running.log.window().head > before.head).await;
     running.stop().await;
+}
+
+/// OUT-7: while the relay drains, health says so, and whoever balances load sends nobody any more.
+#[tokio::test]
+async fn a_relay_that_drains_is_told_before_it_is_gone() {
+    let relay = Relay::start().await;
+    let pds = relay.host("alpha").await;
+    relay.net.plc().answer_all(Some(Silence));
+    pds.account("alice").await.unwrap();
+    relay.until("an event waits for its identity", || relay.running.ingest.depth() > 0).await;
+    let api = relay.api();
+    let ask = async || send(api, "GET", "/_health", &[]).await;
+    assert_eq!(ask().await.status, 200);
+
+    let told = async {
+        loop {
+            let answer = ask().await;
+            if answer.status == 503 {
+                return answer.json()["reasons"].clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (stopped, reasons) = tokio::join!(relay.running.stop(), told);
+
+    stopped.unwrap();
+    assert_eq!(reasons, serde_json::json!(["the relay is shutting down"]));
 }
