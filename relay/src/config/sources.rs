@@ -213,16 +213,19 @@ fn split(is_list: bool, text: &str) -> impl Iterator<Item = String> {
 /// A value as texts: numbers and truth values of TOML are read like their spelling.
 fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
-        Value::Array(_, items) => {
-            items.iter().map(|item| texts(item)?.pop()).collect::<Option<Vec<String>>>()
-        }
-        Value::String(_, text) => Some(vec![text.clone()]),
-        Value::Bool(_, truth) => Some(vec![truth.to_string()]),
+        Value::Array(_, items) => items.iter().map(text).collect(),
+        single => text(single).map(|text| vec![text]),
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(_, text) => Some(text.clone()),
+        Value::Bool(_, truth) => Some(truth.to_string()),
         Value::Num(_, number) => number
             .to_i128()
             .map(|number| number.to_string())
-            .or_else(|| number.to_f64().map(|number| number.to_string()))
-            .map(|text| vec![text]),
+            .or_else(|| number.to_f64().map(|number| number.to_string())),
         _ => None,
     }
 }

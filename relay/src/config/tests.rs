@@ -232,6 +232,34 @@ fn everything_wrong_is_said_at_once() {
     assert_eq!(refused.len(), 5, "{said}");
 }
 
+/// What the environment cannot hold, a file can: no path at all, and one with a zero in it; several
+/// values where one is taken.
+#[test]
+fn values_that_only_a_file_can_hold_are_refused_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("relay.toml");
+    let load = |text: &str| {
+        fs::write(&path, text).unwrap();
+        load_in(dir.path(), "relay --config relay.toml", &[])
+    };
+    for (text, said) in [
+        ("data_dir = ''", "data_dir is \"\" (file "),
+        ("persist_dir = \"a\\u0000b\"", "persist_dir is \"a\\0b\" (file "),
+        ("plc_rate = [1, 2]", "plc_rate is \"1,2\" (file "),
+        ("crawl = [['a.example.com', 'b.example.com']]", "crawl is of a wrong type (file "),
+        ("api_bind = {}", "api_bind is of a wrong type (file "),
+        ("admin_passwords = ['good', 'changeme']", "admin_passwords is (redacted) (file "),
+    ] {
+        let refused = load(text).unwrap_err().0;
+        assert_eq!(refused.len(), 1, "{text}: {refused:?}");
+        assert!(refused[0].starts_with(said), "{text}: {}", refused[0]);
+    }
+    let config = load("data_dir = '/srv'\nplc_rate = 2\ncrawl = 'a.example.com,b.example.com'\n");
+    let config = config.unwrap();
+    assert_eq!((config.data_dir.as_path(), config.plc_rate), (Path::new("/srv"), 2));
+    assert_eq!(config.crawl, ["a.example.com", "b.example.com"]);
+}
+
 /// I8: files that cannot be read are named, their lines are not shown.
 #[test]
 fn broken_files_are_named_without_their_lines() {

@@ -210,8 +210,8 @@ fn size(least: u64, most: u64) -> String {
 
 fn switch(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Some(true),
-        "false" | "0" | "no" | "off" => Some(false),
+        "true" | "t" | "1" | "yes" | "on" => Some(true),
+        "false" | "f" | "0" | "no" | "off" => Some(false),
         _ => None,
     }
 }
@@ -284,7 +284,18 @@ mod tests {
             (Kind::Size(1024, 4096), &[("2KiB", "2KiB"), ("2000", "2000B")], &["1", "5K", "auto"]),
             (Kind::AutoSize(1024, 4096), &[("auto", "auto"), ("4K", "4KiB")], &["5K", "much"]),
             (Kind::Duration(60, 3600), &[("60s", "1m"), ("1h", "1h")], &["59s", "61m", "60", "x"]),
-            (Kind::Switch, &[("TRUE", "true"), ("0", "false"), ("off", "false")], &["2", "maybe"]),
+            (
+                Kind::Switch,
+                &[
+                    ("TRUE", "true"),
+                    ("0", "false"),
+                    ("off", "false"),
+                    ("t", "true"),
+                    ("F", "false"),
+                ],
+                &["2", "maybe", "tr", ""],
+            ),
+            (Kind::Hosts, &[("", ""), (" a.example.com ", "a.example.com")], &[]),
             (
                 Kind::Address,
                 &[
