@@ -1,5 +1,4 @@
 //! The only place of the program that prints.
-#![expect(clippy::print_stderr, reason = "a command-line program fails on stderr")]
 
 use std::{
     io::{self, ErrorKind, Write as _},
@@ -36,10 +35,15 @@ fn text_out(text: &str) -> Result<(), Ended> {
     })
 }
 
-/// The names among the settings that have no effect, for the person, not for a pipe.
+/// For the person, not for a pipe. A terminal that has gone away takes no complaint about it either.
+fn text_err(text: &str) {
+    drop(io::stderr().lock().write_all(text.as_bytes()));
+}
+
+/// The names among the settings that have no effect.
 pub(super) fn warnings(config: &Config) {
     for warning in config.warnings() {
-        eprintln!("warning: {warning}");
+        text_err(&format!("warning: {warning}\n"));
     }
 }
 
@@ -54,7 +58,7 @@ pub(super) fn ended(outcome: Result<(), Ended>) -> ExitCode {
 /// A failure in one sentence; several are one line each.
 pub(super) fn failed(why: &str) -> ExitCode {
     for line in why.lines() {
-        eprintln!("relay: {line}");
+        text_err(&format!("relay: {line}\n"));
     }
     ExitCode::FAILURE
 }
@@ -64,7 +68,7 @@ pub(super) fn stopped(stop: &Stop) -> ExitCode {
     match stop {
         Stop::Answer(text) => ended(text_out(text)),
         Stop::Usage(text) => {
-            eprint!("{text}");
+            text_err(text);
             ExitCode::from(2)
         }
         Stop::Setting(why) => failed(&why.to_string()),

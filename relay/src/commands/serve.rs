@@ -38,6 +38,11 @@ pub(super) async fn run(config: Config) -> ExitCode {
 
 async fn serve(config: Config, screen: &Screen, signals: &mut Signals) -> Result<(), String> {
     let named_hosts = !config.crawl.is_empty();
+    if config.dev {
+        tracing::warn!(
+            "development mode: plain ws and http, localhost and private addresses are permitted"
+        );
+    }
     let running = tokio::select! {
         started = Box::pin(Daemon::start(config, Extras::default())) => {
             started.map_err(|why| why.to_string())?

@@ -3,7 +3,7 @@
 use relay_simnet::{Consumer, Item, Net, Start};
 use rustix::process::Signal;
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
@@ -139,9 +139,10 @@ async fn a_signal_during_the_start_ends_it_with_exit_code_0() {
 #[tokio::test]
 async fn relay_health_is_0_while_the_relay_is_well_and_1_when_it_is_not_there() {
     let place = Place::new();
-    let mut relay = place.start(&[], &[]);
+    let mut relay = place.start(&[], &[("RELAY_API_BIND", "0.0.0.0:0")]);
     let [api, ..] = relay.up().await;
 
+    // The address as it is set: all interfaces, which nobody can ask.
     let well = place.run(&["health"], &[("RELAY_API_BIND", &api)]).await;
     assert_eq!((well.code, well.err.as_str()), (Some(0), ""), "{well:?}");
     assert!(serde_json::from_str::<serde_json::Value>(&well.out).is_ok(), "{well:?}");
@@ -149,6 +150,29 @@ async fn relay_health_is_0_while_the_relay_is_well_and_1_when_it_is_not_there() 
     relay.stop().await;
     let gone = place.run(&["health"], &[("RELAY_API_BIND", &api)]).await;
     let sentence = gone.one_sentence();
-    assert!(sentence.starts_with(&format!("relay: the relay at {api} does not answer")));
+    let asked = api.replace("0.0.0.0", "127.0.0.1");
+    assert!(sentence.starts_with(&format!("relay: the relay at {asked} does not answer")));
     assert_eq!(gone.out, "");
+}
+
+/// A relay that is not well is exit code 1 with what it says itself.
+#[tokio::test]
+async fn relay_health_is_1_when_the_relay_says_that_it_is_not_well() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = listener.local_addr().unwrap().to_string();
+    let asking = Place::new().start(&["health"], &[("RELAY_API_BIND", &api)]);
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let mut request = [0; 1024];
+    let length = socket.read(&mut request).await.unwrap();
+    assert!(request[..length].starts_with(b"GET /xrpc/_health HTTP/1.1\r\n"));
+    let body = r#"{"status":"degraded"}"#;
+    let head = format!("HTTP/1.1 503 x\r\ncontent-length: {}\r\n\r\n", body.len());
+    socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+
+    let ended = asking.ended().await;
+
+    assert_eq!(
+        ended.one_sentence(),
+        format!("relay: the relay at {api} is not well (HTTP 503): {body}")
+    );
 }

@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::program::Place;
+use crate::program::{Place, client};
 
 fn entries(log: &str) -> Vec<Value> {
     let entry = |line| {
@@ -58,8 +58,7 @@ async fn on_a_terminal_a_live_line_stands_below_the_text_of_the_log() {
         "hosts 0/0 | 0 events/s | verified 0 | dropped 0 | consumers 0 | head 0 | window 0 events";
     terminal.until("the live line", |terminal| terminal.out().contains(live)).await;
     let pid = terminal.out().lines().next().unwrap().trim().parse::<i32>().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), Signal::TERM)
-        .unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
 
     let ended = terminal.ended().await;
 
@@ -85,4 +84,35 @@ async fn an_answer_that_nobody_reads_to_its_end_is_no_failure() {
     pipe.args(["-c", &format!("(sleep 0.2; {relay} config; echo code $? >&2) | true")]);
     let ended = place.spawn(pipe).ended().await;
     assert_eq!(ended.err, "code 0\n");
+}
+
+/// What reads the log may end before the relay: it goes on and ends as always.
+#[tokio::test]
+async fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let place = Place::new();
+    let mut shell = Command::new("/bin/sh");
+    let relay = env!("CARGO_BIN_EXE_relay");
+    // `head` is gone after the first line, which names the address.
+    let script =
+        format!("(sh -c 'echo $$ > pid; exec {relay}'; echo code $? > code) 2>&1 | head -1");
+    shell.args(["-c", &script]).env("RELAY_LOG_FORMAT", "text");
+    for name in ["RELAY_API_BIND", "RELAY_ADMIN_BIND", "RELAY_METRICS_LISTEN"] {
+        shell.env(name, "127.0.0.1:0");
+    }
+    let mut shell = place.spawn(shell);
+    shell.until("the first line", |shell| shell.out().contains("/xrpc/")).await;
+    let out = shell.out();
+    let api = out.split_once("ws://").unwrap().1.split_once('/').unwrap().0;
+
+    // Each is a line of the log that cannot be written.
+    for _ in 0..3 {
+        let url = format!("http://{api}/xrpc/com.atproto.sync.requestCrawl");
+        let body = serde_json::json!({ "hostname": "pds.test" });
+        assert_eq!(client().post(url).json(&body).send().await.unwrap().status(), 400);
+    }
+    let pid = std::fs::read_to_string(place.path().join("pid")).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    shell.ended().await;
+    let code = std::fs::read_to_string(place.path().join("code")).unwrap();
+    assert_eq!(code, "code 0\n");
 }

@@ -194,3 +194,11 @@ impl Drop for Program {
 pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
+
+/// Value and origin of a setting in what `relay config` prints: `key = "value"   # origin`.
+pub(crate) fn printed(out: &str, key: &str) -> (String, String) {
+    let line = out.lines().find(|line| line.starts_with(&format!("{key} = ")));
+    let (setting, origin) = line.unwrap().rsplit_once(" # ").unwrap();
+    let value = setting.split_once(" = ").unwrap().1.trim().trim_matches('"');
+    (value.to_owned(), origin.to_owned())
+}

@@ -107,6 +107,7 @@ async fn a_request_that_only_development_mode_permits_is_refused_by_its_name() {
         assert_eq!(answer.status(), status);
         let text = answer.text().await.unwrap();
         assert_eq!(text.contains("--dev"), status == 400, "{text}");
-        relay.stop().await;
+        let log = relay.stop().await.err;
+        assert_eq!(log.contains("development mode: plain ws and http"), status == 200, "{log}");
     }
 }
