@@ -12,6 +12,7 @@ mod forge;
 mod identity;
 mod leniency;
 mod messages;
+mod mutated;
 mod operations;
 mod order;
 mod records;
