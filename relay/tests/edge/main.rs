@@ -18,4 +18,5 @@ mod metrics;
 #[expect(dead_code, reason = "shared with the tests of the store")]
 mod postgres_cluster;
 mod relay;
+mod sockets;
 mod upgrade;
