@@ -40,6 +40,11 @@ pub const SOFTWARE: &str = concat!("relay/", env!("CARGO_PKG_VERSION"));
 /// Shutdown waits this long for events that are still being judged; parked ones may take longer and
 /// come again from their hosts, because their cursors were not passed (I2).
 const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// The last checkpoint may take this long: consumers are told to go meanwhile, and the log holds what
+/// it would have written.
+const LAST_CHECKPOINT_MAX: Duration = Duration::from_secs(4);
+/// A database that still works on a statement is left to it after this time.
+const STORE_CLOSE_MAX: Duration = Duration::from_secs(1);
 /// Verdict lines that may wait for `relay dev` to print them.
 const VERDICT_LINES_MAX: usize = 10_000;
 
@@ -273,27 +278,51 @@ impl Running {
             );
         }
         let failure = self.tasks.failure();
-        self.tasks.fatal.stop().await;
-        let written = match failure {
-            None => self.last_checkpoint().await,
-            Some(why) => Err(Fatal(why)),
+        if failure.is_none() && !self.is_full() {
+            // Consumers are given all that was drained. The checkpoint meets the same error.
+            drop(self.appender.barrier().await);
+        }
+        let last = async {
+            match failure {
+                None => self.last_checkpoint().await,
+                Some(why) => {
+                    self.tasks.fatal.stop().await;
+                    Err(Fatal(why))
+                }
+            }
         };
         // Side by side: each waits some seconds for those who take or send nothing any more.
-        tokio::join!(self.firehose.close(), self.tasks.edge.stop());
+        let (written, (), ()) = tokio::join!(last, self.firehose.close(), self.tasks.edge.stop());
         self.tasks.ingest.stop().await;
         self.appender.close().await;
-        self.store.close().await;
+        if tokio::time::timeout(STORE_CLOSE_MAX, self.store.close()).await.is_err() {
+            tracing::warn!("the database did not end its last work in time");
+        }
         written
+    }
+
+    fn is_full(&self) -> bool {
+        *self.log.health().borrow() == LogHealth::DiskFull
     }
 
     /// With a full disk there is none: it would wait for events that cannot be written. What the log
     /// holds is replayed by the next start, the rest comes again from the hosts (I2, I3).
     async fn last_checkpoint(&self) -> Result<(), Fatal> {
-        if *self.log.health().borrow() == LogHealth::DiskFull {
-            tracing::warn!("the disk is full: no checkpoint, the next start replays the event log");
-            return Ok(());
-        }
-        self.checkpointer.write().await.map_err(Fatal::new)
+        let written = async {
+            self.tasks.fatal.stop().await;
+            if self.is_full() {
+                tracing::warn!(
+                    "the disk is full: no checkpoint, the next start replays the event log"
+                );
+                return Ok(());
+            }
+            self.checkpointer.write().await.map_err(Fatal::new)
+        };
+        tokio::time::timeout(LAST_CHECKPOINT_MAX, written).await.unwrap_or_else(|_late| {
+            Err(Fatal::new(
+                "the database did not take the last checkpoint in time; the next start replays the event log",
+            ))
+        })
     }
 }
 

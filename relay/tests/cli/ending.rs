@@ -1,7 +1,8 @@
 //! How a running relay ends, and what `relay health` says of it.
 
-use relay_simnet::{Consumer, Item, Net, Start};
+use relay_simnet::{Consumer, Item, Net, Received, Start};
 use rustix::process::Signal;
+use sqlx::{Connection as _, SqliteConnection};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -94,6 +95,47 @@ async fn nobody_who_is_connected_can_hold_the_shutdown() {
 
     assert!(ended.err.contains("some events still wait for an identity"), "{ended:?}");
     assert!(ended.err.lines().last().unwrap().ends_with("stopped"), "{ended:?}");
+}
+
+/// OUT-7, I3: a database that takes nothing, as while another program holds it, is one sentence and
+/// exit code 1; consumers get their events and their 1001 all the same, and nothing is lost.
+#[tokio::test]
+async fn a_database_that_takes_nothing_keeps_no_consumer_waiting() {
+    let net = Net::seeded(10).await.unwrap();
+    let host = net.pds("alpha").await.unwrap();
+    let alice = host.account("alice").await.unwrap();
+    let (plc, name) = (net.plc().url(), host.hostname());
+    let place = Place::new();
+    let arguments = ["--dev", "--crawl", &name];
+    let settings = [("RELAY_PLC_HOST", plc.as_str())];
+    let mut relay = place.start(&arguments, &settings);
+    let [api, ..] = relay.up().await;
+    let mut live = Consumer::connect(&format!("ws://{api}"), Start::After(0)).await.unwrap();
+    alice.post("first").await.unwrap();
+    live.until(|event| event.text() == "first").await.unwrap();
+    let url = format!("sqlite://{}", place.data().join("relay.sqlite").display());
+    let mut other = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    alice.post("last").await.unwrap();
+    live.until(|event| event.text() == "last").await.unwrap();
+
+    relay.signal(Signal::TERM);
+
+    let end = live.next_item().await.unwrap();
+    assert!(matches!(end, Item::Closed { code: Some(1001), .. }), "{end:?}");
+    let ended = relay.ended().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let last = ended.err.lines().last().unwrap();
+    assert!(last.contains("did not take the last checkpoint in time; the next start replays"));
+    other.close().await.unwrap();
+    let mut again = place.start(&arguments, &settings);
+    let [api, ..] = again.up().await;
+    let mut late = Consumer::connect(&format!("ws://{api}"), Start::After(0)).await.unwrap();
+    alice.post("after it").await.unwrap();
+    let events = late.until(|event| event.text() == "after it").await.unwrap();
+    let texts = events.iter().map(Received::text).filter(|text| !text.is_empty());
+    assert_eq!(texts.collect::<Vec<_>>(), ["first", "last", "after it"]);
+    again.stop().await;
 }
 
 /// Issue 3, section 5: a second signal aborts, with exit code 1. The first one alone would wait for

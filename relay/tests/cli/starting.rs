@@ -33,9 +33,12 @@ async fn crawl_may_be_repeated_and_adds_each_host() {
     for name in &names {
         let url = format!("http://{api}/xrpc/com.atproto.sync.getHostStatus?hostname={name}");
         // The host knows of the connection a moment before the relay does.
-        while client().get(&url).send().await.unwrap().status() != 200 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let known = async {
+            while client().get(&url).send().await.unwrap().status() != 200 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), known).await.unwrap();
     }
     let log = relay.stop().await.err;
     assert!(!log.contains("no hosts are known"), "{log}");
