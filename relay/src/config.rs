@@ -31,7 +31,7 @@ pub use self::{
     value::Kind,
 };
 use self::{schema::setting, sources::Sources, value::Parsed};
-use crate::telemetry::LogFormat;
+use crate::{telemetry::LogFormat, units::Day};
 
 /// Unsettled events of a host that 40 units of `RELAY_HOST_CONCURRENCY`, its default, stand for
 /// (DESIGN 10.7).
@@ -73,6 +73,10 @@ pub struct Config {
     pub dev: bool,
     /// Lenient validation (DESIGN 10.14).
     pub lenient: bool,
+    /// The same for single hosts, valid names, until a day.
+    pub lenient_hosts: Vec<(String, Day)>,
+    /// Hosts first seen since are strict at once.
+    pub strict_since: Option<Day>,
     /// Unsettled events per host at most (DESIGN 10.7): the setting times 102.4.
     pub host_concurrency: usize,
     /// Frames of credit per host and shard (DESIGN 10.6).
@@ -159,6 +163,7 @@ impl Config {
         self.database_url = Secret::new(format!("sqlite://{}", dir.join("relay.sqlite").display()));
         self.dev = true;
         self.lenient = false;
+        self.lenient_hosts = Vec::new();
         if let Some(plc) = &options.plc {
             self.plc_host.clone_from(plc);
         }
@@ -194,6 +199,8 @@ impl Values {
     reader!(addresses, Addresses, Vec<SocketAddr>, Vec::new());
     reader!(list, List, Vec<String>, Vec::new());
     reader!(secrets, Secrets, Vec<Secret>, Vec::new());
+    reader!(dated, Dated, Vec<(String, Day)>, Vec::new());
+    reader!(day, Day, Option<Day>, None);
 
     fn number(&mut self, key: &'static str) -> u64 {
         self.auto_number(key).unwrap_or_default()
@@ -251,6 +258,8 @@ impl Values {
             contact: self.text("contact"),
             dev: self.switch("dev"),
             lenient: self.switch("lenient"),
+            lenient_hosts: self.dated("lenient_hosts"),
+            strict_since: self.day("strict_since"),
             environment: self.text("environment"),
             plc_host: self.text("plc_host"),
             plc_rate: self.count32("plc_rate"),
@@ -306,10 +315,17 @@ impl Values {
         if config.plc_host.starts_with("http://") && !config.dev {
             self.object("plc_host", &Kind::Url.allowed());
         }
-        for host in &config.crawl {
-            if let Err(why) = Hostname::parse(host, config.dev) {
-                let allowed = format!("{}; of {host:?}: {why}", Kind::Hosts.allowed());
-                self.object("crawl", &allowed);
+        let crawled: Vec<&str> = config.crawl.iter().map(String::as_str).collect();
+        self.check_hosts("crawl", &crawled, config.dev);
+        let spared: Vec<&str> = config.lenient_hosts.iter().map(|(host, _)| &**host).collect();
+        self.check_hosts("lenient_hosts", &spared, config.dev);
+    }
+
+    fn check_hosts(&mut self, key: &str, hosts: &[&str], dev: bool) {
+        for host in hosts {
+            if let Err(why) = Hostname::parse(host, dev) {
+                let kind = setting(key).map_or(Kind::Hosts, |setting| setting.kind);
+                self.object(key, &format!("{}; of {host:?}: {why}", kind.allowed()));
             }
         }
     }

@@ -7,6 +7,7 @@
 
 mod admission;
 mod host;
+mod leniency;
 mod life;
 mod low_water;
 
@@ -21,7 +22,7 @@ use relay_protocol::Hostname;
 use tokio::sync::{Semaphore, broadcast};
 
 use self::{admission::Admission, host::Shared};
-pub use self::{admission::is_relay, host::Host};
+pub use self::{admission::is_relay, host::Host, leniency::Leniency};
 use crate::{
     clock::Clock,
     domain::{Epoch, HostId, HostSeq, HostStatus},
@@ -37,19 +38,19 @@ const BYTES_MAX: usize = 256 << 20;
 const WAKE_UPS_MAX: usize = 1_024;
 
 /// Rules for all hosts; `Default` is strict and takes no development hosts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct HostOptions {
     /// `--dev` (DESIGN 10.16).
     pub dev: bool,
-    /// Global leniency (DESIGN 10.14).
-    pub lenient: bool,
+    /// Who is spared by validation (DESIGN 10.14).
+    pub leniency: Leniency,
     /// Unsettled events that one host may have (DESIGN 10.7); then it is not read.
     pub unsettled_max: usize,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { dev: false, lenient: false, unsettled_max: host::EVENTS_MAX }
+        Self { dev: false, leniency: Leniency::default(), unsettled_max: host::EVENTS_MAX }
     }
 }
 
@@ -181,10 +182,15 @@ impl Hosts {
         clock: Clock,
         options: HostOptions,
     ) -> Result<Self, StoreError> {
-        let HostOptions { dev, lenient, unsettled_max } = options;
+        let HostOptions { dev, leniency, unsettled_max } = options;
         let rows = store.hosts().await?;
         let bytes = Arc::new(Semaphore::new(BYTES_MAX));
-        let shared = Shared { bytes, lenient, events_max: unsettled_max };
+        let shared = Shared {
+            bytes,
+            leniency: Arc::new(leniency),
+            clock: clock.clone(),
+            events_max: unsettled_max,
+        };
         let (wake_ups, _) = broadcast::channel(WAKE_UPS_MAX);
         let parts = Parts {
             store,

@@ -1,6 +1,9 @@
-//! Units in settings and in words for people: sizes and durations with their suffixes. Pure.
+//! Units in settings and in words for people: sizes and durations with their suffixes, days. Pure.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    time::{Duration, UNIX_EPOCH},
+};
 
 /// Suffixes of sizes, longest first where one ends with another; one letter alone is binary.
 const SIZES: [(&str, u64); 13] = [
@@ -79,6 +82,34 @@ pub fn duration(duration: Duration) -> String {
         .map_or_else(|| format!("{ms}ms"), |(suffix, unit)| format!("{}{suffix}", ms / unit))
 }
 
+/// The beginning of a day of the calendar in UTC, as settings write it: `2027-01-31`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day {
+    begin_ms: u64,
+}
+
+impl Day {
+    /// Reads a day; `None` for anything else, and for days before 1970.
+    pub fn parse(text: &str) -> Option<Self> {
+        let begin = humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok()?;
+        let since = begin.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self { begin_ms: u64::try_from(since.as_millis()).ok()? })
+    }
+
+    /// When it begins, ms since 1970.
+    pub fn begin_ms(self) -> u64 {
+        self.begin_ms
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = UNIX_EPOCH + Duration::from_millis(self.begin_ms);
+        let text = humantime::format_rfc3339_seconds(time).to_string();
+        out.write_str(text.split('T').next().unwrap_or_default())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +167,22 @@ mod tests {
         }
         for text in ["72h", "90m", "61s", "1500ms"] {
             assert_eq!(duration(parse_duration(text).unwrap()), text);
+        }
+    }
+
+    /// DESIGN 10.14: days are read and written alike, and nothing but a day is one.
+    #[test]
+    fn days_begin_at_midnight_utc() {
+        for (text, begin_ms) in [
+            ("1970-01-01", 0),
+            ("2026-01-01", 1_767_225_600_000),
+            ("2024-02-29", 1_709_164_800_000),
+        ] {
+            let day = Day::parse(text).unwrap();
+            assert_eq!((day.begin_ms(), day.to_string().as_str()), (begin_ms, text));
+        }
+        for text in ["", "2026-13-01", "2023-02-29", "2026-1-1", "1969-12-31", "2026-01-01 "] {
+            assert_eq!(Day::parse(text), None, "{text:?}");
         }
     }
 }

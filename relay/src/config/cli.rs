@@ -222,6 +222,8 @@ fn flag(setting: &'static Setting) -> Arg {
         Kind::Address | Kind::NameServers => arg.value_name("ADDRESS:PORT"),
         Kind::Database | Kind::Url => arg.value_name("URL"),
         Kind::Hosts => arg.value_name("HOST"),
+        Kind::DatedHosts => arg.value_name("HOST=DAY"),
+        Kind::Day => arg.value_name("DAY"),
         Kind::Passwords => arg.value_name("PASSWORD"),
     }
 }

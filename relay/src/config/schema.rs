@@ -132,6 +132,12 @@ settings! {
         flags ["lenient-sync-validation"],
         "Passes events of hosts that never sent provable commits, and counts what strict \
          validation would have dropped.";
+    "lenient_hosts", Kind::DatedHosts, RULES, "", env ["RELAY_LENIENT_HOSTS"],
+        flags ["lenient-hosts"],
+        "The same for these hosts alone, each until its day begins (UTC).";
+    "strict_since", Kind::Day, RULES, "2027-07-01", env ["RELAY_STRICT_SINCE"], flags ["strict-since"],
+        "Hosts first seen on this day (UTC) or later are not spared by the two settings above, \
+         for good.";
     "environment", Kind::Text, RULES, "dev", env ["ENVIRONMENT"], flags ["env"],
         "What this relay is for, as `production`, where development mode is refused.";
 

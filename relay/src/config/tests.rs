@@ -188,6 +188,10 @@ fn samples(kind: Kind) -> (String, String, Option<&'static str>) {
         Kind::Database => ("postgres://a:pw@c/d", "postgres://a:redacted@c/d", Some("mysql://x")),
         Kind::Url => ("https://plc.example", "https://plc.example", Some("plc.example")),
         Kind::Hosts => ("pds.example.com", "pds.example.com", Some("no_host!")),
+        Kind::DatedHosts => {
+            ("a.example.com=2027-01-31", "a.example.com=2027-01-31", Some("a.example.com"))
+        }
+        Kind::Day => ("2027-01-31", "2027-01-31", Some("soon")),
         Kind::Passwords => ("hunter2", "(redacted)", Some("ChangeMe")),
         Kind::Choice(choices) => {
             let name = choices[1].0;
@@ -321,6 +325,30 @@ fn development_mode_lifts_what_names_it() {
     load("relay", &production).unwrap();
     let refused = load("relay --dev", &production).unwrap_err().to_string();
     assert!(refused.contains("dev is \"true\" (flag --dev): allowed is `false`"), "{refused}");
+}
+
+/// DESIGN 10.14: hosts that are spared have valid names and a day each.
+#[test]
+fn hosts_that_are_spared_need_a_name_and_a_day() {
+    let days = [("RELAY_LENIENT_HOSTS", "a.example.com=2027-01-31, b.example.com=2027-02-01")];
+    let config = load("relay --strict-since=2026-12-01", &days).unwrap();
+    let names: Vec<_> =
+        config.lenient_hosts.iter().map(|(name, day)| format!("{name} {day}")).collect();
+    assert_eq!(names, ["a.example.com 2027-01-31", "b.example.com 2027-02-01"]);
+    assert_eq!(config.strict_since, Day::parse("2026-12-01"));
+    assert_eq!(load("relay --strict-since=never", &[]).unwrap().strict_since, None);
+
+    for (value, words) in [
+        ("a.example.com", "hosts and days such as"),
+        ("a.example.com=2027-02-30", "hosts and days such as"),
+        ("10.0.0.1=2027-01-31", "of \"10.0.0.1\""),
+        ("localhost:2583=2027-01-31", "--dev"),
+    ] {
+        let refused = load("relay", &[("RELAY_LENIENT_HOSTS", value)]).unwrap_err().to_string();
+        assert!(refused.contains("lenient_hosts is") && refused.contains(words), "{refused}");
+    }
+    let refused = load("relay --strict-since=soon", &[]).unwrap_err().to_string();
+    assert!(refused.contains("`never` or a day such as"), "{refused}");
 }
 
 /// I8: `relay config` shows no secret and names every origin.

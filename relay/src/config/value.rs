@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::secret::{REDACTED, Secret, redacted_address};
-use crate::units;
+use crate::units::{self, Day};
 
 /// Longest text that goes into headers, logs and metrics.
 const TEXT_CHARS_MAX: usize = 200;
@@ -40,6 +40,10 @@ pub enum Kind {
     Url,
     /// Host names.
     Hosts,
+    /// Host names, each with a day.
+    DatedHosts,
+    /// A day, or `never`.
+    Day,
     /// Passwords.
     Passwords,
     /// One of these; the second is what the first means.
@@ -59,12 +63,14 @@ pub(super) enum Parsed {
     List(Vec<String>),
     Secret(Secret),
     Secrets(Vec<Secret>),
+    Day(Option<Day>),
+    Dated(Vec<(String, Day)>),
 }
 
 impl Kind {
     /// Whether several values may be given, separated by commas.
     pub fn is_list(self) -> bool {
-        matches!(self, Self::NameServers | Self::Hosts | Self::Passwords)
+        matches!(self, Self::NameServers | Self::Hosts | Self::DatedHosts | Self::Passwords)
     }
 
     /// Whether the value must not be shown.
@@ -98,6 +104,11 @@ impl Kind {
                 .to_owned(),
             Self::Url => "an https URL without path (http only with --dev)".to_owned(),
             Self::Hosts => "host names such as `pds.example.com`, separated by commas".to_owned(),
+            Self::DatedHosts => {
+                "hosts and days such as `pds.example.com=2027-01-31`, separated by commas"
+                    .to_owned()
+            }
+            Self::Day => "`never` or a day such as `2027-01-31`".to_owned(),
             Self::Passwords => {
                 "passwords other than CHANGEME, separated by commas, without control characters"
                     .to_owned()
@@ -151,7 +162,9 @@ impl Kind {
                 .iter()
                 .find(|(name, _)| text.eq_ignore_ascii_case(name))
                 .map(|(_, meaning)| Parsed::Text((*meaning).to_owned())),
-            Self::NameServers | Self::Hosts | Self::Passwords => None,
+            Self::Day if text == "never" => Some(Parsed::Day(None)),
+            Self::Day => Day::parse(text).map(|day| Parsed::Day(Some(day))),
+            Self::NameServers | Self::Hosts | Self::DatedHosts | Self::Passwords => None,
         }
     }
 
@@ -161,6 +174,13 @@ impl Kind {
             Self::NameServers => {
                 items.map(name_server).collect::<Option<_>>().map(Parsed::Addresses)
             }
+            Self::DatedHosts => items
+                .map(|text| {
+                    let (host, day) = text.rsplit_once('=')?;
+                    Some((host.trim().to_owned(), Day::parse(day.trim())?))
+                })
+                .collect::<Option<_>>()
+                .map(Parsed::Dated),
             Self::Passwords => items
                 .map(|text| {
                     let refused =
@@ -193,6 +213,11 @@ impl Parsed {
                 addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
             }
             Self::List(items) => items.join(","),
+            Self::Day(day) => day.map_or("never".to_owned(), |day| day.to_string()),
+            Self::Dated(hosts) => {
+                let hosts = hosts.iter().map(|(host, day)| format!("{host}={day}"));
+                hosts.collect::<Vec<_>>().join(",")
+            }
             Self::Secret(secret) => redacted_address(secret.expose()),
             Self::Secrets(secrets) if secrets.is_empty() => String::new(),
             Self::Secrets(_) => REDACTED.to_owned(),
@@ -333,6 +358,20 @@ mod tests {
                 Kind::Passwords,
                 &[("", ""), ("secret", "(redacted)")],
                 &["CHANGEME", "changeMe", "a\u{7}"],
+            ),
+            (
+                Kind::Day,
+                &[("never", "never"), ("2027-01-31", "2027-01-31")],
+                &["", "2027-02-30", "2027-1-31", "31.1.2027", "2027-01-31T00:00:00Z", "1969-12-31"],
+            ),
+            (
+                Kind::DatedHosts,
+                &[
+                    ("", ""),
+                    (" pds.example.com = 2027-01-31 ", "pds.example.com=2027-01-31"),
+                    ("localhost:2583=2026-12-31", "localhost:2583=2026-12-31"),
+                ],
+                &["pds.example.com", "pds.example.com=", "pds.example.com=soon"],
             ),
             (LEVELS, &[("WARNING", "warn"), ("info", "info")], &["loud", ""]),
         ];

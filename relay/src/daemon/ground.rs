@@ -5,6 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use relay_protocol::Hostname;
 use tokio::sync::mpsc;
 
 use super::{
@@ -20,11 +21,12 @@ use crate::{
     domain::{AccountNo, Seq},
     drops::Drops,
     eventlog::{self, Appender, Durable, Files, LogOptions, Machine, Reader},
-    hosts::{HostOptions, Hosts},
+    hosts::{HostOptions, Hosts, Leniency},
     identity::Identities,
     ingest::{Ingest, IngestParts, VerdictLine},
     net::{Net, NetOptions},
     store::Store,
+    units::Day,
     upstream::{UpstreamOptions, UpstreamParts},
 };
 
@@ -211,7 +213,16 @@ fn user_agent(contact: &str) -> String {
 }
 
 fn host_options(config: &Config) -> HostOptions {
-    HostOptions { dev: config.dev, lenient: config.lenient, unsettled_max: config.host_concurrency }
+    let spared = config.lenient_hosts.iter().filter_map(|(name, until)| {
+        let hostname = Hostname::parse(name, config.dev).ok()?;
+        Some((hostname.as_str().to_owned(), until.begin_ms()))
+    });
+    let leniency = Leniency {
+        everywhere: config.lenient,
+        until_ms: spared.collect(),
+        strict_since_ms: config.strict_since.map(Day::begin_ms),
+    };
+    HostOptions { dev: config.dev, leniency, unsettled_max: config.host_concurrency }
 }
 
 async fn open_log(

@@ -10,10 +10,12 @@ use relay_protocol::Hostname;
 use tokio::sync::{Notify, Semaphore};
 
 use super::{
+    leniency::Leniency,
     life::{Life, Phase},
     low_water::{Held, LowWater},
 };
 use crate::{
+    clock::Clock,
     domain::{Epoch, HostId, HostSeq, HostStatus},
     store::HostRow,
 };
@@ -27,10 +29,6 @@ const BYTES_MAX: u64 = 16 << 20;
 /// Inductive commits in a row after which a host is strict for good (DESIGN 10.14).
 const RATCHET_COMMITS: u64 = 1_000;
 
-/// Hosts that are first seen from 2027-07-01 on are strict at once (DESIGN 10.14): what is set up two
-/// years after Sync v1.1 has no reason to send commits that cannot be proved.
-pub(super) const STRICT_SINCE_MS: u64 = 1_814_400_000_000;
-
 /// How often the count towards the ratchet is worth a write: a crash loses less than this.
 const RATCHET_SAVED_EVERY: u64 = 100;
 
@@ -39,8 +37,10 @@ const RATCHET_SAVED_EVERY: u64 = 100;
 pub(super) struct Shared {
     /// Unsettled bytes over all hosts.
     pub(super) bytes: Arc<Semaphore>,
-    /// Global leniency (DESIGN 10.14).
-    pub(super) lenient: bool,
+    /// Who is spared by validation (DESIGN 10.14).
+    pub(super) leniency: Arc<Leniency>,
+    /// Says whether the time of a host that is spared is over.
+    pub(super) clock: Clock,
     /// Unsettled events of one host.
     pub(super) events_max: usize,
 }
@@ -69,6 +69,8 @@ pub struct Host {
     accounts: AtomicI64,
     clean_commits: AtomicU64,
     strict_for_good: AtomicBool,
+    /// Until when it is spared if it has not ratcheted, ms since 1970.
+    spared_until_ms: u64,
     frames: AtomicU64,
     bytes: AtomicU64,
     /// Something other than cursor and counts differs from the store.
@@ -79,6 +81,8 @@ impl Host {
     pub(super) fn new(row: &HostRow, hostname: Hostname, shared: Shared) -> Self {
         let saved = row.cursor.map(|cursor| (row.epoch, cursor));
         let low_water = LowWater::starting_at(row.cursor);
+        let is_late_comer = shared.leniency.is_late_comer(row.first_seen_ms);
+        let spared_until_ms = shared.leniency.spares_until(hostname.as_str());
         Self {
             id: row.id,
             hostname,
@@ -90,12 +94,11 @@ impl Host {
             life: Mutex::new(Life::new(row)),
             accounts: AtomicI64::new(i64::try_from(row.account_count).unwrap_or(i64::MAX)),
             clean_commits: AtomicU64::new(row.clean_commits),
-            strict_for_good: AtomicBool::new(
-                row.strict_for_good || row.first_seen_ms >= STRICT_SINCE_MS,
-            ),
+            strict_for_good: AtomicBool::new(row.strict_for_good || is_late_comer),
+            spared_until_ms,
             frames: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            dirty: AtomicBool::new(false),
+            dirty: AtomicBool::new(is_late_comer && !row.strict_for_good),
         }
     }
 
@@ -266,9 +269,16 @@ impl Host {
         clean >= RATCHET_COMMITS
     }
 
-    /// Whether strict validation applies: global strictness or ratcheted.
+    /// Whether strict validation applies: ratcheted, or not spared now.
     pub fn is_strict(&self) -> bool {
-        !self.shared.lenient || self.strict_for_good.load(Ordering::Relaxed)
+        if self.strict_for_good.load(Ordering::Relaxed) {
+            return true;
+        }
+        match self.spared_until_ms {
+            0 => true,
+            u64::MAX => false,
+            until_ms => self.shared.clock.now_ms() >= until_ms,
+        }
     }
 
     /// Adds to the count of live accounts (HOST-10).

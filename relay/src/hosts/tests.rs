@@ -32,7 +32,8 @@ impl Scene {
     async fn load(store: &Store, clock: &Clock, dev: bool, lenient: bool) -> Result<Hosts> {
         let user_agent = "test".to_owned();
         let net = Net::new(NetOptions { allow_insecure: dev, user_agent, ..<_>::default() })?;
-        let options = HostOptions { dev, lenient, ..HostOptions::default() };
+        let leniency = Leniency { everywhere: lenient, ..Leniency::default() };
+        let options = HostOptions { dev, leniency, ..HostOptions::default() };
         Ok(Hosts::load(store.clone(), net, clock.clone(), options).await?)
     }
 
@@ -231,7 +232,7 @@ async fn a_host_ratchets_after_a_thousand_inductive_commits() -> Result<()> {
 #[tokio::test]
 async fn a_host_first_seen_after_the_set_date_is_strict_at_once() -> Result<()> {
     let scene = Scene::with(true, true).await?;
-    let before_us = host::STRICT_SINCE_MS * 1000 - 1000 - scene.clock.now_us();
+    let before_us = leniency::STRICT_SINCE_MS * 1000 - 1000 - scene.clock.now_us();
     scene.clock.advance_us(before_us);
     let old = scene.host("old.example.com").await?;
     scene.clock.advance_us(1000);

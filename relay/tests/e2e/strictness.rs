@@ -1,11 +1,16 @@
 //! DESIGN 10.14, VAL-21: leniency validates everything, passes what cannot be proved, says what
 //! strictness would have dropped, and ends for good where a host has shown that it can prove.
 
-use anyhow::Result;
-use relay::domain::DropReason;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use relay::{clock::Clock, domain::DropReason, units::Day};
 use relay_simnet::{Fault, Net};
 
-use crate::{support::Relay, watch::Watch};
+use crate::{
+    support::Relay,
+    watch::{Watch, advance},
+};
 
 async fn lenient(net: &Net) -> Result<(Relay, Watch)> {
     let relay = Relay::join_with(net, |config, _| config.lenient = true).await?;
@@ -109,5 +114,83 @@ async fn a_host_that_proved_a_thousand_commits_is_strict_for_good() -> Result<()
 
     let relay = relay.restart().await?;
     assert!(is_strict(&relay, &alpha) && !is_strict(&relay, &beta), "after a restart");
+    Ok(())
+}
+
+/// 2026-06-01, in µs since 1970; later than all that the simulated network ever says.
+const FIRST_OF_JUNE: u64 = 1_780_272_000_000_000;
+
+const DAY: u64 = 24 * 3_600;
+
+/// DESIGN 10.14, setting `lenient_hosts`: a host is spared until its day comes, and no other is.
+#[tokio::test]
+async fn a_host_is_spared_until_its_day_and_no_other_is() -> Result<()> {
+    let (net, clock) = (Net::seeded(98).await?, Clock::manual(FIRST_OF_JUNE));
+    let (alpha, beta) = (net.pds("alpha").await?, net.pds("beta").await?);
+    let (alice, bob) = (alpha.account("alice").await?, beta.account("bob").await?);
+    net.oracle().ignore(&alice);
+    let spared = vec![(alpha.hostname(), Day::parse("2026-06-03").context("a day")?)];
+    let relay = Relay::join_with(&net, {
+        let clock = clock.clone();
+        move |config, extras| {
+            config.lenient_hosts.clone_from(&spared);
+            extras.clock = clock.clone();
+        }
+    })
+    .await?;
+    let mut watch = relay.watch().await?;
+    relay.news(&net, &mut watch).await?;
+
+    for account in [&alice, &bob] {
+        account.with(Fault::Legacy).post("cannot be proved").await?;
+    }
+    assert_eq!(relay.news(&net, &mut watch).await?, ["commit"], "alice's");
+    assert_eq!(relay.drops(&bob), [DropReason::Legacy]);
+    advance(&clock, 2 * DAY);
+    alice.with(Fault::Legacy).post("too late").await?;
+    bob.post("proved").await?;
+
+    assert_eq!(relay.news(&net, &mut watch).await?, ["commit"], "bob's");
+    assert_eq!(relay.drops(&alice), [DropReason::Legacy]);
+    net.oracle().check(&watch.seen).clean()?;
+    Ok(())
+}
+
+/// DESIGN 10.14, setting `strict_since`: in a relay that is lenient to all, hosts first seen since that
+/// day are strict at once, and stay so whatever the settings say later.
+#[tokio::test]
+async fn hosts_first_seen_since_a_day_are_strict_at_once() -> Result<()> {
+    let (net, clock) = (Net::seeded(99).await?, Clock::manual(FIRST_OF_JUNE));
+    let (alpha, beta) = (net.pds("alpha").await?, net.pds("beta").await?);
+    let (alice, bob) = (alpha.account("alice").await?, beta.account("bob").await?);
+    for account in [&alice, &bob] {
+        net.oracle().ignore(account);
+    }
+    let since = Arc::new(Mutex::new(Day::parse("2026-06-02")));
+    let relay = Relay::alone(&net, {
+        let (clock, since) = (clock.clone(), Arc::clone(&since));
+        move |config, extras| {
+            config.lenient = true;
+            config.strict_since = *since.lock().unwrap();
+            extras.clock = clock.clone();
+        }
+    })
+    .await?;
+    relay.running.hosts.admit(&alpha.hostname(), true).await?;
+    advance(&clock, DAY);
+    relay.running.hosts.admit(&beta.hostname(), true).await?;
+    let mut watch = relay.watch().await?;
+    relay.news(&net, &mut watch).await?;
+    assert_eq!([&alpha, &beta].map(|host| relay.view(host).strict), [false, true]);
+
+    for account in [&alice, &bob] {
+        account.with(Fault::Legacy).post("cannot be proved").await?;
+    }
+    assert_eq!(relay.news(&net, &mut watch).await?, ["commit"], "alice's");
+    assert_eq!(relay.drops(&bob), [DropReason::Legacy]);
+    *since.lock().unwrap() = None;
+    let relay = relay.restart().await?;
+    assert_eq!([&alpha, &beta].map(|host| relay.view(host).strict), [false, true], "for good");
+    net.oracle().check(&watch.seen).clean()?;
     Ok(())
 }

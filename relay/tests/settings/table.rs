@@ -33,6 +33,8 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("contact", "settings/hosts.rs", "hosts_read_whom_to_write_to"),
     ("dev", "settings/rules.rs", "only_development_mode_takes_hosts_of_this_machine"),
     ("lenient", "settings/rules.rs", "leniency_passes_what_strictness_drops_and_counts_it"),
+    ("lenient_hosts", "e2e/strictness.rs", "a_host_is_spared_until_its_day_and_no_other_is"),
+    ("strict_since", "e2e/strictness.rs", "hosts_first_seen_since_a_day_are_strict_at_once"),
     ("environment", "settings/rules.rs", "production_refuses_development_mode"),
     ("plc_host", "settings/names.rs", "accounts_are_looked_up_in_the_directory_that_is_named"),
     ("plc_rate", "settings/names.rs", "the_directory_is_not_asked_faster_than_allowed"),

@@ -16,7 +16,7 @@ use crate::{
     domain::{Account, DropReason, EventKind, HostSeq, Seq},
     drops::{Dropped, Drops},
     eventlog::{self, Appender, Durable, Event, LogOptions, Reader},
-    hosts::{Host, HostOptions, Hosts},
+    hosts::{Host, HostOptions, Hosts, Leniency},
     identity::{Identities, IdentityOptions},
     ingest::{Arrival, Ingest, IngestParts, judge, replay, shard::Judge},
     net::{Net, NetOptions},
@@ -346,8 +346,8 @@ impl Rooms {
         let store = Store::open(&url, 2).await?;
         let options = NetOptions { allow_insecure: true, ..NetOptions::default() };
         let net = Net::new(NetOptions { user_agent: "test".to_owned(), ..options })?;
-        let lenient = setting.lenient;
-        let options = HostOptions { dev: true, lenient, ..HostOptions::default() };
+        let leniency = Leniency { everywhere: setting.lenient, ..Leniency::default() };
+        let options = HostOptions { dev: true, leniency, ..HostOptions::default() };
         let hosts = Hosts::load(store.clone(), net.clone(), clock.clone(), options).await?;
         let (appender, reader) = open_log(dir, &store, &hosts, clock).await?;
         replay_tail(&store, &reader).await?;
