@@ -207,8 +207,10 @@ async fn what_a_host_sends_again_after_a_restart_is_counted_as_stale() -> Result
 
     // Bob's identity cannot be found for a moment, which holds the mark back.
     net.plc().answer_all(Some(Answer::Status(503)));
+    let lookups = net.plc().lookups(&bob);
     bob.rotate_key(false).await?;
     let held = bob.post("with the new key").await?;
+    relay.until("bob is asked about", || net.plc().lookups(&bob) > lookups).await?;
     alice.post("passes").await?;
     alice.change_handle("alicia.test").await?;
     alice.deactivate().await?;

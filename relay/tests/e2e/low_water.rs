@@ -31,6 +31,7 @@ async fn a_hosts_cursor_never_passes_an_event_that_is_neither_durable_nor_droppe
     let last = alice.post("the last one").await?;
     let mut watch = relay.watch().await?;
     watch.until(&last).await?;
+    relay.until("bob is asked about", || net.plc().lookups(&bob) == 1).await?;
     assert_eq!(relay.view(&alpha).seq.map(|seq| seq.0), Some(waits.seq - 1));
     let (_, told) =
         relay.get(&format!("com.atproto.sync.getHostStatus?hostname={}", alpha.hostname())).await?;
