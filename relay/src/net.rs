@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use self::{guard::Guard, resolver::Resolver};
 
 pub use self::{
-    socket::{DialError, Dialled, Socket, Stream},
+    socket::{DialError, Dialled, HANDSHAKE_MAX, Socket, Stream},
     tls::install_crypto,
     words::printable,
 };

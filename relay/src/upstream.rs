@@ -30,7 +30,7 @@ use crate::{
     drops::{Dropped, Drops},
     hosts::{Host, Hosts},
     ingest::{Arrival, Ingest, Stopped},
-    net::Net,
+    net::{HANDSHAKE_MAX, Net},
     tasks::Tasks,
     telemetry::metrics as names,
 };
@@ -63,6 +63,8 @@ impl Inlet for Ingest {
 pub struct UpstreamOptions {
     /// Handshakes at once.
     pub handshakes_max: usize,
+    /// Longest wait for name, TCP, TLS and upgrade together (UP-1).
+    pub handshake_max: Duration,
     /// Wait after the first failure; doubles with each further one (UP-10).
     pub first_retry: Duration,
     /// Time between two pings (UP-2).
@@ -75,6 +77,7 @@ impl Default for UpstreamOptions {
     fn default() -> Self {
         Self {
             handshakes_max: 64,
+            handshake_max: HANDSHAKE_MAX,
             first_retry: Duration::from_secs(1),
             ping_interval: Duration::from_secs(30),
             dead_after: Duration::from_mins(1),

@@ -33,7 +33,7 @@ use super::{Net, NetError, words};
 use crate::domain::HostSeq;
 
 /// Longest wait for name, TCP, TLS and upgrade together (UP-1).
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Longest wait for one address of a host.
 const CONNECT_MAX: Duration = Duration::from_secs(3);

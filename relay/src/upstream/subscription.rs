@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use metrics::counter;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -146,8 +146,13 @@ impl<I: Inlet> Subscription<I> {
                 () = stopping.cancelled() => return Err(End::Stopped),
             };
             let _under_way = Gauged::new(names::UPSTREAM_DIALS_DEPTH);
+            let limit = self.common.parts.options.handshake_max;
+            let dialling = self.common.parts.net.dial(self.host.hostname(), cursor);
             tokio::select! {
-                dialled = self.common.parts.net.dial(self.host.hostname(), cursor) => dialled,
+                dialled = timeout(limit, dialling) => dialled.unwrap_or_else(|_elapsed| {
+                    let why = format!("the handshake did not end in {} s", limit.as_secs());
+                    Err(DialError::Failed(why))
+                }),
                 () = stopping.cancelled() => return Err(End::Stopped),
             }
         };

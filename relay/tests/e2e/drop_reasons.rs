@@ -69,7 +69,7 @@ async fn the_details_of_a_drop_name_what_differed() -> Result<()> {
         (Fault::CommitCidMismatch, "commit_mismatch", &["bafyrei", "root"]),
         (Fault::StaleRev, "stale", &["rev", "not newer than"]),
         (Fault::FutureRev, "future_rev", &["ahead of this relay's clock"]),
-        (Fault::WrongKey, "bad_signature", &["key is z", "refreshed DID document"]),
+        (Fault::WrongKey, "bad_signature", &["zQ3sh", "refreshed DID document"]),
         (Fault::NoPrevData, "legacy", &["prevData"]),
         (Fault::MissingRecord, "bad_record", &["missing", "app.bsky.feed.post/"]),
     ] {

@@ -171,7 +171,8 @@ async fn a_handshake_that_never_ends_is_given_up() -> Result<()> {
     let (alpha, beta) = (net.pds("alpha").await?, net.pds("beta").await?);
     let (alice, bob) = (alpha.account("alice").await?, beta.account("bob").await?);
     alpha.answer_next(Upgrade::Silence);
-    let relay = Relay::alone(&net, |_, _| {}).await?;
+    let limit = Duration::from_secs(2);
+    let relay = Relay::alone(&net, move |_, extras| extras.upstream.handshake_max = limit).await?;
     let mut watch = relay.watch().await?;
     for host in [&alpha, &beta] {
         relay.running.hosts.admit(&host.hostname(), true).await?;
@@ -267,6 +268,9 @@ async fn an_identity_that_is_slow_to_come_holds_up_nobody_else() -> Result<()> {
     assert!(watch.of(&alice).is_empty());
 
     net.plc().answer(&alice, Answer::Document);
+    // Ends the question that is under way, which otherwise would take its five seconds.
+    net.plc().down();
+    net.plc().up().await?;
     relay.settled_in_time(&net, &clock).await?;
     relay.proved(&net, &mut watch).await?;
     assert_eq!(watch.of(&alice), ["commit"; 10]);
