@@ -20,7 +20,7 @@ pub(crate) const LOG: Purpose = ("directory of the event log", "RELAY_PERSIST_DI
 /// Holds an exclusive lock on `<dir>/lock` until dropped.
 #[derive(Debug)]
 pub(crate) struct DataLock {
-    _file: File,
+    file: File,
 }
 
 impl DataLock {
@@ -47,13 +47,23 @@ impl DataLock {
                 ))
             })?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(Fatal::new(format_args!(
                 "another relay runs on the {what} {shown}; stop it, or set {setting} to another directory"
             ))),
             Err(TryLockError::Error(error)) => Err(Fatal::new(format_args!(
                 "the {what} {shown} cannot be locked ({error}); it must lie on a file system with locks"
             ))),
+        }
+    }
+}
+
+impl Drop for DataLock {
+    /// Closing the file is not enough: a program that this process is just starting shares it for a
+    /// moment, and with it the lock.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the lock of a directory could not be given back");
         }
     }
 }

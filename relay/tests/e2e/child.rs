@@ -116,6 +116,17 @@ impl Process {
         reached.with_context(|| format!("health is never {wanted}; the log:\n{}", self.log()))
     }
 
+    /// Waits until its log holds these words.
+    pub(crate) async fn says(&self, words: &str) -> Result<()> {
+        let said = async {
+            while !self.log().contains(words) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let said = tokio::time::timeout(PATIENCE, said).await;
+        said.with_context(|| format!("{words:?} is not in its log:\n{}", self.log()))
+    }
+
     /// SIGKILL, at once.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
@@ -147,7 +158,7 @@ impl Process {
             .with_context(|| format!("the relay does not start; its log:\n{}", self.log()))
     }
 
-    pub(crate) fn log(&self) -> String {
+    fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 }

@@ -370,6 +370,9 @@ async fn the_built_relay_survives_a_file_system_without_room() -> Result<()> {
     let log = small.join("log").display().to_string();
     let relay =
         Process::start_in(dir, &net, &[("RELAY_PERSIST_DIR", log.as_str())], &wrapper).await?;
+    // OUT-2: without a setting, 60 % of what is free.
+    let share = (MOUNT_MIB << 20) / 10 * 6 / 1_000_000;
+    relay.says(&format!("replay window: at most {share} MB on disk")).await?;
     relay.crawl(&net).await?;
     let mut consumer = Consumer::connect(&relay.url(), Start::After(0)).await?;
     let mut checker = net.oracle().checker();
