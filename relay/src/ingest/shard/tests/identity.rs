@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use relay_protocol::Did;
 use relay_simnet::{AccountOptions, Answer, Curve, Fault, Ipld, KeyForm, block::map, wire};
@@ -165,6 +165,31 @@ async fn a_stale_directory_is_asked_again_after_an_announcement() -> Result<()> 
     bench.settle(&alpha).await?;
     assert_eq!(bench.told(&alice).await?.last(), Some(&format!("commit {}", next.rev)));
     assert_eq!(bench.drops(&alice).len(), 1);
+    Ok(())
+}
+
+/// IDE-1: an operator may have an identity looked at anew; no event is made of it, and of an account that
+/// was never seen there is nothing to look at.
+#[tokio::test]
+async fn an_operator_can_have_an_identity_looked_at_anew() -> Result<()> {
+    let mut bench = Bench::new().await?;
+    let alpha = bench.host("alpha").await?;
+    let alice = bench.known_account(&alpha, "alice").await?;
+    let stranger = bench.account(&alpha, "stranger").await?;
+    let old = bench.row(&alice).await?.and_then(|row| row.key);
+    alice.rotate_key(false).await?;
+    let refresh = async |account: &relay_simnet::Account| -> Result<bool> {
+        let known = bench.ingest().refresh_identity(&Did::parse(account.did())?).await;
+        known.ok().context("the shard has stopped")
+    };
+    assert!(refresh(&alice).await?);
+    assert!(!refresh(&stranger).await?);
+    bench.until_row(&alice, |row| row.key != old).await?;
+
+    alice.post("with the new key").await?;
+    bench.settle(&alpha).await?;
+    assert_eq!((bench.head(), bench.net.plc().lookups(&alice)), (2, 2), "no refresh was needed");
+    assert_eq!(bench.net.plc().lookups(&stranger), 0);
     Ok(())
 }
 

@@ -1,10 +1,23 @@
 //! Events that wait for an identity: in order, bounded, not for ever (ROLE-7, SEC-4, DESIGN 10.7).
 
+use std::sync::Arc;
+
 use anyhow::Result;
+use bytes::Bytes;
+use relay_protocol::Did;
 use relay_simnet::{Answer, Ipld, Sent, Write, block::map};
+use tokio::sync::Semaphore;
 
 use super::bench::{Bench, Setting};
-use crate::domain::DropReason;
+use crate::{
+    domain::{DropReason, Epoch, EventKind, HostSeq},
+    hosts::Host,
+    ingest::{
+        Arrival,
+        parking::{Item, On, Parking, Queued},
+        verdict::Ask,
+    },
+};
 
 fn commits(sent: &[Sent]) -> Vec<String> {
     sent.iter().map(|sent| format!("commit {}", sent.rev)).collect()
@@ -162,5 +175,78 @@ async fn a_foreign_event_that_cannot_be_judged_holds_up_nobody() -> Result<()> {
     bench.forget_failure(&alice).await?;
     bench.settle_in_time().await?;
     assert_eq!(bench.drops(&alice), [DropReason::WrongHost]);
+    Ok(())
+}
+
+/// A shard's waiting room, and a host with so many places.
+struct Room {
+    parking: Parking,
+    places: Arc<Semaphore>,
+    host: Arc<Host>,
+}
+
+impl Room {
+    async fn with_places(places: usize) -> Result<Self> {
+        let bench = Bench::new().await?;
+        let host = bench.known_host(&bench.host("alpha").await?);
+        Ok(Self { parking: Parking::default(), places: Arc::new(Semaphore::new(places)), host })
+    }
+
+    fn queued(&self, did: &Did, frame: &Bytes) -> Queued {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let arrival = Arrival {
+            host: Arc::clone(&self.host),
+            epoch: Epoch(0),
+            host_seq: HostSeq(1),
+            kind: EventKind::Commit,
+            did: did.clone(),
+            frame: frame.clone(),
+        };
+        Queued { arrival, place, since_ms: 0 }
+    }
+
+    /// So many events of so many accounts, all without an answer in sight.
+    fn fill(&mut self, accounts: usize, events: usize, frame: &Bytes) -> Result<Vec<Did>> {
+        let mut dids = Vec::new();
+        for number in 0..accounts {
+            let did = Did::parse(&format!("did:web:a{number}.example.com"))?;
+            let first = Item::Event(self.queued(&did, frame));
+            self.parking.open(did.clone(), On::Answer(Ask::FirstSight), first);
+            let mut waiting = self.parking.take(&did).expect("it was opened");
+            waiting.on = On::Retry(Ask::FirstSight);
+            self.parking.put_back(did.clone(), waiting);
+            for _ in 1..events {
+                let queued = self.queued(&did, frame);
+                assert!(self.parking.push(queued, 0).is_ok());
+            }
+            dids.push(did);
+        }
+        Ok(dids)
+    }
+}
+
+/// SEC-4, I5, DESIGN 10.7: of all events that wait in a shard 4,096 give their places back to their
+/// hosts; the others keep theirs, so that their hosts wait. What leaves makes room.
+#[tokio::test]
+async fn a_shard_has_room_for_4096_waiting_events_without_a_place() -> Result<()> {
+    let mut room = Room::with_places(6_400).await?;
+    let dids = room.fill(100, 64, &Bytes::from_static(b"frame"))?;
+    assert_eq!((room.parking.loose(), room.places.available_permits()), (4_096, 4_096));
+
+    let left = room.parking.take(&dids[0]).expect("it waits");
+    assert_eq!(room.parking.loose(), 4_096 - 64);
+    room.parking.put_back(dids[0].clone(), left);
+    assert_eq!((room.parking.loose(), room.places.available_permits()), (4_096, 4_096), "control");
+    Ok(())
+}
+
+/// SEC-4, I5: and for 16 MiB of them.
+#[tokio::test]
+async fn a_shard_has_room_for_sixteen_mebibytes_without_a_place() -> Result<()> {
+    let mut room = Room::with_places(100).await?;
+    room.fill(25, 3, &Bytes::from(vec![0; 300_000]))?;
+    let fitting = 16 * 1024 * 1024 / 300_000;
+    assert_eq!(room.parking.loose(), fitting);
+    assert_eq!(room.places.available_permits(), 100 - (75 - fitting));
     Ok(())
 }

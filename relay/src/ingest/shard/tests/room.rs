@@ -119,6 +119,44 @@ async fn a_late_answer_does_not_cancel_the_next_question() -> Result<()> {
     Ok(())
 }
 
+/// SYN-9, A3, ENC-10: what a relay mends is mended in the log: a bad time is now, missing fields are there,
+/// and nothing else is touched.
+#[tokio::test]
+async fn frames_are_mended_on_their_way_into_the_log() -> Result<()> {
+    use relay_simnet::{Fault, Ipld, block::decode, wire::item_len};
+    let mut bench = Bench::new().await?;
+    let alpha = bench.host("alpha").await?;
+    let alice = bench.known_account(&alpha, "alice").await?;
+    let spoilt = [Fault::BadTime, Fault::MissingDefaults, Fault::UnknownFields];
+    let _armed = spoilt.map(|fault| alice.with(fault));
+    alice.post("to be mended").await?;
+    let arrival = bench.arrivals(&alpha).await?.pop().expect("an arrival");
+    let came = arrival.frame.clone();
+    bench.offer(arrival).await?;
+    bench.settled().await?;
+
+    let payload = |frame: &[u8]| match decode(&frame[item_len(frame).unwrap()..]) {
+        Ok(Ipld::Map(fields)) => fields,
+        other => panic!("no payload: {other:?}"),
+    };
+    let log = bench.log().await?;
+    let out = payload(&log.last().expect("an event").frame);
+    let mut expected = payload(&came);
+    expected.insert("seq".to_owned(), Ipld::Integer(2));
+    expected.insert("time".to_owned(), Ipld::String(bench.clock.now_text()));
+    for (field, value) in [
+        ("rebase", Ipld::Bool(false)),
+        ("tooBig", Ipld::Bool(false)),
+        ("blobs", Ipld::List(vec![])),
+    ] {
+        assert!(expected.insert(field.to_owned(), value).is_none(), "it came without {field}");
+    }
+    assert_eq!(out, expected);
+    assert!(out.contains_key("someFutureField"));
+    assert_eq!(bench.net.unfired_faults(), [""; 0]);
+    Ok(())
+}
+
 static GATE: (Mutex<bool>, Condvar) = (Mutex::new(true), Condvar::new());
 
 fn open_the_gate(open: bool) {
