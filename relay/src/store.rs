@@ -7,6 +7,7 @@
 
 mod accounts;
 mod address;
+mod claim;
 mod db;
 mod hosts;
 mod meta;
@@ -16,6 +17,7 @@ mod trouble;
 use std::{fmt, sync::Arc};
 
 use relay_protocol::Did;
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Mutex;
 
 use self::{address::Address, db::Db};
@@ -96,6 +98,8 @@ struct Shared {
     db: Db,
     /// Numbers of hosts are given one call at a time.
     adding_hosts: Mutex<()>,
+    /// The session that keeps other relays out of a Postgres database.
+    claim: Mutex<Option<PgConnection>>,
 }
 
 impl fmt::Debug for Store {
@@ -128,8 +132,17 @@ impl Store {
             db.close().await;
             return Err(error);
         }
-        let shared = Shared { db, adding_hosts: Mutex::new(()) };
+        let shared = Shared { db, adding_hosts: Mutex::default(), claim: Mutex::default() };
         Ok(Self { shared: Arc::new(shared), account_limit: ACCOUNT_LIMIT })
+    }
+
+    /// Claims a Postgres database for this process until [`Self::close`], in one more connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Setup`] when another relay holds it for longer than one that was killed would.
+    pub async fn claim(&self) -> Result<(), StoreError> {
+        *self.shared.claim.lock().await = claim::claim(self.db()).await?;
+        Ok(())
     }
 
     /// Sets the limit of accounts that new hosts get (`RELAY_DEFAULT_ACCOUNT_LIMIT`); hosts that
@@ -316,5 +329,11 @@ impl Store {
     /// Waits for open transactions and closes.
     pub async fn close(&self) {
         self.db().close().await;
+        // Last: the next relay may begin when this one writes no more.
+        if let Some(session) = self.shared.claim.lock().await.take()
+            && let Err(error) = session.close().await
+        {
+            tracing::debug!(%error, "the claim on the database ended with its connection");
+        }
     }
 }

@@ -81,7 +81,7 @@ settings! {
     "database_url", Kind::Database, KEEP, "sqlite://<data_dir>/relay.sqlite",
         env ["DATABASE_URL"], flags ["db-url"],
         "Where hosts and accounts are kept: a SQLite file, or Postgres.";
-    "database_connections", Kind::Number(1, 1000), KEEP, "10",
+    "database_connections", Kind::Number(2, 1000), KEEP, "10",
         env ["MAX_DB_CONNECTIONS", "MAX_METADB_CONNECTIONS"], flags ["max-db-conn"],
         "Connections to Postgres at most. SQLite has one writer and up to four readers.";
     "replay_window", Kind::Duration(60, 365 * 86_400), KEEP, "72h",

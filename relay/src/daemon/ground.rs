@@ -72,7 +72,9 @@ pub(super) async fn prepare(
     let password_file = config.ensure_admin_password().map_err(Fatal::new)?;
     let listeners = Listeners::bind(config)?;
     let net = open_net(config)?;
-    let store = Store::open(config.database_url.expose(), config.database_connections)
+    // One connection is that of the claim.
+    let connections = config.database_connections.saturating_sub(1);
+    let store = Store::open(config.database_url.expose(), connections)
         .await
         .map_err(Fatal::new)?
         .with_account_limit(config.default_account_limit);
@@ -159,6 +161,7 @@ impl Kept {
         clock: &Clock,
         files: Arc<dyn Files>,
     ) -> Result<Self, Fatal> {
+        store.claim().await.map_err(Fatal::new)?;
         let hosts = Hosts::load(store.clone(), net.clone(), clock.clone(), host_options(config))
             .await
             .map_err(Fatal::new)?;

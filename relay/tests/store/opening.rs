@@ -175,3 +175,34 @@ async fn a_server_that_cannot_be_reached_is_one_sentence() {
         assert!(!sentence.contains("hunter2"), "{sentence}");
     }
 }
+
+/// Issue 3, section 5: a second relay on the same database is refused in one sentence, also when its
+/// directories are others; when the first has closed, or died, it may begin.
+#[tokio::test]
+async fn a_postgres_database_has_one_relay_at_a_time() {
+    let Some(place) = Place::postgres() else { return };
+    let first = place.open().await;
+    first.claim().await.unwrap();
+    let second = place.open().await;
+
+    let refused = second.claim().await.unwrap_err();
+
+    assert!(matches!(refused, StoreError::Setup(_)), "{refused:?}");
+    let sentence = refused.to_string();
+    assert!(sentence.starts_with("another relay works on the database \"relay-"), "{sentence}");
+    assert_eq!(sentence.lines().count(), 1);
+    second.ping().await.unwrap();
+    first.close().await;
+    second.claim().await.unwrap();
+    // The claim goes with its session, as when a process dies.
+    drop(second);
+    let third = place.open().await;
+    third.claim().await.unwrap();
+    third.close().await;
+
+    // A SQLite file has the lock of its directory.
+    let file = Place::sqlite();
+    let (one, two) = (file.open().await, file.open().await);
+    one.claim().await.unwrap();
+    two.claim().await.unwrap();
+}
