@@ -14,6 +14,9 @@ mod hostile_input;
 mod identities;
 mod lifecycle;
 mod low_water;
+#[expect(dead_code, reason = "these tests use a part of it")]
+#[path = "../support/postgres.rs"]
+mod postgres_cluster;
 mod recorded;
 mod released_data;
 mod restart;

@@ -19,6 +19,7 @@ use relay_simnet::{Account, Checker, Consumer, Item, Net, Start};
 
 use crate::{
     child::Process,
+    postgres_cluster::Cluster,
     recorded::{after, closed_with, head, same, segments, seq, up_to},
     support::Relay,
 };
@@ -141,8 +142,29 @@ async fn latest_commits(relay: &Relay, accounts: &[Account]) -> Result<Vec<(Stri
 /// cursors forgotten; a consumer that reconnects with its cursor sees every event once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_relay_loses_nothing_repeats_nothing_and_looks_up_nobody() -> Result<()> {
-    let (net, accounts) = network(52).await?;
-    let mut relay = Process::start(&net, &[("RELAY_SEGMENT_BYTES", "64KiB")]).await?;
+    killed_three_times(52, &[], async |data| sql(data, FORGET_CURSORS).await).await
+}
+
+/// I3, T6: the same with Postgres.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_relay_on_postgres_loses_nothing_either() -> Result<()> {
+    let Some(cluster) = Cluster::shared() else { return Ok(()) };
+    let url = cluster.database("killed");
+    killed_three_times(59, &[("DATABASE_URL", url.as_str())], async |_| {
+        cluster.sql("killed", FORGET_CURSORS);
+        Ok(())
+    })
+    .await
+}
+
+/// * `forget` – takes the cursors of a relay that is down
+async fn killed_three_times(
+    seed: u64,
+    settings: &[(&str, &str)],
+    forget: impl AsyncFn(&Path) -> Result<()>,
+) -> Result<()> {
+    let (net, accounts) = network(seed).await?;
+    let mut relay = Process::start(&net, settings).await?;
     relay.crawl(&net).await?;
     let consumer = Consumer::connect(&relay.url(), Start::After(0)).await?;
     let mut consumer = consumer.reconnecting().patient(PATIENCE);
@@ -156,7 +178,7 @@ async fn a_killed_relay_loses_nothing_repeats_nothing_and_looks_up_nobody() -> R
         let (lookups, redelivered) = (net.plc().total_lookups(), net.oracle().redelivered());
         let newest = u64::try_from(consumer.last_seq())?;
         relay.kill()?;
-        sql(&relay.data_dir(), FORGET_CURSORS).await?;
+        forget(&relay.data_dir()).await?;
         accounts[0].post("while it is down").await?;
         relay.restart().await?;
         let mut late = Consumer::connect(&relay.url(), Start::After(newest - 1)).await?;
