@@ -298,84 +298,74 @@ mod tests {
     /// A kind, what it takes and how that is shown, what it refuses.
     type Row = (Kind, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
+    const TABLE: &[Row] = &[
+        (Kind::Path, &[("data/relay", "data/relay")], &["", "  ", "a\0b"]),
+        (Kind::Text, &[("", ""), ("mailto:a@b", "mailto:a@b")], &["a\nb", "caf\u{e9}"]),
+        (Kind::Number(1, 9), &[("1", "1"), (" 9 ", "9")], &["0", "10", "-1", "1.5", "x", ""]),
+        (Kind::AutoNumber(1, 9), &[("auto", "auto"), ("3", "3")], &["0", "10", "Auto!"]),
+        (Kind::Size(1024, 4096), &[("2KiB", "2KiB"), ("2000", "2000B")], &["1", "5K", "auto"]),
+        (Kind::AutoSize(1024, 4096), &[("auto", "auto"), ("4K", "4KiB")], &["5K", "much"]),
+        (Kind::Duration(60, 3600), &[("60s", "1m"), ("1h", "1h")], &["59s", "61m", "60", "x"]),
+        (
+            Kind::Switch,
+            &[("TRUE", "true"), ("0", "false"), ("off", "false"), ("t", "true"), ("F", "false")],
+            &["2", "maybe", "tr", ""],
+        ),
+        (Kind::Hosts, &[("", ""), (" a.example.com ", "a.example.com")], &[]),
+        (
+            Kind::Address,
+            &[
+                (":2470", "[::]:2470"),
+                ("localhost:0", "127.0.0.1:0"),
+                ("[::1]:5", "[::1]:5"),
+                ("0.0.0.0:2470", "0.0.0.0:2470"),
+            ],
+            &["2470", "127.0.0.1", ":66000", "relay.example:2470", ""],
+        ),
+        (
+            Kind::NameServers,
+            &[("8.8.8.8:53", "8.8.8.8:53"), ("1.1.1.1", "1.1.1.1:53"), ("", "")],
+            &["dns.google:53", "8.8.8.8:x"],
+        ),
+        (
+            Kind::Database,
+            &[("sqlite=x", "sqlite=x"), ("postgres://a:b@c/d", "postgres://a:redacted@c/d")],
+            &["mysql://x", "sqlite://", "postgres://a:ChangeMe@c/d", "postgres=password=CHANGEME"],
+        ),
+        (
+            Kind::Url,
+            &[
+                ("https://plc.directory/", "https://plc.directory"),
+                ("http://[::1]:5", "http://[::1]:5"),
+            ],
+            &["plc.directory", "ftp://x", "https://x/path", "https://u:p@x", "https://x?q", ""],
+        ),
+        (
+            Kind::Passwords,
+            &[("", ""), ("secret", "(redacted)")],
+            &["CHANGEME", "changeMe", "a\u{7}"],
+        ),
+        (
+            Kind::Day,
+            &[("never", "never"), ("2027-01-31", "2027-01-31")],
+            &["", "2027-02-30", "2027-1-31", "31.1.2027", "2027-01-31T00:00:00Z", "1969-12-31"],
+        ),
+        (
+            Kind::DatedHosts,
+            &[
+                ("", ""),
+                (" pds.example.com = 2027-01-31 ", "pds.example.com=2027-01-31"),
+                ("localhost:2583=2026-12-31", "localhost:2583=2026-12-31"),
+            ],
+            &["pds.example.com", "pds.example.com=", "pds.example.com=soon"],
+        ),
+        (LEVELS, &[("WARNING", "warn"), ("info", "info")], &["loud", ""]),
+    ];
+
     /// Issue 3, section 5: every kind takes what it should, and nothing beside it.
     #[test]
     fn every_kind_takes_what_is_allowed_and_nothing_else() {
-        let table: &[Row] = &[
-            (Kind::Path, &[("data/relay", "data/relay")], &["", "  ", "a\0b"]),
-            (Kind::Text, &[("", ""), ("mailto:a@b", "mailto:a@b")], &["a\nb", "caf\u{e9}"]),
-            (Kind::Number(1, 9), &[("1", "1"), (" 9 ", "9")], &["0", "10", "-1", "1.5", "x", ""]),
-            (Kind::AutoNumber(1, 9), &[("auto", "auto"), ("3", "3")], &["0", "10", "Auto!"]),
-            (Kind::Size(1024, 4096), &[("2KiB", "2KiB"), ("2000", "2000B")], &["1", "5K", "auto"]),
-            (Kind::AutoSize(1024, 4096), &[("auto", "auto"), ("4K", "4KiB")], &["5K", "much"]),
-            (Kind::Duration(60, 3600), &[("60s", "1m"), ("1h", "1h")], &["59s", "61m", "60", "x"]),
-            (
-                Kind::Switch,
-                &[
-                    ("TRUE", "true"),
-                    ("0", "false"),
-                    ("off", "false"),
-                    ("t", "true"),
-                    ("F", "false"),
-                ],
-                &["2", "maybe", "tr", ""],
-            ),
-            (Kind::Hosts, &[("", ""), (" a.example.com ", "a.example.com")], &[]),
-            (
-                Kind::Address,
-                &[
-                    (":2470", "[::]:2470"),
-                    ("localhost:0", "127.0.0.1:0"),
-                    ("[::1]:5", "[::1]:5"),
-                    ("0.0.0.0:2470", "0.0.0.0:2470"),
-                ],
-                &["2470", "127.0.0.1", ":66000", "relay.example:2470", ""],
-            ),
-            (
-                Kind::NameServers,
-                &[("8.8.8.8:53", "8.8.8.8:53"), ("1.1.1.1", "1.1.1.1:53"), ("", "")],
-                &["dns.google:53", "8.8.8.8:x"],
-            ),
-            (
-                Kind::Database,
-                &[("sqlite=x", "sqlite=x"), ("postgres://a:b@c/d", "postgres://a:redacted@c/d")],
-                &[
-                    "mysql://x",
-                    "sqlite://",
-                    "postgres://a:ChangeMe@c/d",
-                    "postgres=password=CHANGEME",
-                ],
-            ),
-            (
-                Kind::Url,
-                &[
-                    ("https://plc.directory/", "https://plc.directory"),
-                    ("http://[::1]:5", "http://[::1]:5"),
-                ],
-                &["plc.directory", "ftp://x", "https://x/path", "https://u:p@x", "https://x?q", ""],
-            ),
-            (
-                Kind::Passwords,
-                &[("", ""), ("secret", "(redacted)")],
-                &["CHANGEME", "changeMe", "a\u{7}"],
-            ),
-            (
-                Kind::Day,
-                &[("never", "never"), ("2027-01-31", "2027-01-31")],
-                &["", "2027-02-30", "2027-1-31", "31.1.2027", "2027-01-31T00:00:00Z", "1969-12-31"],
-            ),
-            (
-                Kind::DatedHosts,
-                &[
-                    ("", ""),
-                    (" pds.example.com = 2027-01-31 ", "pds.example.com=2027-01-31"),
-                    ("localhost:2583=2026-12-31", "localhost:2583=2026-12-31"),
-                ],
-                &["pds.example.com", "pds.example.com=", "pds.example.com=soon"],
-            ),
-            (LEVELS, &[("WARNING", "warn"), ("info", "info")], &["loud", ""]),
-        ];
-        for (kind, good, bad) in table {
+        for (kind, good, bad) in TABLE {
             for (text, shown) in *good {
                 assert_eq!(parse(*kind, text).as_deref(), Some(*shown), "{kind:?} {text}");
             }
