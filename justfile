@@ -26,6 +26,11 @@ stage names:
 torture n="20":
     TORTURE_KILLS={{ n }} cargo test --release -p relay --test torture -- --nocapture
 
+# What an event costs, as a multiple of one signature check; such as `just bench --smoke`.
+[group("test")]
+bench *flags:
+    cargo bench -p relay --bench pipeline -- {{ flags }}
+
 # The reference PDSes and foreign consumers alone.
 [group("test")]
 peers:

@@ -42,6 +42,7 @@ use crate::{
 mod commands;
 mod failures;
 mod judge;
+mod keys;
 mod meters;
 mod note;
 mod parking;

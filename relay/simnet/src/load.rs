@@ -1,22 +1,22 @@
 //! Traffic like that of the real network, as fast as the machine makes it or at a given rate.
 
+mod pregenerated;
+
 use crate::{
     Account, AccountOptions, Fault, Net, Pds, Sent, Write,
     account::Stock,
     clock::{START_MICROS, tid, tid_text},
     keys::Curve,
     mst::CachedTree,
-    oracle::SentEvent,
-    pds::Shared,
     records::{follow_record, post_record, subject_record},
-    server::lock,
 };
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use ipld_core::ipld::Ipld;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::time::Duration;
 use tokio::time::Instant;
+
+pub use pregenerated::Pregenerated;
 
 /// Pause when a host has too much to deliver.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
@@ -208,20 +208,32 @@ impl Load {
     /// Makes events without sending them, so that sending them costs nothing. The hosts of the
     /// load must not send anything else before all of them are played.
     pub async fn pregenerate(&mut self, events: u64) -> Result<Pregenerated> {
-        let stock = Stock::default();
-        let mut numbers: BTreeMap<u32, u64> = BTreeMap::new();
-        let mut ready = Vec::new();
-        for _ in 0..events {
-            self.step(Some(&stock)).await?;
-            for (host, outgoing) in lock(&stock).drain(..) {
-                let number = numbers.entry(host.number()).or_insert_with(|| host.head());
-                *number += 1;
-                let (frame, event) = outgoing.prepare(*number);
-                ready.push((host, frame, event));
-            }
+        let mut pregenerated = Pregenerated::new(self.options.backlog_max);
+        self.pregenerate_onto(&mut pregenerated, events).await?;
+        Ok(pregenerated.reversed())
+    }
+
+    /// The same after one commit of every account, so that a relay has met all of them.
+    pub async fn pregenerate_introduced(&mut self, events: u64) -> Result<Pregenerated> {
+        let mut pregenerated = Pregenerated::new(self.options.backlog_max);
+        let records_max = self.options.records_max;
+        for account in &self.accounts {
+            let account = account.onto(&pregenerated.stock);
+            let rng = &mut self.rng;
+            account.act(|tree, micros| choose(rng, tree, micros, records_max)).await?;
+            self.sent += 1;
+            pregenerated.take_stock();
         }
-        ready.reverse();
-        Ok(Pregenerated { ready, backlog_max: self.options.backlog_max })
+        self.pregenerate_onto(&mut pregenerated, events).await?;
+        Ok(pregenerated.reversed())
+    }
+
+    async fn pregenerate_onto(&mut self, made: &mut Pregenerated, events: u64) -> Result<()> {
+        for _ in 0..events {
+            self.step(Some(&made.stock)).await?;
+            made.take_stock();
+        }
+        Ok(())
     }
 
     async fn wait_for_room(&self) {
@@ -410,60 +422,4 @@ fn existing(rng: &mut StdRng, tree: &CachedTree) -> Option<String> {
     let probe = format!("{collection}/{}", tid_text(tid(micros, 0)));
     let found = tree.at_or_after(&probe).or_else(|| tree.at_or_after("app"));
     found.map(|(path, _)| path)
-}
-
-/// Events that are ready to be sent, in the order in which they were made.
-#[derive(Debug)]
-pub struct Pregenerated {
-    /// The next one is the last.
-    ready: Vec<(Arc<Shared>, Bytes, SentEvent)>,
-    backlog_max: u64,
-}
-
-impl Pregenerated {
-    /// Events left.
-    pub fn len(&self) -> usize {
-        self.ready.len()
-    }
-
-    /// Whether all were sent.
-    pub fn is_empty(&self) -> bool {
-        self.ready.is_empty()
-    }
-
-    /// Bytes of all frames left.
-    pub fn bytes(&self) -> u64 {
-        self.ready.iter().map(|(_, frame, _)| frame.len() as u64).sum()
-    }
-
-    /// Hands over so many events as fast as the subscribed relays permit; returns how many there
-    /// still were.
-    pub async fn play(&mut self, events: u64) -> u64 {
-        let mut played = 0;
-        while played < events {
-            let Some((host, frame, event)) = self.ready.pop() else { break };
-            while host.was_asked() && host.undelivered() > self.backlog_max {
-                tokio::time::sleep(BACKLOG_PAUSE).await;
-            }
-            host.send_prepared([(frame, event)]);
-            played += 1;
-            if played % ROUND == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
-        played
-    }
-
-    /// Hands over all events at a rate; returns how many.
-    pub async fn play_at(&mut self, events_per_second: u32) -> u64 {
-        let begin = Instant::now();
-        let mut played = 0;
-        let mut ticks = tokio::time::interval(STEP);
-        while !self.ready.is_empty() {
-            ticks.tick().await;
-            let missing = due(begin.elapsed(), events_per_second).saturating_sub(played);
-            played += self.play(missing).await;
-        }
-        played
-    }
 }

@@ -91,9 +91,10 @@ impl From<Vec<u8>> for Value {
 
 /// Builds the query of either database from one text and its values.
 macro_rules! query {
-    ($sql:expr, $values:expr, $keep:expr) => {{
-        let mut query = sqlx::query(AssertSqlSafe($sql)).persistent($keep);
-        for value in $values {
+    ($parts:expr) => {{
+        let (sql, values, keep) = $parts;
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(keep);
+        for value in values {
             query = match value {
                 Value::Int(number) => query.bind(number),
                 Value::Text(text) => query.bind(text),
@@ -108,6 +109,9 @@ macro_rules! query {
 #[derive(Debug)]
 pub(super) struct Statement {
     sql: Cow<'static, str>,
+    /// The same with `?` for SQLite, which would look up the name of each parameter in a list: 6,000
+    /// names made that a third of a checkpoint.
+    anonymous: Option<String>,
     values: Vec<Value>,
     /// Whether the connection keeps it prepared: not for lists of changing length.
     keep: bool,
@@ -116,31 +120,48 @@ pub(super) struct Statement {
 impl Statement {
     /// A fixed text.
     pub(super) fn new(sql: &'static str, values: Vec<Value>) -> Self {
-        Self { sql: Cow::Borrowed(sql), values, keep: true }
+        Self { sql: Cow::Borrowed(sql), anonymous: None, values, keep: true }
     }
 
     /// A text with one list: `{rows}` becomes `($1,…),($n,…)`, one group for each of `rows`.
     ///
-    /// All rows have the same number of values; there are at most [`CHUNK_ROWS`].
+    /// All rows have the same number of values; there are at most [`CHUNK_ROWS`], and no other
+    /// parameter is in the text.
     pub(super) fn rows(sql: &str, rows: Vec<Vec<Value>>) -> Self {
         let values = rows.iter().map(Vec::len).sum::<usize>();
         let keep = rows.len() == CHUNK_ROWS || values <= KEPT_VALUES_MAX;
         let mut list = String::with_capacity(rows.len() * 64);
+        let mut anonymous = String::with_capacity(rows.len() * 32);
         let mut parameter = 0_usize;
         for (place, row) in rows.iter().enumerate() {
-            list.push_str(if place == 0 { "(" } else { "),(" });
+            let between = if place == 0 { "(" } else { "),(" };
+            list.push_str(between);
+            anonymous.push_str(between);
             for column in 0..row.len() {
                 parameter += 1;
                 list.push_str(if column == 0 { "$" } else { ",$" });
                 list.push_str(&parameter.to_string());
+                anonymous.push_str(if column == 0 { "?" } else { ",?" });
             }
         }
         list.push(')');
+        anonymous.push(')');
         Self {
             sql: Cow::Owned(sql.replace("{rows}", &list)),
+            anonymous: Some(sql.replace("{rows}", &anonymous)),
             values: rows.into_iter().flatten().collect(),
             keep,
         }
+    }
+
+    /// Text, values, and whether it is kept, for SQLite.
+    fn sqlite(self) -> (Cow<'static, str>, Vec<Value>, bool) {
+        (self.anonymous.map_or(self.sql, Cow::Owned), self.values, self.keep)
+    }
+
+    /// The same for Postgres.
+    fn postgres(self) -> (Cow<'static, str>, Vec<Value>, bool) {
+        (self.sql, self.values, self.keep)
     }
 }
 
@@ -281,13 +302,12 @@ impl Db {
 
     /// Reads outside of a transaction.
     pub(super) async fn fetch(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        let Statement { sql, values, keep } = statement;
         match self {
-            Self::Sqlite { readers, .. } => query!(sql, values, keep)
+            Self::Sqlite { readers, .. } => query!(statement.sqlite())
                 .fetch_all(readers)
                 .await
                 .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
-            Self::Postgres(pool) => query!(sql, values, keep)
+            Self::Postgres(pool) => query!(statement.postgres())
                 .fetch_all(pool)
                 .await
                 .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
@@ -337,26 +357,25 @@ impl Tx {
 
     /// The same with the error as the database gave it, for the migrations.
     pub(super) async fn run(&mut self, statement: Statement) -> Result<u64, sqlx::Error> {
-        let Statement { sql, values, keep } = statement;
         match self {
             Self::Sqlite(tx) => {
-                query!(sql, values, keep).execute(&mut **tx).await.map(|done| done.rows_affected())
+                query!(statement.sqlite()).execute(&mut **tx).await.map(|done| done.rows_affected())
             }
-            Self::Postgres(tx) => {
-                query!(sql, values, keep).execute(&mut **tx).await.map(|done| done.rows_affected())
-            }
+            Self::Postgres(tx) => query!(statement.postgres())
+                .execute(&mut **tx)
+                .await
+                .map(|done| done.rows_affected()),
         }
     }
 
     /// Reads what the transaction sees.
     pub(super) async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        let Statement { sql, values, keep } = statement;
         match self {
-            Self::Sqlite(tx) => query!(sql, values, keep)
+            Self::Sqlite(tx) => query!(statement.sqlite())
                 .fetch_all(&mut **tx)
                 .await
                 .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
-            Self::Postgres(tx) => query!(sql, values, keep)
+            Self::Postgres(tx) => query!(statement.postgres())
                 .fetch_all(&mut **tx)
                 .await
                 .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
@@ -415,6 +434,7 @@ mod tests {
         let rows = vec![vec![1_i64.into(), 2_i64.into()], vec![3_i64.into(), 4_i64.into()]];
         let statement = Statement::rows("VALUES {rows} END", rows);
         assert_eq!(statement.sql, "VALUES ($1,$2),($3,$4) END");
+        assert_eq!(statement.anonymous.as_deref(), Some("VALUES (?,?),(?,?) END"));
         assert_eq!(statement.values.len(), 4);
     }
 }

@@ -132,14 +132,7 @@ async fn tables_of_a_newer_relay_are_refused() {
 #[tokio::test]
 async fn an_account_takes_at_most_200_bytes() {
     let Some(place) = Place::postgres() else { return };
-    let store = place.open().await;
-    let wanted = std::env::var_os("STORE_ROWS").and_then(|rows| rows.to_str()?.parse().ok());
-    let rows: u64 = wanted.unwrap_or(20_000);
-    for first in (1..=rows).step_by(20_000) {
-        let accounts = super::cases::accounts(first..=rows.min(first + 19_999));
-        let checkpoint = Checkpoint { accounts, ..Checkpoint::default() };
-        store.checkpoint(&checkpoint).await.unwrap();
-    }
+    let rows = fill(&place).await;
 
     let pool = sqlx::PgPool::connect(&place.url).await.unwrap();
     let bytes: i64 = sqlx::query_scalar("SELECT pg_relation_size('relay_account')")
@@ -205,4 +198,34 @@ async fn a_postgres_database_has_one_relay_at_a_time() {
     let (one, two) = (file.open().await, file.open().await);
     one.claim().await.unwrap();
     two.claim().await.unwrap();
+}
+
+/// DESIGN 10.4, on SQLite.
+#[tokio::test]
+async fn an_account_takes_at_most_200_bytes_of_sqlite() {
+    let place = Place::sqlite();
+    let rows = fill(&place).await;
+
+    let pool = sqlx::SqlitePool::connect(&place.url).await.unwrap();
+    let bytes: i64 =
+        sqlx::query_scalar("SELECT sum(pgsize) FROM dbstat WHERE name = 'relay_account'")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+
+    let per_row = bytes.cast_unsigned() / rows;
+    assert!((150..=200).contains(&per_row), "{per_row} bytes per row");
+}
+
+/// Writes many accounts, as checkpoints do; gives how many.
+async fn fill(place: &Place) -> u64 {
+    let store = place.open().await;
+    let wanted = std::env::var_os("STORE_ROWS").and_then(|rows| rows.to_str()?.parse().ok());
+    let rows: u64 = wanted.unwrap_or(20_000);
+    for first in (1..=rows).step_by(20_000) {
+        let accounts = super::cases::accounts(first..=rows.min(first + 19_999));
+        let checkpoint = Checkpoint { accounts, ..Checkpoint::default() };
+        store.checkpoint(&checkpoint).await.unwrap();
+    }
+    rows
 }

@@ -1,4 +1,4 @@
-//! CUR-3, OUT-3, T16: after the last kill every cursor gives exactly the rest, byte for byte.
+//! CUR-3, OUT-3, T5: after the last kill every cursor gives exactly the rest, byte for byte.
 
 use std::{path::Path, time::Duration};
 

@@ -45,6 +45,12 @@ pub(crate) const STAGES: &[Stage] = &[
         run: readme::run,
     },
     Stage {
+        name: "bench",
+        about: "what an event costs; only a lost event fails",
+        needs_peers: false,
+        run: bench,
+    },
+    Stage {
         name: "lint",
         about: "shell, JavaScript and Python files",
         needs_peers: true,
@@ -118,6 +124,12 @@ fn clippy(work: &Workplace) -> Result<Outcome> {
         cargo(work, &["doc", "--quiet", "--release", "--locked", "--workspace", "--no-deps"]);
     docs.env("RUSTDOCFLAGS", "-D warnings");
     Ok(passed(run::streamed(docs)? && good))
+}
+
+fn bench(work: &Workplace) -> Result<Outcome> {
+    let smoke = ["--bench", "pipeline", "--", "--smoke"];
+    let words = [&["bench", "--quiet", "--locked", "-p", "relay"], &smoke[..]].concat();
+    run::streamed(cargo(work, &words)).map(passed)
 }
 
 fn lint(work: &Workplace) -> Result<Outcome> {

@@ -55,6 +55,15 @@ struct Lane {
     missed: VecDeque<u128>,
 }
 
+impl Lane {
+    /// Forgets an event that must not come, when too many wait. One that comes although it was
+    /// forgotten is strange, as it had to be dropped.
+    fn shed(&mut self) -> Option<Arc<Expected>> {
+        let is_full = self.open.len() > OPEN_MAX;
+        self.open.pop_front_if(|open| is_full && open.verdict() == Verdict::Never)
+    }
+}
+
 /// Whether they differ at most in what a relay may replace or leave out.
 fn is_like(expected: &Expected, received: &Received) -> bool {
     !expected.is_exact() && expected.loose == Some(received.loose_digest())
@@ -123,11 +132,8 @@ impl Checker {
             let expected = Arc::clone(expected);
             if let Some(lane) = lanes.iter_mut().find(|lane| lane.host == expected.host) {
                 lane.open.push_back(expected);
-                // One that comes although it was forgotten is strange, as it had to be dropped.
-                while lane.open.len() > OPEN_MAX
-                    && lane.open.front().is_some_and(|open| open.verdict() == Verdict::Never)
-                {
-                    lane.open.pop_front();
+                while let Some(dropped) = lane.shed() {
+                    self.kinds.entry(dropped.kind).or_default().drop_for(&dropped.reasons);
                 }
             } else {
                 lanes.push(Lane {

@@ -277,10 +277,7 @@ impl Shard {
             account.host = host;
             account.identity_checked_ms = now_ms;
             entry.identity_unlogged = true;
-            if account.key != bytes {
-                account.key = bytes;
-                entry.key.clone_from(&document.key);
-            }
+            account.key = bytes;
             if changed {
                 let recent = entry.recent_mut();
                 recent.identity_changed_ms = now_ms;
@@ -303,7 +300,6 @@ impl Shard {
             entry.account.host = NO_HOST;
             entry.account.key = None;
             entry.account.identity_checked_ms = now_ms;
-            entry.key = None;
             entry.identity_unlogged = true;
             let recent = entry.recent_mut();
             recent.identity_changed_ms = now_ms;

@@ -83,7 +83,7 @@ impl Shard {
         let facts = Facts {
             did: &arrival.did,
             account: entry.map(|entry| &entry.account),
-            key: entry.and_then(|entry| entry.key.as_ref()),
+            key: entry.and_then(|entry| self.keys.parsed(entry.account.key.as_ref()?)),
             recent: entry.map_or(&NOTHING, Entry::recent),
             host,
             epoch: arrival.epoch,
