@@ -47,6 +47,7 @@ pub struct Account {
     pub identity_checked_ms: u64,
     /// Guards against replays of the host, whatever their type.
     pub last: Option<LastEvent>,
-    /// Our seq of the last event of the account, 0 before the first.
+    /// Up to which of our events replay at a start has brought the row, 0 = it had none to apply. Events
+    /// of the running process do not move it, because a shard judges them before they have a seq.
     pub last_seq: Seq,
 }

@@ -96,7 +96,6 @@ fn account_json(state: &ApiState, account: &Account) -> Value {
         "commit": account.repo.map(|repo| repo.commit.to_string()),
         "keyKnown": account.key.is_some(),
         "identityCheckedAt": (checked > 0).then(|| time_text(checked)),
-        "lastSeq": account.last_seq.0,
         "lastHostSeq": account.last.map(|last| last.host_seq.0),
     })
 }
