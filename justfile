@@ -31,6 +31,13 @@ torture n="20":
 bench *flags:
     cargo bench -p relay --bench pipeline -- {{ flags }}
 
+# What takes longer than CI has: a hundred kills, ten minutes of traffic, the long bench.
+[group("test")]
+nightly:
+    {{ just_executable() }} torture 100
+    cargo run --release --example demo -- --for 10m
+    {{ just_executable() }} bench --long
+
 # The reference PDSes and foreign consumers alone.
 [group("test")]
 peers:
