@@ -1,6 +1,6 @@
 # The verbs a person types; logic lives in programs.
 
-cache := env("RELAY_CACHE_DIR", env("XDG_CACHE_HOME", env("HOME") / ".cache") / "atproto-relay")
+cache := env("PROVISION_CACHE_DIR", env("XDG_CACHE_HOME", env("HOME") / ".cache") / "atproto-relay")
 
 # List the verbs.
 default:

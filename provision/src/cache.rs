@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 /// Folders of one kind that are kept; older ones are removed.
 const KEPT_PER_KIND: usize = 2;
 
-/// The cache directory: `RELAY_CACHE_DIR`, else `$XDG_CACHE_HOME/atproto-relay`, else
+/// The cache directory: `PROVISION_CACHE_DIR`, else `$XDG_CACHE_HOME/atproto-relay`, else
 /// `~/.cache/atproto-relay`.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {

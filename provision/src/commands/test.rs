@@ -24,7 +24,7 @@ pub(crate) struct TestArgs {
     #[arg(long)]
     list: bool,
     /// Where downloads and build results are kept.
-    #[arg(long, env = "RELAY_CACHE_DIR", value_name = "DIR")]
+    #[arg(long, env = "PROVISION_CACHE_DIR", value_name = "DIR")]
     cache: PathBuf,
     /// Nothing may be missing or skipped.
     #[arg(long, env = "CI", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0..=1, default_missing_value = "true", default_value = "false")]

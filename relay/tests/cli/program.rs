@@ -27,6 +27,13 @@ const USUAL: [(&str, &str); 4] = [
     ("RELAY_LOG_FORMAT", "text"),
 ];
 
+/// A program of the system, found by the tests' `PATH`, with nothing else of their environment.
+pub(crate) fn system(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+}
+
 /// A place to run in; also the working directory.
 #[derive(Clone)]
 pub(crate) struct Place(Arc<TempDir>);
