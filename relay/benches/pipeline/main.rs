@@ -23,7 +23,7 @@ use relay_simnet::{Checker, Consumer, Item, Load, LoadOptions, Net, Pregenerated
 use tokio::time::{Instant, timeout};
 
 use figures::{Counters, Figures, Verification};
-use process::RelayProcess;
+use process::{RelayProcess, Setup};
 
 /// Silence after which it is worth to ask whether everything has come.
 const LULL: Duration = Duration::from_millis(5);
@@ -128,11 +128,8 @@ async fn measure(scale: Scale, under: &[&str]) -> Result<()> {
     let all = prepared.len() as u64;
     println!("{all} frames of {} bytes are ready", prepared.bytes() / all);
 
-    let relay = RelayProcess::start(&net, under).await?;
+    let relay = RelayProcess::start(&net, Setup { under, ..Setup::default() }).await?;
     relay.crawl(&net).await?;
-    for host in net.hosts() {
-        host.connected().await?;
-    }
     let consumer = Consumer::connect(&relay.url(), Start::After(0)).await?;
     let mut bench = Bench { checker: net.oracle().checker(), consumer, relay, net };
     bench.receive(prepared.play(all - measured + scale.warm_up)).await?;

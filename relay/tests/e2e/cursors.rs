@@ -167,7 +167,7 @@ async fn late_joiners_at_every_segment_edge_get_the_rest_while_events_go_on() ->
     let dir = log_dir(&relay);
     let (say_end, end) = watch::channel(0);
     let mut early = JoinSet::new();
-    early.spawn(follow(relay.consume(Start::After(0)).await?, end.clone()));
+    early.spawn(follow(relay.consume(Start::After(0)).await?, 0, end.clone()));
     let mut joiners = JoinSet::new();
     let mut joined = std::collections::BTreeSet::new();
 
@@ -207,7 +207,7 @@ async fn join_at(
     consumer: Consumer,
     end: watch::Receiver<u64>,
 ) -> (u64, Result<Vec<Received>>) {
-    (cursor, follow(consumer, end).await)
+    (cursor, follow(consumer, cursor, end).await)
 }
 
 /// The last seq before each segment, and one beside it on both sides.
@@ -283,7 +283,7 @@ async fn a_consumer_that_takes_nothing_is_told_that_it_is_too_slow() -> Result<(
     let relay = impatient_relay(&net).await?;
     let (say_end, end) = watch::channel(0);
     let mut reading = JoinSet::new();
-    reading.spawn(follow(relay.consume(Start::After(0)).await?, end));
+    reading.spawn(follow(relay.consume(Start::After(0)).await?, 0, end));
     let mut stalled = relay.consume(Start::After(0)).await?;
 
     for _ in 0..20 {

@@ -22,7 +22,7 @@ use sqlx::SqlitePool;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    child::Process,
+    process::{RelayProcess, Setup},
     recorded::{after, follow, head, same, up_to},
     support::Relay,
 };
@@ -301,7 +301,7 @@ async fn a_database_that_takes_no_checkpoint_stops_hosts_until_it_does() -> Resu
     relay.settled(&net).await?;
     let (say_end, end) = watch::channel(0);
     let mut reading = JoinSet::new();
-    reading.spawn(follow(relay.consume(Start::After(0)).await?, end));
+    reading.spawn(follow(relay.consume(Start::After(0)).await?, 0, end));
     let database = relay.data_dir().join("relay.sqlite").display().to_string();
     let mut other = SqlitePool::connect(&database).await?.acquire().await?;
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *other).await?;
@@ -364,12 +364,13 @@ async fn the_built_relay_survives_a_file_system_without_room() -> Result<()> {
         );
         return Ok(());
     };
-    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let under: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     let net = Net::seeded(64).await?;
     let alice = net.pds("alpha").await?.account("alice").await?;
     let log = small.join("log").display().to_string();
-    let relay =
-        Process::start_in(dir, &net, &[("RELAY_PERSIST_DIR", log.as_str())], &wrapper).await?;
+    let settings = [("RELAY_PERSIST_DIR", log.as_str())];
+    let setup = Setup { dir: Some(dir), settings: &settings, under: &under };
+    let relay = RelayProcess::start(&net, setup).await?;
     // OUT-2: without a setting, 60 % of what is free.
     let share = (MOUNT_MIB << 20) / 10 * 6 / 1_000_000;
     relay.says(&format!("replay window: at most {share} MB on disk")).await?;

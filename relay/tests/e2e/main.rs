@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod account_status;
-mod child;
 mod commit_validation;
 mod crawl_requests;
 mod cursors;
@@ -17,6 +16,9 @@ mod low_water;
 #[expect(dead_code, reason = "these tests use a part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres_cluster;
+#[expect(dead_code, reason = "these tests use a part of it")]
+#[path = "../support/process.rs"]
+mod process;
 mod recorded;
 mod released_data;
 mod restart;

@@ -34,14 +34,17 @@ pub(crate) async fn up_to(consumer: &mut Consumer, from: u64, end: u64) -> Resul
 }
 
 /// Reads until the seq that `end` names has come; 0 = not known yet.
+///
+/// * `from` – the consumer's cursor, which may be the end already
 pub(crate) async fn follow(
     mut consumer: Consumer,
+    from: u64,
     mut end: watch::Receiver<u64>,
 ) -> Result<Vec<Received>> {
     let mut events: Vec<Received> = Vec::new();
     loop {
         let end_now = *end.borrow_and_update();
-        if end_now > 0 && events.last().is_some_and(|last| seq(last) >= end_now) {
+        if end_now > 0 && events.last().map_or(from, seq) >= end_now {
             return Ok(events);
         }
         tokio::select! {

@@ -18,8 +18,8 @@ use relay::{
 use relay_simnet::{Account, Checker, Consumer, Item, Net, Start};
 
 use crate::{
-    child::Process,
     postgres_cluster::Cluster,
+    process::{RelayProcess, Setup},
     recorded::{after, closed_with, head, same, segments, seq, up_to},
     support::Relay,
 };
@@ -164,7 +164,7 @@ async fn killed_three_times(
     forget: impl AsyncFn(&Path) -> Result<()>,
 ) -> Result<()> {
     let (net, accounts) = network(seed).await?;
-    let mut relay = Process::start(&net, settings).await?;
+    let mut relay = RelayProcess::start(&net, Setup { settings, ..Setup::default() }).await?;
     relay.crawl(&net).await?;
     let consumer = Consumer::connect(&relay.url(), Start::After(0)).await?;
     let mut consumer = consumer.reconnecting().patient(PATIENCE);
@@ -178,7 +178,7 @@ async fn killed_three_times(
         let (lookups, redelivered) = (net.plc().total_lookups(), net.oracle().redelivered());
         let newest = u64::try_from(consumer.last_seq())?;
         relay.kill()?;
-        forget(&relay.data_dir()).await?;
+        forget(&relay.data()).await?;
         accounts[0].post("while it is down").await?;
         relay.restart().await?;
         let mut late = Consumer::connect(&relay.url(), Start::After(newest - 1)).await?;
@@ -209,7 +209,7 @@ async fn killed_three_times(
 #[tokio::test]
 async fn right_after_a_kill_a_cursor_ahead_is_still_ahead() -> Result<()> {
     let (net, accounts) = network(53).await?;
-    let mut relay = Process::start(&net, &[]).await?;
+    let mut relay = RelayProcess::start(&net, Setup::default()).await?;
     relay.crawl(&net).await?;
     let mut consumer = Consumer::connect(&relay.url(), Start::After(0)).await?;
     let mut checker = net.oracle().checker();

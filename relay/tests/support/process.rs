@@ -6,13 +6,14 @@ use std::{
     fs::{self, File},
     net::TcpListener,
     os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use relay_simnet::{Net, Pds};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longest that a start or the catching up may take.
@@ -23,28 +24,42 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOG_LINES: usize = 40;
 const PASSWORD: &str = "process-password";
 
+/// How to start one.
+#[derive(Debug, Default)]
+pub(crate) struct Setup<'a> {
+    /// Where it keeps everything; a new directory unless given.
+    pub(crate) dir: Option<TempDir>,
+    /// Settings besides the usual ones, in the form of environment variables.
+    pub(crate) settings: &'a [(&'a str, &'a str)],
+    /// What it runs under, such as `taskset -c 1`.
+    pub(crate) under: &'a [&'a str],
+}
+
 /// A running relay.
 #[derive(Debug)]
 pub(crate) struct RelayProcess {
     child: Child,
     dir: TempDir,
-    plc: String,
+    settings: Vec<(String, String)>,
+    under: Vec<String>,
     ports: [u16; 3],
     client: reqwest::Client,
-    /// What it runs under, such as `taskset -c 1`.
-    under: Vec<String>,
 }
 
 impl RelayProcess {
-    /// Starts one on a new directory; returns once it answers.
-    pub(crate) async fn start(net: &Net, under: &[&str]) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
+    /// Starts one; returns once it answers.
+    pub(crate) async fn start(net: &Net, setup: Setup<'_>) -> Result<Self> {
+        let dir = setup.dir.map_or_else(tempfile::tempdir, Ok)?;
         let ports = [free_port()?, free_port()?, free_port()?];
-        let plc = net.plc().url();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
-        let under: Vec<String> = under.iter().map(|&word| word.to_owned()).collect();
-        let child = spawn(&dir, &plc, ports, &under)?;
-        let relay = Self { child, dir, plc, ports, client, under };
+        let settings: Vec<_> = usual(net, ports)
+            .into_iter()
+            .chain(setup.settings.iter().map(|(name, value)| (*name, (*value).to_owned())))
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        let under: Vec<String> = setup.under.iter().map(|&word| word.to_owned()).collect();
+        let child = spawn(dir.path(), &settings, &under)?;
+        let mut relay = Self { child, dir, settings, under, ports, client };
         relay.answers().await?;
         Ok(relay)
     }
@@ -72,7 +87,7 @@ impl RelayProcess {
         Ok(kib.parse::<u64>()? * 1024)
     }
 
-    /// Adds all hosts.
+    /// Adds all hosts and waits until it reads them.
     pub(crate) async fn crawl(&self, net: &Net) -> Result<()> {
         let names: Vec<_> = net.hosts().iter().map(Pds::hostname).collect();
         let answer = self
@@ -83,10 +98,13 @@ impl RelayProcess {
             .send()
             .await?;
         ensure!(answer.status().is_success(), "{}", answer.text().await?);
-        let answer: serde_json::Value = answer.json().await?;
+        let answer: Value = answer.json().await?;
         let results = answer["hosts"].as_array().context("no list of hosts")?;
         let refused = results.iter().find(|host| host["id"].is_null());
         ensure!(refused.is_none() && results.len() == names.len(), "not admitted: {answer}");
+        for host in net.hosts() {
+            host.connected().await?;
+        }
         Ok(())
     }
 
@@ -121,13 +139,13 @@ impl RelayProcess {
 
     /// Starts it again; returns once it answers.
     pub(crate) async fn restart(&mut self) -> Result<()> {
-        self.child = spawn(&self.dir, &self.plc, self.ports, &self.under)?;
+        self.child = spawn(self.dir.path(), &self.settings, &self.under)?;
         self.answers().await
     }
 
     /// Starts it again and kills it after this time, however far it came.
     pub(crate) async fn restart_in_vain(&mut self, after: Duration) -> Result<()> {
-        self.child = spawn(&self.dir, &self.plc, self.ports, &self.under)?;
+        self.child = spawn(self.dir.path(), &self.settings, &self.under)?;
         tokio::time::sleep(after).await;
         self.kill()
     }
@@ -146,7 +164,7 @@ impl RelayProcess {
     async fn is_behind(&self, net: &Net) -> Result<bool> {
         let url = format!("{}/xrpc/com.atproto.sync.listHosts?limit=1000", self.url());
         let answer = self.client.get(url).send().await?;
-        let hosts: serde_json::Value = answer.error_for_status()?.json().await?;
+        let hosts: Value = answer.error_for_status()?.json().await?;
         let hosts = hosts["hosts"].as_array().context("no list of hosts")?;
         Ok(net.hosts().iter().any(|host| {
             let name = host.hostname();
@@ -175,17 +193,56 @@ impl RelayProcess {
         format!("hosts: {hosts}\nlog:\n{}", tail.join("\n"))
     }
 
-    async fn answers(&self) -> Result<()> {
-        let url = format!("{}/xrpc/_health", self.url());
-        let answered = async {
-            while !self.client.get(&url).send().await.is_ok_and(|a| a.status().is_success()) {
+    /// Status and JSON of a GET below `/xrpc/`.
+    pub(crate) async fn get(&self, method: &str) -> Result<(u16, Value)> {
+        let answer = self.client.get(format!("{}/xrpc/{method}", self.url())).send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.json().await?))
+    }
+
+    /// Waits until `/xrpc/_health` answers with this status; gives its body.
+    pub(crate) async fn health(&self, wanted: u16) -> Result<Value> {
+        let reached = async {
+            loop {
+                if let Ok((status, body)) = self.get("_health").await
+                    && status == wanted
+                {
+                    return body;
+                }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, answered).await.is_err() {
-            bail!("the relay does not answer; its log:\n{}", self.log());
-        }
-        Ok(())
+        let reached = tokio::time::timeout(PATIENCE, reached).await;
+        reached.with_context(|| format!("health is never {wanted}; its log:\n{}", self.log()))
+    }
+
+    /// Waits until its log holds these words.
+    pub(crate) async fn says(&self, words: &str) -> Result<()> {
+        let said = async {
+            while !self.log().contains(words) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let said = tokio::time::timeout(PATIENCE, said).await;
+        said.with_context(|| format!("{words:?} is not in its log:\n{}", self.log()))
+    }
+
+    async fn answers(&mut self) -> Result<()> {
+        let url = format!("{}/xrpc/_health", self.url());
+        let answered = async {
+            while self.client.get(&url).send().await.is_err() {
+                if let Some(status) = self.child.try_wait()? {
+                    bail!("it ended: {status}");
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Ok(())
+        };
+        let answered = tokio::time::timeout(PATIENCE, answered).await;
+        answered
+            .context("it does not answer")
+            .and_then(|answered| answered)
+            .with_context(|| format!("the relay does not start; its log:\n{}", self.log()))
     }
 
     /// All that it logged, over all starts.
@@ -203,9 +260,21 @@ impl Drop for RelayProcess {
     }
 }
 
-fn spawn(dir: &TempDir, plc: &str, ports: [u16; 3], under: &[String]) -> Result<Child> {
-    let log = File::options().create(true).append(true).open(dir.path().join("log"))?;
+/// What it needs to know of the network and of the ports.
+fn usual(net: &Net, ports: [u16; 3]) -> [(&'static str, String); 6] {
     let bind = |port: u16| format!("127.0.0.1:{port}");
+    [
+        ("RELAY_PLC_HOST", net.plc().url()),
+        ("RELAY_PLC_RATE", "10000".to_owned()),
+        ("RELAY_API_BIND", bind(ports[0])),
+        ("RELAY_ADMIN_BIND", bind(ports[1])),
+        ("RELAY_METRICS_LISTEN", bind(ports[2])),
+        ("RELAY_ADMIN_PASSWORD", PASSWORD.to_owned()),
+    ]
+}
+
+fn spawn(dir: &Path, settings: &[(String, String)], under: &[String]) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(dir.join("log"))?;
     let binary = env!("CARGO_BIN_EXE_relay").to_owned();
     let words: Vec<String> = under.iter().cloned().chain([binary]).collect();
     let (program, rest) = words.split_first().context("a program")?;
@@ -213,16 +282,11 @@ fn spawn(dir: &TempDir, plc: &str, ports: [u16; 3], under: &[String]) -> Result<
         .args(rest)
         .args(["serve", "--dev"])
         .env_clear()
-        .env("PATH", "/usr/bin:/bin")
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("RUST_BACKTRACE", "1")
-        .env("RELAY_DATA_DIR", dir.path().join("data"))
-        .env("RELAY_PLC_HOST", plc)
-        .env("RELAY_PLC_RATE", "10000")
-        .env("RELAY_API_BIND", bind(ports[0]))
-        .env("RELAY_ADMIN_BIND", bind(ports[1]))
-        .env("RELAY_METRICS_LISTEN", bind(ports[2]))
-        .env("RELAY_ADMIN_PASSWORD", PASSWORD)
-        .current_dir(dir.path())
+        .env("RELAY_DATA_DIR", dir.join("data"))
+        .envs(settings.iter().cloned())
+        .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -28,7 +28,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_simnet::{Consumer, Kind, Load, LoadOptions, Net, Report, Start};
 use tokio::{task::JoinSet, time::Instant};
 
-use process::RelayProcess;
+use process::{RelayProcess, Setup};
 use seen::Seen;
 
 /// The issue of a busy minute of the network, and half as much again.
@@ -71,7 +71,7 @@ async fn killed_at_random_moments_the_relay_loses_and_repeats_nothing() -> Resul
     println!("SEED={seed} TORTURE_KILLS={kills}");
     let net = Net::seeded(seed).await?;
     let load = Load::prepare(&net, LOAD()).await?;
-    let relay = RelayProcess::start(&net, &[]).await?;
+    let relay = RelayProcess::start(&net, Setup::default()).await?;
     relay.crawl(&net).await?;
     let consumer = Consumer::connect(&relay.url(), Start::After(0)).await?;
     let sending = Sending::start(load);
