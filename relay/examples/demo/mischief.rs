@@ -11,8 +11,8 @@ use relay_simnet::{Account, Fault, Net, Pds, records::post_record};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::network::BACKLOG_MAX;
-
+/// Events that a host may owe the relay before it waits.
+pub(crate) const BACKLOG_MAX: u64 = 150;
 /// Accounts of a host that misbehaves.
 const ACCOUNTS: usize = 3;
 /// Posts of each of them; later commits change these, so that memory stays flat.

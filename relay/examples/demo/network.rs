@@ -7,7 +7,7 @@ use relay_simnet::{Load, LoadOptions, Net};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    mischief::{Mischief, Role},
+    mischief::{BACKLOG_MAX, Mischief, Role},
     options::Options,
 };
 
@@ -19,8 +19,6 @@ const RECORDS_MAX: usize = 60;
 const RETAINED_EVENTS: usize = 400;
 /// Bytes of them: full after the first minute, so that memory stays flat.
 const RETAINED_BYTES: usize = 2 << 20;
-/// Events that a host may owe the relay before it waits.
-pub(crate) const BACKLOG_MAX: u64 = 150;
 /// The load looks this often whether it is to stop.
 const LOAD_SPAN: Duration = Duration::from_millis(250);
 
