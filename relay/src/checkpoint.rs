@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::{
     accounts::counted_at,
+    crash::{self, Point},
     domain::{Account, HostId, Seq},
     eventlog::{Appender, Event, LogError, LogHealth, Position, ReadError, Reader},
     hosts::Hosts,
@@ -146,6 +147,7 @@ impl Checkpointer {
             self.hosts.return_marks(&checkpoint.cursors);
             return Err(error.into());
         }
+        crash::at(Point::CheckpointAfterCommit);
         self.ingest.checkpointed(snapshot.ticket).await;
         self.appender.set_checkpoint(position);
         self.hosts.flush().await?;
@@ -202,6 +204,7 @@ pub async fn recover(store: &Store, reader: &Reader) -> Result<Recovered, Checkp
         recovered.accounts += rows.accounts.len() as u64;
         recovered.position = rows.position;
         store.checkpoint(&rows).await?;
+        crash::at(Point::ReplayAfterCommit);
     }
     Ok(recovered)
 }

@@ -31,7 +31,7 @@ pub use self::{
     value::Kind,
 };
 use self::{schema::setting, sources::Sources, value::Parsed};
-use crate::{telemetry::LogFormat, units::Day};
+use crate::{crash, telemetry::LogFormat, units::Day};
 
 /// Unsettled events of a host that 40 units of `RELAY_HOST_CONCURRENCY`, its default, stand for
 /// (DESIGN 10.7).
@@ -105,6 +105,8 @@ pub struct Config {
     pub handshakes_max: usize,
     /// Contact in the User-Agent; may be empty.
     pub contact: String,
+    /// Where a test lets the process die; no setting, see [`crash::VARIABLE`].
+    pub crash_at: Option<crash::Plan>,
     effective: Vec<Effective>,
     warnings: Vec<String>,
 }
@@ -137,7 +139,8 @@ impl Config {
     pub fn load(flags: &Flags, env: &[(String, String)], cwd: &Path) -> Result<Self, ConfigError> {
         let mut values =
             Values { sources: Sources::gather(flags, env, cwd), effective: Vec::new() };
-        let config = values.config();
+        let mut config = values.config();
+        config.crash_at = values.crash_at(env, config.dev);
         let Values { sources, effective } = values;
         if !sources.problems.is_empty() {
             return Err(ConfigError(sources.problems));
@@ -273,12 +276,40 @@ impl Values {
             host_concurrency: window(self.number("host_concurrency")),
             host_queue: self.count("host_queue"),
             handshakes_max: self.count("handshakes_max"),
+            crash_at: None,
             effective: Vec::new(),
             warnings: Vec::new(),
             data_dir,
         };
         self.cross_check(&config);
         config
+    }
+
+    /// A crash that a test asks for, by a variable of the process itself.
+    fn crash_at(&mut self, env: &[(String, String)], dev: bool) -> Option<crash::Plan> {
+        let name = crash::VARIABLE;
+        let (_, text) = env.iter().find(|(known, _)| known == name)?;
+        match text.parse() {
+            Ok(plan) if dev => {
+                let crash::Plan { point, count } = plan;
+                let sources = &mut self.sources;
+                sources.warnings.push(format!(
+                    "{name} is set: this process kills itself at {point}, the time number {count}"
+                ));
+                Some(plan)
+            }
+            Ok(_) => {
+                self.sources.problems.push(format!(
+                    "{name} is set, which kills the relay on purpose: it is for tests in \
+                     development mode"
+                ));
+                None
+            }
+            Err(allowed) => {
+                self.wrong(name, text, &format!("env {name}"), &allowed);
+                None
+            }
+        }
     }
 
     /// Read by the sources before anything else; here it is only shown.

@@ -17,6 +17,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod crash;
 pub mod daemon;
 pub mod domain;
 pub mod drops;

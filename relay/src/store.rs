@@ -21,7 +21,10 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Mutex;
 
 use self::{address::Address, db::Db};
-use crate::domain::{Account, AccountNo, Epoch, HostId, HostSeq, HostStatus, LocalStatus, Seq};
+use crate::{
+    crash::{self, Point},
+    domain::{Account, AccountNo, Epoch, HostId, HostSeq, HostStatus, LocalStatus, Seq},
+};
 
 /// Accounts a host may have unless the operator sets another limit, as the reference relay has it.
 const ACCOUNT_LIMIT: u64 = 100;
@@ -258,6 +261,7 @@ impl Store {
         hosts::raise_cursors(&mut tx, &checkpoint.cursors).await?;
         hosts::add_counts(&mut tx, &checkpoint.count_deltas).await?;
         meta::set_position(&mut tx, checkpoint.position).await?;
+        crash::at(Point::CheckpointBeforeCommit);
         tx.commit().await
     }
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{SHUTDOWN_MAX, print};
 use crate::{
     config::Config,
+    crash,
     daemon::{Daemon, Extras, Running},
     telemetry::{self, Screen},
 };
@@ -42,6 +43,9 @@ async fn serve(config: Config, screen: &Screen, signals: &mut Signals) -> Result
         tracing::warn!(
             "development mode: plain ws and http, localhost and private addresses are permitted"
         );
+    }
+    if let Some(plan) = config.crash_at {
+        crash::arm(plan);
     }
     let running = tokio::select! {
         started = Box::pin(Daemon::start(config, Extras::default())) => {

@@ -15,6 +15,10 @@ use super::{
     cli::Flags,
     schema::{CONFIG_FILE, NOT_YET, OBSOLETE, SETTINGS, Setting, setting},
 };
+use crate::crash;
+
+/// Origin of what the process was given.
+const ENVIRONMENT: &str = "env";
 
 /// Values of one origin.
 struct Layer {
@@ -61,7 +65,7 @@ impl Sources {
 
         let mut layers: Vec<Layer> = SETTINGS.iter().map(default).collect();
         let mut later = sources.environment(&dot_env, ".env");
-        later.extend(sources.environment(&env, "env"));
+        later.extend(sources.environment(&env, ENVIRONMENT));
         for (key, flag, values) in &flags.0 {
             let is_list = setting(key).is_some_and(|setting| setting.kind.is_list());
             let texts = values.iter().flat_map(|value| split(is_list, value)).collect();
@@ -143,6 +147,10 @@ impl Sources {
             layers.push(Layer::one(format!("{source} {name}"), setting.key, texts));
         }
         for name in env.keys() {
+            // Of the environment itself it is judged where it is read.
+            if *name == crash::VARIABLE && source == ENVIRONMENT {
+                continue;
+            }
             self.judge_name(name);
         }
         layers

@@ -428,3 +428,32 @@ fn dev_keeps_everything_in_its_own_directory() {
     let wrong = Invocation::new(["relay", "--bind", "x"], &[], dir.path());
     assert!(matches!(wrong, Err(Stop::Setting(_))), "{wrong:?}");
 }
+
+/// A crash on purpose is asked for by the environment alone, in development mode alone, and said.
+#[test]
+fn a_crash_on_purpose_is_for_development_mode_and_is_no_setting() {
+    let asked = [(crash::VARIABLE, "roll_after_seal:3")];
+    let config = load("relay serve --dev", &asked).unwrap();
+    let plan = crash::Plan { point: crash::Point::RollAfterSeal, count: 3 };
+    assert_eq!(config.crash_at, Some(plan));
+    let [warning] = config.warnings() else { panic!("{:?}", config.warnings()) };
+    assert!(warning.contains("kills itself at roll_after_seal"), "{warning}");
+    assert!(config.effective().iter().all(|effective| !effective.key.contains("crash")));
+    assert_eq!(load("relay serve --dev", &[]).unwrap().crash_at, None);
+
+    let refused = load("relay", &asked).unwrap_err().to_string();
+    assert!(refused.contains("for tests in development mode"), "{refused}");
+    let unknown = load("relay serve --dev", &[(crash::VARIABLE, "here")]).unwrap_err().to_string();
+    assert!(unknown.contains("RELAY_CRASH_AT is here (env RELAY_CRASH_AT)"), "{unknown}");
+    assert!(unknown.contains("append_before_sync"), "{unknown}");
+}
+
+/// In a file that stays it would kill every start: there it is a name without effect.
+#[test]
+fn a_crash_on_purpose_is_not_taken_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(".env"), "RELAY_CRASH_AT=roll_after_seal").unwrap();
+    let config = load_in(dir.path(), "relay serve --dev", &[]).unwrap();
+    assert_eq!(config.crash_at, None);
+    assert_eq!(config.warnings(), ["RELAY_CRASH_AT is not a setting"]);
+}

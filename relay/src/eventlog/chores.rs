@@ -1,6 +1,7 @@
 //! What the writer does besides writing: retention, room on the disk, damaged files, gauges.
 
 use std::{
+    io,
     path::Path,
     sync::{Arc, atomic::Ordering},
 };
@@ -11,6 +12,7 @@ use super::{
     shared::Segment,
     writer::{SetAside, Writer},
 };
+use crate::crash::{self, Point};
 
 /// How much room the disk must have.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +95,13 @@ impl Writer {
             // Readers learn that it is gone before it is: no silent gap (OUT-6).
             self.shared.lose(segment.extent().last);
             self.shared.remove_segment(segment);
-            self.remove_file(&segment.path);
+            crash::at(Point::RetentionBeforeRemoval);
+            if !self.remove_file(&segment.path) {
+                // Nor may a newer one go before it; the next round tries again.
+                self.shared.put_back(Arc::clone(segment));
+                break;
+            }
+            crash::at(Point::RetentionAfterRemoval);
         }
         self.shared.disk_bytes.store(self.count_bytes(), Ordering::Relaxed);
         self.is_held = is_held;
@@ -159,13 +167,20 @@ impl Writer {
     }
 
     /// Removes a file and makes that durable, one at a time: after a crash no newer file may be
-    /// missing while an older one is back.
-    pub(super) fn remove_file(&self, path: &Path) {
+    /// missing while an older one is back. False when it could not be done.
+    pub(super) fn remove_file(&self, path: &Path) -> bool {
         let files = &self.shared.files;
-        if let Err(error) = files.remove(path).and_then(|()| files.sync_dir(&self.shared.dir)) {
+        let removed = match files.remove(path) {
+            // An earlier attempt came as far as this.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        if let Err(error) = removed.and_then(|()| files.sync_dir(&self.shared.dir)) {
             tracing::warn!(path = %path.display(), %error,
                 "a file of the event log that is no longer needed cannot be removed");
+            return false;
         }
+        true
     }
 
     fn measure(&self, now_us: u64) {

@@ -12,6 +12,7 @@ use super::{
     index::Index,
     segment::{HEADER, Header, TRAILER, Trailer, checksum, file_name},
 };
+use crate::crash::{self, Point};
 
 /// Why the writer cannot go on.
 #[derive(Debug)]
@@ -74,7 +75,12 @@ pub(super) fn create(
         tracing::debug!(path = %temporary.display(), %error, "a temporary file stays");
     }
     let file = written?;
+    crash::at(match body {
+        Some(_) => Point::RecoveryBeforeRename,
+        None => Point::CreateBeforeRename,
+    });
     files.rename(&temporary, &path).map_err(|error| Trouble::new("rename", &temporary, &error))?;
+    crash::at(Point::CreateAfterRename);
     files.sync_dir(dir).map_err(|error| Trouble::sync(dir, &error))?;
     Ok((path, file))
 }
@@ -103,6 +109,7 @@ fn write_new(
             from += length(copied.len());
             to += length(copied.len());
         }
+        crash::at(Point::RecoveryTailCopied);
     }
     file.sync().map_err(|error| Trouble::sync(path, &error))?;
     Ok(file)

@@ -35,8 +35,23 @@ pub trait Files: Debug + Send + Sync {
 pub trait File: Debug + Send + Sync {
     /// Reads up to `buffer.len()` bytes; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Writes all bytes; durable after `sync`. Part of them may be there after an error.
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes some of the bytes, at least one; durable after `sync`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all bytes, however often the system takes a part only or is interrupted. Part of
+    /// them may be there after an error.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+            match self.write_at(rest, offset + length(done)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => done += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
     /// Cuts the file; durable after `sync`.
     fn set_len(&self, length: u64) -> io::Result<()>;
     /// Makes content and length durable. After an error nothing is known (DESIGN 10.9).
@@ -145,8 +160,8 @@ impl File for MachineFile {
         self.0.read_at(buffer, offset)
     }
 
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, offset)
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {

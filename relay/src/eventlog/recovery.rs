@@ -27,6 +27,7 @@ use super::{
     shared::{Extent, Marks, Segment},
     tail::{Scan, proof_of_loss, scan},
 };
+use crate::crash::{self, Point};
 
 /// The log as it was found and mended.
 #[derive(Debug)]
@@ -270,6 +271,7 @@ impl Recovery<'_> {
             return Ok(Mended { segments: vec![segment], file: new });
         }
         scan.index.cut(scan.synced);
+        crash::at(Point::RecoveryBeforeCut);
         let old = seal_at(found, header, &**file, &scan)?;
         Ok(Mended { segments: vec![old, segment], file: new })
     }
@@ -334,6 +336,7 @@ fn seal_at(
     scan: &Scan,
 ) -> Result<Arc<Segment>, LogError> {
     file.set_len(scan.synced_end).map_err(|error| Trouble::new("cut", &found.path, &error))?;
+    crash::at(Point::RecoveryAfterCut);
     let mut trailer = Trailer {
         base: header.base,
         last: scan.synced,

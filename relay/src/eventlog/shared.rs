@@ -274,6 +274,11 @@ impl Shared {
         self.segments.write().retain(|other| other.base != segment.base);
     }
 
+    /// The oldest segment, which [`Self::remove_segment`] took: its file is still there.
+    pub(super) fn put_back(&self, oldest: Arc<Segment>) {
+        self.segments.write().insert(0, oldest);
+    }
+
     /// What lies at or below `last` can no longer be read; the window moves past it.
     pub(super) fn lose(&self, last: u64) {
         let gone = self.lost.fetch_max(last, Ordering::AcqRel).max(last);

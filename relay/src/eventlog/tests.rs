@@ -6,8 +6,10 @@
 mod crash;
 mod cursors;
 mod damage;
+mod faults;
 mod format;
 mod pace;
+mod points;
 mod replay;
 mod space;
 mod support;

@@ -15,7 +15,11 @@ use super::{
     segment::{HEADER, Header, RECORD, Trailer, encode_record},
     shared::{Extent, Marks, Segment, Shared},
 };
-use crate::{clock::Clock, domain::Seq};
+use crate::{
+    clock::Clock,
+    crash::{self, Point},
+    domain::Seq,
+};
 
 /// A segment is sealed at this part of the replay window's age at the latest, so that retention by
 /// age is about this exact on a quiet relay.
@@ -159,7 +163,9 @@ impl Writer {
         let chunks = self.encode(batch, time_us);
         let started = Instant::now();
         let end = self.write(&chunks)?;
+        crash::at(Point::AppendBeforeSync);
         self.file.sync().map_err(|error| Trouble::sync(&self.segment.path, &error))?;
+        crash::at(Point::AppendAfterSync);
         self.measures.synced(started.elapsed(), batch.len());
         self.show(chunks, end, time_us);
         Ok(())
@@ -240,6 +246,7 @@ impl Writer {
         self.time_us = time_us;
         self.shared.publish(chunks, head);
         self.measures.head(head);
+        crash::at(Point::AppendAfterHead);
         (self.on_durable)(&self.durable);
     }
 
@@ -261,7 +268,9 @@ impl Writer {
         let old = Arc::clone(&self.segment);
         let is_empty = old.is_empty();
         if !is_empty && !old.is_sealed() {
+            crash::at(Point::RollBeforeSeal);
             self.seal()?;
+            crash::at(Point::RollAfterSeal);
         }
         if is_empty && old.base == self.next {
             return Ok(());
@@ -275,6 +284,7 @@ impl Writer {
         };
         let files = Arc::clone(&self.shared.files);
         let (path, file) = create(&*files, &self.shared.dir, &header, None)?;
+        crash::at(Point::RollAfterCreate);
         let extent = Extent {
             last: header.base - 1,
             first_us: header.created_us,

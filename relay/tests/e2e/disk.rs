@@ -121,13 +121,13 @@ impl File for OnDisk {
         self.file.read_at(buffer, offset)
     }
 
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         if let Err(full) = self.disk.check() {
             // Part of it gets there, as on a real disk.
             self.file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
             return Err(full);
         }
-        self.file.write_all_at(bytes, offset)
+        self.file.write_at(bytes, offset)
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {

@@ -19,9 +19,12 @@ use super::{File, Files};
 use crate::eventlog::segment::HEADER;
 
 mod dice;
+mod fault;
 mod left;
 
 pub(crate) use dice::Dice;
+pub(crate) use fault::Fault;
+use fault::Op;
 pub(crate) use left::Left;
 use left::{Change, Inode, NameChange, crash_names, has_extension};
 
@@ -62,7 +65,12 @@ struct State {
     /// Every operation that changes something, in order.
     ops: Vec<String>,
     crash_at: Option<usize>,
-    fail_sync_at: Option<usize>,
+    /// What goes wrong at the first operation of its kind from this one on.
+    fault: Option<(usize, Fault)>,
+    /// How often something went wrong in this life.
+    struck: usize,
+    /// Reads and writes are short and interrupted, by these dice.
+    choppy: Option<Dice>,
     is_down: bool,
     /// Handles of an earlier life do nothing.
     life: u64,
@@ -76,13 +84,34 @@ struct State {
 
 impl State {
     /// Counts an operation; fails from the chosen one on.
-    fn op(&mut self, what: impl FnOnce() -> String) -> io::Result<usize> {
+    fn op(&mut self, what: impl FnOnce() -> String) -> io::Result<()> {
         if self.is_down || self.crash_at.is_some_and(|at| self.ops.len() >= at) {
             self.is_down = true;
             return Err(io::Error::other("the simulated machine is down"));
         }
         self.ops.push(what());
-        Ok(self.ops.len() - 1)
+        Ok(())
+    }
+
+    /// Whether the operation that was just counted is the one that goes wrong.
+    fn struck(&mut self, op: Op) -> Option<io::Error> {
+        let now = self.ops.len() - 1;
+        let (_, fault) = self.fault.take_if(|(at, fault)| now >= *at && fault.op() == op)?;
+        self.struck += 1;
+        if let Some(story) = self.ops.last_mut() {
+            *story = format!("{story} fails: {fault:?}");
+        }
+        Some(fault.error())
+    }
+
+    /// How much of a read or write of so many bytes is done at once.
+    fn chop(&mut self, bytes: usize) -> io::Result<usize> {
+        let Some(dice) = self.choppy.as_mut().filter(|_| bytes > 0) else { return Ok(bytes) };
+        match dice.below(4) {
+            0 => Err(io::ErrorKind::Interrupted.into()),
+            1 => Ok(1 + size(dice.below(bytes as u64))),
+            _ => Ok(bytes),
+        }
     }
 
     fn used(&self) -> u64 {
@@ -130,7 +159,9 @@ impl Disk {
             unsynced_names: Vec::new(),
             ops: Vec::new(),
             crash_at: None,
-            fail_sync_at: None,
+            fault: None,
+            struck: 0,
+            choppy: None,
             is_down: false,
             life: 0,
             capacity: 1 << 40,
@@ -174,16 +205,26 @@ impl Disk {
 
     /// The first sync at or after this operation fails.
     pub(crate) fn fail_sync_at(&self, op: usize) {
-        self.0.lock().fail_sync_at = Some(op);
+        self.fail_at(op, Fault::IoOnSync);
+    }
+
+    /// The first operation of its kind at or after this one goes wrong.
+    pub(crate) fn fail_at(&self, op: usize, fault: Fault) {
+        self.0.lock().fault = Some((op, fault));
+    }
+
+    /// From now on reads and writes may do a part only, or be interrupted.
+    pub(crate) fn chop(&self, dice: Dice) {
+        self.0.lock().choppy = Some(dice);
     }
 
     pub(crate) fn is_down(&self) -> bool {
         self.0.lock().is_down
     }
 
-    /// True when the chosen sync has failed.
-    pub(crate) fn has_failed_sync(&self) -> bool {
-        self.0.lock().fail_sync_at.is_none()
+    /// Whether something went wrong in this life.
+    pub(crate) fn has_struck(&self) -> bool {
+        self.0.lock().struck > 0
     }
 
     pub(crate) fn set_free(&self, free: u64) {
@@ -212,7 +253,7 @@ impl Disk {
     /// The process ends and starts again; the machine goes on, so nothing is lost.
     pub(crate) fn restart(&self) {
         let mut state = self.0.lock();
-        (state.is_down, state.crash_at, state.fail_sync_at) = (false, None, None);
+        (state.is_down, state.crash_at, state.fault, state.struck) = (false, None, None, 0);
         state.life += 1;
     }
 
@@ -283,6 +324,9 @@ impl Files for Disk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut state = self.0.lock();
         state.op(|| format!("create {}", path.display()))?;
+        if let Some(error) = state.struck(Op::Create) {
+            return Err(error);
+        }
         let inode = state.inodes.len();
         state.inodes.push(Inode::default());
         state.names.insert(path.to_path_buf(), inode);
@@ -299,6 +343,9 @@ impl Files for Disk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         state.op(|| format!("rename {} {}", from.display(), to.display()))?;
+        if let Some(error) = state.struck(Op::Rename) {
+            return Err(error);
+        }
         let inode = state.inode(from)?;
         state.names.remove(from);
         state.names.insert(to.to_path_buf(), inode);
@@ -310,6 +357,9 @@ impl Files for Disk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         state.op(|| format!("remove {}", path.display()))?;
+        if let Some(error) = state.struck(Op::Remove) {
+            return Err(error);
+        }
         state.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         state.unsynced_names.push(NameChange::Unset(path.to_path_buf()));
         Ok(())
@@ -318,6 +368,10 @@ impl Files for Disk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         state.op(|| format!("sync {}", dir.display()))?;
+        if let Some(error) = state.struck(Op::SyncNames) {
+            state.unsynced_names.clear();
+            return Err(error);
+        }
         if state.are_names_skipped() {
             state.skipped += 1;
         } else {
@@ -342,49 +396,60 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn change(
+    fn change<T>(
         &self,
         what: &str,
-        act: impl FnOnce(&mut State, usize) -> io::Result<()>,
-    ) -> io::Result<()> {
+        act: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut state = self.disk.0.lock();
         if state.life != self.life {
             return Err(io::Error::other("a file of an earlier life"));
         }
-        let op = state.op(|| format!("{what} {}", self.path.display()))?;
-        act(&mut state, op)
+        state.op(|| format!("{what} {}", self.path.display()))?;
+        act(&mut state)
     }
 }
 
 impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.disk.0.lock();
+        let mut state = self.disk.0.lock();
         if state.unreadable.contains(&self.path) {
             return Err(rustix::io::Errno::IO.into());
         }
+        let wanted = state.chop(buffer.len())?;
         let bytes = &state.inodes[self.inode].now;
         let rest = bytes.get(size(offset)..).unwrap_or_default();
-        let read = rest.len().min(buffer.len());
+        let read = rest.len().min(wanted);
         buffer[..read].copy_from_slice(&rest[..read]);
         Ok(read)
     }
 
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let at = size(offset);
-        self.change(&format!("write {offset}+{} to", bytes.len()), |state, _| {
+        self.change(&format!("write {offset}+{} to", bytes.len()), |state| {
+            let error = state.struck(Op::Write);
+            // Part of what cannot be written gets there.
+            let wanted = if error.is_some() { bytes.len() / 2 } else { state.chop(bytes.len())? };
             let room = size(state.capacity.saturating_sub(state.used()));
             let inode = &mut state.inodes[self.inode];
-            let growth = (at + bytes.len()).saturating_sub(inode.now.len());
-            let fits = bytes.len() - growth.saturating_sub(room).min(bytes.len());
+            let growth = (at + wanted).saturating_sub(inode.now.len());
+            let fits = wanted - growth.saturating_sub(room).min(wanted);
             let change = Change::Write(at, bytes[..fits].to_vec());
             change.apply(&mut inode.now);
             inode.unsynced.push(change);
-            if fits == bytes.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+            match error {
+                Some(error) => Err(error),
+                None if fits == 0 && wanted > 0 => Err(io::ErrorKind::StorageFull.into()),
+                None => Ok(fits),
+            }
         })
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.change(&format!("cut at {length}"), |state, _| {
+        self.change(&format!("cut at {length}"), |state| {
+            if let Some(error) = state.struck(Op::Cut) {
+                return Err(error);
+            }
             let inode = &mut state.inodes[self.inode];
             let change = Change::Length(size(length));
             change.apply(&mut inode.now);
@@ -394,14 +459,13 @@ impl File for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.change("sync", |state, op| {
-            let fails = state.fail_sync_at.is_some_and(|at| op >= at);
+        self.change("sync", |state| {
+            let error = state.struck(Op::Sync);
             let is_skipped = state.is_skipped(self.inode);
             let inode = &mut state.inodes[self.inode];
-            if fails {
+            if let Some(error) = error {
                 inode.unsynced.clear();
-                state.fail_sync_at = None;
-                return Err(rustix::io::Errno::IO.into());
+                return Err(error);
             }
             if is_skipped {
                 state.skipped += 1;

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::support::{entry, is_same, options, read_to_head, tuning};
 use crate::clock::Clock;
+use crate::crash::{self, Point};
 use crate::domain::Seq;
 use crate::eventlog::{
     Durable, Entry, LogHealth, LogOptions, Reader,
@@ -24,11 +25,11 @@ use crate::eventlog::{
 };
 
 /// What went wrong, for a person.
-type Wrong = String;
+pub(super) type Wrong = String;
 
-struct World {
-    disk: Disk,
-    dice: Dice,
+pub(super) struct World {
+    pub(super) disk: Disk,
+    pub(super) dice: Dice,
     clock: Clock,
     runtime: tokio::runtime::Runtime,
     /// Number of the event with seq `index + 1`: durable or seen by a reader, so never to change.
@@ -41,7 +42,7 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, skip: Option<Skip>) -> Self {
+    pub(super) fn new(seed: u64, skip: Option<Skip>) -> Self {
         Self {
             disk: Disk::skipping(skip),
             dice: Dice::new(seed),
@@ -67,7 +68,7 @@ impl World {
                 Ok(None)
             }
             Ok(writer) => Ok(Some(writer)),
-            Err(_) if self.disk.is_down() || self.disk.has_failed_sync() => Ok(None),
+            Err(_) if self.disk.is_down() || self.disk.has_struck() => Ok(None),
             Err(error) => Err(format!("the log does not open: {error}")),
         }
     }
@@ -131,12 +132,34 @@ impl World {
             }
             Err(Trouble::Fatal(_)) if !told.is_empty() => Err(format!("told of {told:?}")),
             Err(Trouble::Fatal(_)) => Ok(false),
+            // The fault is over: nothing of the batch is in the log, and it may be tried again.
+            Err(Trouble::Full(_)) if self.disk.has_struck() && told.is_empty() => {
+                self.write_again(writer, &batch)
+            }
             Err(Trouble::Full(why)) => Err(why),
         }
     }
 
+    fn write_again(&mut self, writer: &mut Writer, batch: &[Entry]) -> Result<bool, Wrong> {
+        match writer.commit(batch) {
+            Ok(()) => {
+                self.known.extend(self.in_flight.drain(..));
+                Ok(true)
+            }
+            Err(Trouble::Fatal(_)) if self.disk.is_down() => Ok(false),
+            Err(trouble) => Err(format!("with room again: {trouble:?}")),
+        }
+    }
+
+    /// The process came to this point and is gone: what it had synced stays.
+    pub(super) fn died_at(&mut self, point: Point) {
+        if matches!(point, Point::AppendAfterSync | Point::AppendAfterHead) {
+            self.known.extend(self.in_flight.drain(..));
+        }
+    }
+
     /// One life of the process, at most this many steps. False when the machine went down in it.
-    fn live(&mut self, steps: u64) -> Result<(), Wrong> {
+    pub(super) fn live(&mut self, steps: u64) -> Result<(), Wrong> {
         let Some(mut writer) = self.open()? else { return Ok(()) };
         writer.shared.checkpoint.store(self.checkpoint, std::sync::atomic::Ordering::Release);
         self.check(&writer)?;
@@ -144,7 +167,9 @@ impl World {
             if self.dice.one_in(6) {
                 // A checkpoint somewhere behind the head; retention follows it.
                 let ahead = self.known.len() as u64 - self.checkpoint;
+                crash::at(Point::CheckpointBeforeCommit);
                 self.checkpoint += self.dice.below(ahead + 1);
+                crash::at(Point::CheckpointAfterCommit);
                 let checkpoint = &writer.shared.checkpoint;
                 checkpoint.store(self.checkpoint, std::sync::atomic::Ordering::Release);
                 if writer.do_chores().is_err() {
@@ -162,7 +187,7 @@ impl World {
     }
 
     /// The machine or only the process ends.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if self.disk.is_down() || self.dice.one_in(2) {
             self.disk.crash(&mut self.dice);
         } else {
@@ -190,15 +215,15 @@ fn random_lives(seed: u64, skip: Option<Skip>) -> Result<Disk, Wrong> {
     Ok(world.disk)
 }
 
-fn size(number: u64) -> usize {
+pub(super) fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn tell(world: &World, seed: u64, from: usize, wrong: &str) -> Wrong {
+pub(super) fn tell(world: &World, seed: u64, from: usize, wrong: &str) -> Wrong {
     format!("seed {seed}: {wrong}\n{}", world.disk.story(from))
 }
 
-fn seeds(count: u64) -> std::ops::Range<u64> {
+pub(super) fn seeds(count: u64) -> std::ops::Range<u64> {
     let chosen = std::env::var_os("SEED").and_then(|seed| seed.to_str()?.parse().ok());
     chosen.map_or(0..count, |seed: u64| seed..seed + 1)
 }
