@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(crate) mod armed;
+
 use std::{
     fs::{self, File},
     net::TcpListener,

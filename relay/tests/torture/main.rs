@@ -1,42 +1,40 @@
-//! I1–I4: the relay's process is killed at random moments under load; nothing is lost, doubled or
-//! renumbered.
+//! I1–I4: the relay's process is killed at random moments and at named points under load; nothing is
+//! lost, doubled or renumbered.
 //!
 //! The load comes from a simulated network in this process, the relay is the built program, and a
-//! consumer follows it with its cursor. `TORTURE_KILLS` sets how often it is killed (20), `SEED`
-//! repeats the kills of a run.
+//! consumer follows it with its cursor. `TORTURE_KILLS` sets how often it is killed at random (20),
+//! `SEED` repeats the kills of a run.
 #![expect(clippy::print_stdout, reason = "the report is for a person too")]
 
+mod points;
 mod replay;
+mod rig;
 mod seen;
 
+#[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "shared with the tests of the store")]
+mod postgres_cluster;
 #[path = "../support/process.rs"]
 #[expect(dead_code, reason = "shared with the bench")]
 mod process;
 
-use std::{
-    env,
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{env, ops::Range, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_simnet::{Consumer, Kind, Load, LoadOptions, Net, Report, Start};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::time::Instant;
 
 use process::{RelayProcess, Setup};
+use rig::{Pace, Sending, TURN};
 use seen::Seen;
 
 /// The issue of a busy minute of the network, and half as much again.
 const RATE: u32 = 1_500;
 /// Below this the run proves nothing.
 const RATE_MIN: f64 = 1_000.0;
-/// The load looks this often whether it is to stop.
-const LOAD_SPAN: Duration = Duration::from_millis(250);
+/// Unless `SEED` says otherwise.
+const SEED: u64 = 20_261_123;
 /// Kills unless `TORTURE_KILLS` says otherwise; those during a start come on top.
 const KILLS: u32 = 20;
 /// Events that the consumer takes between two kills: mostly few, so that a kill meets a relay that
@@ -66,7 +64,8 @@ const LOAD: fn() -> LoadOptions = || LoadOptions {
 /// I1, I2, I3, I4, T6: 20 kills at random moments under at least 1,000 events per second.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_random_moments_the_relay_loses_and_repeats_nothing() -> Result<()> {
-    let seed = number("SEED")?.unwrap_or(20_261_123);
+    let _turn = TURN.lock().await;
+    let seed = number("SEED")?.unwrap_or(SEED);
     let kills = u32::try_from(number("TORTURE_KILLS")?.unwrap_or(u64::from(KILLS)))?;
     println!("SEED={seed} TORTURE_KILLS={kills}");
     let net = Net::seeded(seed).await?;
@@ -74,7 +73,7 @@ async fn killed_at_random_moments_the_relay_loses_and_repeats_nothing() -> Resul
     let relay = RelayProcess::start(&net, Setup::default()).await?;
     relay.crawl(&net).await?;
     let consumer = Consumer::connect(&relay.url(), Start::After(0)).await?;
-    let sending = Sending::start(load);
+    let mut sending = Sending::start(load, RATE);
     let mut torture = Torture {
         random: StdRng::seed_from_u64(seed),
         consumer: consumer.reconnecting().patient(PATIENCE),
@@ -84,8 +83,8 @@ async fn killed_at_random_moments_the_relay_loses_and_repeats_nothing() -> Resul
         net,
     };
     torture.run(kills).await?;
-    sending.stop().await?.check("the hosts sent")?;
-    torture.pace.check("the relay took while it was up")?;
+    sending.stop().await?.check("the hosts sent", RATE_MIN)?;
+    torture.pace.check("the relay took while it was up", RATE_MIN)?;
     let report = torture.settle().await?;
     let again = torture.net.oracle().redelivered();
     println!("{report}\n{again} events were sent again after a crash");
@@ -95,51 +94,6 @@ async fn killed_at_random_moments_the_relay_loses_and_repeats_nothing() -> Resul
     replay::over_sockets(&relay, &seen).await?;
     relay.kill()?;
     replay::in_the_log(&relay.data(), &seen).await
-}
-
-/// The load in a task of its own.
-struct Sending {
-    stopping: Arc<AtomicBool>,
-    task: JoinSet<Result<Pace>>,
-}
-
-impl Sending {
-    fn start(mut load: Load) -> Self {
-        let stopping = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopping);
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            let begin = Instant::now();
-            while !stop.load(Ordering::Relaxed) {
-                load.run(RATE, LOAD_SPAN).await?;
-            }
-            Ok(Pace { events: load.sent(), time: begin.elapsed() })
-        });
-        Self { stopping, task }
-    }
-
-    async fn stop(mut self) -> Result<Pace> {
-        self.stopping.store(true, Ordering::Relaxed);
-        self.task.join_next().await.context("the load")??
-    }
-}
-
-/// Events in a time.
-#[derive(Debug, Default, Clone, Copy)]
-struct Pace {
-    events: u64,
-    time: Duration,
-}
-
-impl Pace {
-    fn check(self, who: &str) -> Result<()> {
-        let seconds = self.time.as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-        let rate = self.events as f64 / seconds;
-        println!("{who}: {} events in {seconds:.1} s, {rate:.0} per second", self.events);
-        ensure!(rate >= RATE_MIN, "{who} only {rate:.0} events per second: this proves too little");
-        Ok(())
-    }
 }
 
 /// The relay under torture and who watches it.

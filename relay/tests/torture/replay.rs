@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use parking_lot::Mutex;
 use relay::{
     clock::Clock,
     domain::Seq,
@@ -44,6 +45,25 @@ pub(crate) async fn over_sockets(relay: &RelayProcess, seen: &Seen) -> Result<()
         tried += 1;
     }
     println!("{tried} cursors replayed over sockets in {:?}", begin.elapsed());
+    Ok(())
+}
+
+/// As a consumer with the oldest cursor there is, through all that a small log still holds.
+pub(crate) async fn window(relay: &RelayProcess, seen: &Mutex<Seen>) -> Result<()> {
+    let begin = Instant::now();
+    let mut late = Consumer::connect(&relay.url(), Start::After(0)).await?;
+    let first = late.next().await?;
+    let (oldest, head) = (u64::try_from(first.seq)?, seen.lock().head());
+    let mut event = first;
+    loop {
+        let seq = u64::try_from(event.seq)?;
+        seen.lock().after(seq - 1).check(seq, &event.frame)?;
+        if seq == head {
+            break;
+        }
+        event = late.next().await.with_context(|| format!("after {seq} of {head}"))?;
+    }
+    println!("{oldest} to {head} replayed in {:?}", begin.elapsed());
     Ok(())
 }
 
