@@ -12,10 +12,13 @@
 //! Replay starts after `P` and applies every event in order. Rows may already hold some of them;
 //! applying these again ends in the same row, because the last event of an account decides.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use relay_protocol::{Did, Envelope};
-use tokio::time::Instant;
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::Instant,
+};
 
 use crate::{
     accounts::counted_at,
@@ -65,18 +68,43 @@ impl From<ReadError> for CheckpointError {
 #[derive(Debug, Clone)]
 pub struct Checkpointer {
     /// Where they go.
-    pub store: Store,
+    store: Store,
     /// Whose rows they hold.
-    pub ingest: Ingest,
+    ingest: Ingest,
     /// Told how far retention may go; asked what is durable.
-    pub appender: Appender,
+    appender: Appender,
     /// Where the head is.
-    pub reader: Reader,
+    reader: Reader,
     /// Whose marks they hold.
-    pub hosts: Hosts,
+    hosts: Hosts,
+    /// Held by the checkpoint that is being written; the last one, when nobody knows whether it was.
+    unsure: Arc<Mutex<Option<Unsure>>>,
+}
+
+/// A checkpoint whose commit was not answered.
+#[derive(Debug, Clone, Copy)]
+struct Unsure {
+    mark: u64,
+    ticket: u64,
+    position: Seq,
+}
+
+/// What a checkpoint is made of.
+struct Gathered {
+    position: Seq,
+    snapshot: Snapshot,
+    unsure: OwnedMutexGuard<Option<Unsure>>,
 }
 
 impl Checkpointer {
+    /// Nothing was written yet.
+    pub fn new(
+        (store, ingest, hosts): (Store, Ingest, Hosts),
+        (appender, reader): (Appender, Reader),
+    ) -> Self {
+        Self { store, ingest, appender, reader, hosts, unsure: Arc::default() }
+    }
+
     /// Writes checkpoints until the tasks stop; the daemon writes the last one itself.
     pub async fn run(self, tasks: Tasks) {
         let mut last = Instant::now();
@@ -127,30 +155,53 @@ impl Checkpointer {
     }
 
     /// Steps 1 to 3. Cancel safe: the rows stay dirty.
-    async fn gather(&self) -> Result<(Seq, Snapshot), CheckpointError> {
+    async fn gather(&self) -> Result<Gathered, CheckpointError> {
+        let mut unsure = Arc::clone(&self.unsure).lock_owned().await;
+        self.make_sure(&mut unsure).await?;
         let position = self.reader.window().head;
         let snapshot = self.ingest.snapshot().await;
         self.appender.barrier().await?;
-        Ok((position, snapshot))
+        Ok(Gathered { position, snapshot, unsure })
     }
 
     /// Steps 4 and 5.
-    async fn save(&self, (position, snapshot): (Seq, Snapshot)) -> Result<(), CheckpointError> {
+    async fn save(&self, gathered: Gathered) -> Result<(), CheckpointError> {
+        let Gathered { position, snapshot, mut unsure } = gathered;
         let cursors = self.hosts.take_moved_marks();
         let checkpoint = Checkpoint {
             position,
             accounts: snapshot.accounts,
             cursors,
             count_deltas: snapshot.count_deltas,
+            mark: rand::random(),
         };
+        let this = Unsure { mark: checkpoint.mark, ticket: snapshot.ticket, position };
+        *unsure = Some(this);
         if let Err(error) = self.store.checkpoint(&checkpoint).await {
             self.hosts.return_marks(&checkpoint.cursors);
             return Err(error.into());
         }
         crash::at(Point::CheckpointAfterCommit);
-        self.ingest.checkpointed(snapshot.ticket).await;
-        self.appender.set_checkpoint(position);
+        self.written(this).await;
+        *unsure = None;
         self.hosts.flush().await?;
+        Ok(())
+    }
+
+    async fn written(&self, this: Unsure) {
+        self.ingest.checkpointed(this.ticket).await;
+        self.appender.set_checkpoint(this.position);
+    }
+
+    /// A connection that is cut between a commit and its answer leaves open whether it was done. If it
+    /// was, the next checkpoint must not add the same changes of counts once more.
+    async fn make_sure(&self, unsure: &mut Option<Unsure>) -> Result<(), CheckpointError> {
+        if let Some(last) = *unsure {
+            if self.store.last_mark().await? == Some(last.mark) {
+                self.written(last).await;
+            }
+            *unsure = None;
+        }
         Ok(())
     }
 
@@ -279,6 +330,7 @@ async fn apply(store: &Store, chunk: &[Event]) -> Result<Checkpoint, CheckpointE
         accounts: after.into_values().collect(),
         cursors: Vec::new(),
         count_deltas: deltas.into_iter().filter(|(_, delta)| *delta != 0).collect(),
+        mark: rand::random(),
     })
 }
 

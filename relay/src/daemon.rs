@@ -198,6 +198,7 @@ fn compose(
     let checkpointer = ground.checkpointer(&ingest);
     tasks.fatal.start(checkpointer.clone().run(tasks.fatal.child()));
     watch_log(&ground.reader, &tasks.fatal);
+    keep_claim(&ground.store, &tasks.fatal);
     crawl(config.crawl, ground.hosts.clone(), &tasks.upstream);
 
     let Ground { hosts, store, appender, reader, .. } = ground;
@@ -359,6 +360,17 @@ fn watch_log(reader: &Reader, tasks: &Tasks) {
                 () = owner.stopping().cancelled() => return,
                 changed = health.changed() => if changed.is_err() { return },
             }
+        }
+    });
+}
+
+/// Two relays must not write one database: the one that lost it stops.
+fn keep_claim(store: &Store, tasks: &Tasks) {
+    let (store, owner) = (store.clone(), tasks.clone());
+    tasks.start(async move {
+        tokio::select! {
+            () = owner.stopping().cancelled() => {}
+            why = store.keep_claim() => owner.fail(why.to_string()),
         }
     });
 }

@@ -138,7 +138,7 @@ impl Identities {
         let method = did
             .method(self.parts.dev)
             .map_err(|invalid| IdentityError::Invalid(invalid.to_string()))?;
-        let now_ms = self.parts.clock.now_ms();
+        let now_ms = self.parts.clock.steady_ms();
         if !fresh && let Some(kept) = self.parts.failures.lock().get(did, now_ms) {
             counter!(names::IDENTITY_REQUESTS, "source" => source(method), "outcome" => "kept")
                 .increment(1);
@@ -204,7 +204,7 @@ impl Lookup {
             }
             Err(Trouble { error, keep }) => {
                 if keep {
-                    let now_ms = self.parts.clock.now_ms();
+                    let now_ms = self.parts.clock.steady_ms();
                     self.parts.failures.lock().keep(&self.did, &error, now_ms);
                 }
                 Err(error)

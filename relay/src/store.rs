@@ -14,10 +14,9 @@ mod meta;
 mod setup;
 mod trouble;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use relay_protocol::Did;
-use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Mutex;
 
 use self::{address::Address, db::Db};
@@ -73,6 +72,8 @@ pub struct Checkpoint {
     pub cursors: Vec<(HostId, Epoch, HostSeq)>,
     /// Changes of live counts per host.
     pub count_deltas: Vec<(HostId, i64)>,
+    /// What tells it from others, for [`Store::last_mark`]; the caller makes it up.
+    pub mark: u64,
 }
 
 /// Why the store could not do it, by what the caller does about it.
@@ -101,8 +102,8 @@ struct Shared {
     db: Db,
     /// Numbers of hosts are given one call at a time.
     adding_hosts: Mutex<()>,
-    /// The session that keeps other relays out of a Postgres database.
-    claim: Mutex<Option<PgConnection>>,
+    /// What keeps other relays out of the database.
+    claim: Mutex<Option<claim::Claim>>,
 }
 
 impl fmt::Debug for Store {
@@ -139,13 +140,31 @@ impl Store {
         Ok(Self { shared: Arc::new(shared), account_limit: ACCOUNT_LIMIT })
     }
 
-    /// Claims a Postgres database for this process until [`Self::close`], in one more connection.
+    /// Claims the database for this process until [`Self::close`]; of Postgres it takes one more
+    /// connection.
+    ///
+    /// * `place` – the data directory, by which a relay that was killed is known to be this one
     ///
     /// # Errors
     /// [`StoreError::Setup`] when another relay holds it for longer than one that was killed would.
-    pub async fn claim(&self) -> Result<(), StoreError> {
-        *self.shared.claim.lock().await = claim::claim(self.db()).await?;
+    pub async fn claim(&self, place: &Path) -> Result<(), StoreError> {
+        *self.shared.claim.lock().await = Some(claim::claim(self.db(), place).await?);
         Ok(())
+    }
+
+    /// Takes the claim again whenever it is lost with its connection. Returns when another relay has
+    /// taken the database meanwhile: then this one must stop.
+    pub async fn keep_claim(&self) -> StoreError {
+        loop {
+            let looked = match self.shared.claim.lock().await.as_mut() {
+                Some(claim) => claim.look().await,
+                None => Ok(Duration::MAX),
+            };
+            match looked {
+                Ok(pause) => tokio::time::sleep(pause).await,
+                Err(error) => return error,
+            }
+        }
     }
 
     /// Sets the limit of accounts that new hosts get (`RELAY_DEFAULT_ACCOUNT_LIMIT`); hosts that
@@ -260,9 +279,18 @@ impl Store {
         accounts::upsert(&mut tx, &checkpoint.accounts).await?;
         hosts::raise_cursors(&mut tx, &checkpoint.cursors).await?;
         hosts::add_counts(&mut tx, &checkpoint.count_deltas).await?;
-        meta::set_position(&mut tx, checkpoint.position).await?;
+        meta::set_position(&mut tx, checkpoint.position, checkpoint.mark).await?;
         crash::at(Point::CheckpointBeforeCommit);
         tx.commit().await
+    }
+
+    /// Mark of the last checkpoint. When a connection is cut between a commit and its answer, this
+    /// tells whether it was written, which counts must be added only once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn last_mark(&self) -> Result<Option<u64>, StoreError> {
+        meta::mark(self.db()).await
     }
 
     /// Position of the last checkpoint; `None` before the first.
@@ -334,10 +362,8 @@ impl Store {
     pub async fn close(&self) {
         self.db().close().await;
         // Last: the next relay may begin when this one writes no more.
-        if let Some(session) = self.shared.claim.lock().await.take()
-            && let Err(error) = session.close().await
-        {
-            tracing::debug!(%error, "the claim on the database ended with its connection");
+        if let Some(claim) = self.shared.claim.lock().await.take() {
+            claim.release().await;
         }
     }
 }

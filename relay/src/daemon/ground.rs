@@ -136,13 +136,8 @@ impl Ground {
     }
 
     pub(super) fn checkpointer(&self, ingest: &Ingest) -> Checkpointer {
-        Checkpointer {
-            store: self.store.clone(),
-            ingest: ingest.clone(),
-            appender: self.appender.clone(),
-            reader: self.reader.clone(),
-            hosts: self.hosts.clone(),
-        }
+        let kept = (self.store.clone(), ingest.clone(), self.hosts.clone());
+        Checkpointer::new(kept, (self.appender.clone(), self.reader.clone()))
     }
 }
 
@@ -162,7 +157,7 @@ impl Kept {
         clock: &Clock,
         files: Arc<dyn Files>,
     ) -> Result<Self, Fatal> {
-        store.claim().await.map_err(Fatal::new)?;
+        store.claim(&config.data_dir).await.map_err(Fatal::new)?;
         let hosts = Hosts::load(store.clone(), net.clone(), clock.clone(), host_options(config))
             .await
             .map_err(Fatal::new)?;

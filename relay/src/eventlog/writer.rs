@@ -81,6 +81,8 @@ impl Writer {
             return Err(LogError::Fatal("the event log has no segment".to_owned()));
         };
         let time_us = segments.iter().map(|segment| segment.extent().last_us).max();
+        // The clock may have been set back while nobody ran.
+        clock.was_us(time_us.unwrap_or(0));
         let next = segment.extent().last + 1;
         let mut writer = Self {
             segment: Arc::clone(segment),

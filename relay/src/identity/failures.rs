@@ -22,7 +22,7 @@ const PASSING_MAX: Duration = Duration::from_mins(2);
 #[derive(Debug)]
 struct Kept {
     error: IdentityError,
-    /// Wall clock, as all that is kept about identities; a jump of it costs a few lookups at most.
+    /// By the steady clock.
     until_ms: u64,
     /// Failures of this kind in a row, from 1.
     times: u32,

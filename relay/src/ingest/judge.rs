@@ -43,8 +43,10 @@ pub(super) struct Facts<'a> {
     pub(super) epoch: Epoch,
     /// Number of the message at that host.
     pub(super) host_seq: HostSeq,
-    /// Wall clock.
+    /// Wall clock, or the latest that it was.
     pub(super) now_us: u64,
+    /// Clock for spans, which nobody sets.
+    pub(super) steady_ms: u64,
     /// Strict validation applies to this host (DESIGN 10.14).
     pub(super) strict: bool,
     /// `--dev`.
@@ -145,7 +147,7 @@ fn authority<'f>(facts: &Facts<'f>) -> Result<&'f Account, Stop> {
     if account.host == facts.host {
         return Ok(account);
     }
-    let may_ask = facts.host_may_ask && facts.recent.may_refresh(Doubt::Host, facts.now_ms());
+    let may_ask = facts.host_may_ask && facts.recent.may_refresh(Doubt::Host, facts.steady_ms);
     if facts.asked.identity.is_none() && may_ask {
         return Err(Stop::Ask(Ask::Host));
     }
@@ -180,7 +182,7 @@ fn status(facts: &Facts<'_>, account: &Account) -> Result<(), Stop> {
     if account.upstream.is_active() {
         return Ok(());
     }
-    if !facts.asked.status && facts.recent.may_probe(facts.now_ms()) {
+    if !facts.asked.status && facts.recent.may_probe(facts.steady_ms) {
         return Err(Stop::Ask(Ask::Status));
     }
     Err(Stop::drop(
@@ -216,7 +218,7 @@ fn signing_key<'f>(facts: &Facts<'f>, account: &Account) -> Result<&'f Verifying
         Some(key) if age_ms <= KEY_AGE_MS_MAX => Ok(key),
         Some(_) if facts.asked.identity.is_none() => Err(Stop::Ask(Ask::Expired)),
         None if facts.asked.identity.is_none()
-            && facts.recent.may_refresh(Doubt::Key, facts.now_ms()) =>
+            && facts.recent.may_refresh(Doubt::Key, facts.steady_ms) =>
         {
             Err(Stop::Ask(Ask::Key))
         }
@@ -270,7 +272,7 @@ fn commit_object<'m>(
 /// VAL-10: the signature, with one refresh of the key before the answer is final (RES-3).
 fn signature(facts: &Facts<'_>, key: &VerifyingKey, commit: &Commit<'_>) -> Result<(), Stop> {
     let Err(invalid) = commit.verify(key) else { return Ok(()) };
-    if facts.asked.identity.is_none() && facts.recent.may_refresh(Doubt::Key, facts.now_ms()) {
+    if facts.asked.identity.is_none() && facts.recent.may_refresh(Doubt::Key, facts.steady_ms) {
         return Err(Stop::Ask(Ask::Key));
     }
     Err(Stop::drop(

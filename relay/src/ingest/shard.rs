@@ -336,7 +336,7 @@ impl Shard {
 
     /// Emits an `#account` of our own making with the effective status (ACC-2, ACC-3).
     fn announce(&mut self, did: &Did) {
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         let now_text = self.room.clock.now_text();
         let made = self.table.change(did, |entry| {
             let account = &entry.account;

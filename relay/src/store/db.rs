@@ -3,7 +3,7 @@
 //! Every query has one text for both databases (`$1` parameters, multi-row `VALUES`, `excluded`).
 //! Values cross as [`Value`] and come back as [`Row`], so that nothing above knows which it is.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, path::PathBuf, sync::OnceLock, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgPool, Postgres, Row as _, Sqlite,
@@ -17,6 +17,7 @@ use sqlx::{
 use super::{
     StoreError,
     address::Address,
+    claim,
     trouble::{self, trouble},
 };
 
@@ -236,9 +237,16 @@ pub(super) enum Db {
         writer: SqlitePool,
         /// A few connections that cannot write.
         readers: SqlitePool,
+        /// The file.
+        path: PathBuf,
     },
-    /// One pool for both.
-    Postgres(PgPool),
+    /// A server.
+    Postgres {
+        /// One pool for reading and writing.
+        pool: PgPool,
+        /// What the row of the owner has to say, once the database was claimed.
+        owner: OnceLock<String>,
+    },
 }
 
 impl Db {
@@ -276,7 +284,7 @@ impl Db {
                     .idle_timeout(None)
                     .max_lifetime(None)
                     .connect_lazy_with(options.create_if_missing(false).pragma("query_only", "on"));
-                Ok(Self::Sqlite { writer, readers })
+                Ok(Self::Sqlite { writer, readers, path })
             }
             Address::Postgres(options) => Self::open_postgres(*options, connections_max).await,
         }
@@ -297,7 +305,7 @@ impl Db {
             .max_connections(connections_max.max(1))
             .acquire_timeout(ACQUIRE_WITHIN)
             .connect_lazy_with(options);
-        Ok(Self::Postgres(pool))
+        Ok(Self::Postgres { pool, owner: OnceLock::new() })
     }
 
     /// Reads outside of a transaction.
@@ -307,7 +315,7 @@ impl Db {
                 .fetch_all(readers)
                 .await
                 .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
-            Self::Postgres(pool) => query!(statement.postgres())
+            Self::Postgres { pool, .. } => query!(statement.postgres())
                 .fetch_all(pool)
                 .await
                 .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
@@ -320,22 +328,27 @@ impl Db {
         match self {
             // IMMEDIATE takes the lock at once: a lock that is taken later cannot be waited for.
             Self::Sqlite { writer, .. } => {
-                writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite)
+                writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite).map_err(trouble)
             }
-            Self::Postgres(pool) => pool.begin().await.map(Tx::Postgres),
+            Self::Postgres { pool, owner } => {
+                let mut tx = pool.begin().await.map(Tx::Postgres).map_err(trouble)?;
+                if let Some(owner) = owner.get() {
+                    claim::confirm(&mut tx, owner).await?;
+                }
+                Ok(tx)
+            }
         }
-        .map_err(trouble)
     }
 
     /// Waits for open transactions and closes.
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers } => {
+            Self::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 // Last, so that SQLite folds the WAL into the file.
                 writer.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres { pool, .. } => pool.close().await,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::Seq;
 
 const INSTANCE_ID: &str = "instance_id";
 const CHECKPOINT: &str = "checkpoint";
+const MARK: &str = "checkpoint_mark";
 
 /// Gives a new database its id; an old one keeps its own.
 pub(super) async fn create_instance_id(db: &Db) -> Result<(), StoreError> {
@@ -37,12 +38,21 @@ pub(super) async fn position(db: &Db) -> Result<Option<Seq>, StoreError> {
     Ok(Some(Seq(seq)))
 }
 
+/// Mark of the last checkpoint.
+pub(super) async fn mark(db: &Db) -> Result<Option<u64>, StoreError> {
+    let Some(text) = get(db, MARK).await? else { return Ok(None) };
+    text.parse().map(Some).map_err(|_not_a_number| {
+        StoreError::Damaged(format!("the mark `{text}` of the checkpoint is no number"))
+    })
+}
+
 /// Moves the position of the last checkpoint.
-pub(super) async fn set_position(tx: &mut Tx, position: Seq) -> Result<(), StoreError> {
-    let sql = "INSERT INTO relay_meta (name, value) VALUES ($1, $2) \
+pub(super) async fn set_position(tx: &mut Tx, at: Seq, mark: u64) -> Result<(), StoreError> {
+    let sql = "INSERT INTO relay_meta (name, value) VALUES {rows} \
                ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    let value = position.to_string();
-    tx.execute(Statement::new(sql, vec![CHECKPOINT.into(), value.as_str().into()])).await?;
+    let row = |name: &str, value: String| vec![name.into(), value.as_str().into()];
+    let rows = vec![row(CHECKPOINT, at.to_string()), row(MARK, mark.to_string())];
+    tx.execute(Statement::rows(sql, rows)).await?;
     Ok(())
 }
 

@@ -72,7 +72,7 @@ async fn migrate_with(db: &Db, migrations: &[Migration]) -> Result<(), StoreErro
 async fn version(db: &Db) -> Result<Option<(i64, i64)>, StoreError> {
     let exists = match db {
         Db::Sqlite { .. } => "SELECT count(*) FROM sqlite_master WHERE name = 'relay_schema'",
-        Db::Postgres(_) => "SELECT count(to_regclass('relay_schema'))",
+        Db::Postgres { .. } => "SELECT count(to_regclass('relay_schema'))",
     };
     let there = db.fetch(Statement::new(exists, Vec::new())).await?;
     if there.first().map(|row| row.int(0)).transpose()? != Some(1) {

@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod account_status;
+mod clocks;
 mod commit_validation;
 mod crawl_requests;
 mod cursors;
+mod database_cuts;
 mod disk;
 mod drop_reasons;
 mod failing_hosts;
@@ -19,6 +21,9 @@ mod postgres_cluster;
 #[expect(dead_code, reason = "these tests use a part of it")]
 #[path = "../support/process.rs"]
 mod process;
+#[expect(dead_code, reason = "these tests use a part of it")]
+#[path = "../support/proxy.rs"]
+mod proxy;
 mod recorded;
 mod released_data;
 mod restart;

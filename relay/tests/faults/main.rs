@@ -9,8 +9,9 @@ mod postgres;
 mod scene;
 
 #[path = "../support/postgres.rs"]
-#[expect(dead_code, reason = "shared with the tests of the store")]
 mod postgres_cluster;
 #[path = "../support/process.rs"]
 #[expect(dead_code, reason = "shared with the bench and other tests")]
 mod process;
+#[path = "../support/proxy.rs"]
+mod proxy;

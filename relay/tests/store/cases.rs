@@ -254,6 +254,7 @@ pub(crate) async fn a_checkpoint_writes_all_or_nothing(place: Place) {
     let host = one_host(&store).await.id;
     assert_eq!(store.last_checkpoint().await.unwrap(), None);
     let good = Checkpoint {
+        mark: 1,
         position: Seq(10),
         accounts: vec![account(1, host), account(2, host)],
         cursors: vec![(host, Epoch(0), HostSeq(5))],
@@ -262,6 +263,7 @@ pub(crate) async fn a_checkpoint_writes_all_or_nothing(place: Place) {
     store.checkpoint(&good).await.unwrap();
     // An account that has another number already.
     let bad = Checkpoint {
+        mark: 2,
         position: Seq(20),
         accounts: vec![account(3, host), Account { did: did(1), ..account(4, host) }],
         cursors: vec![(host, Epoch(0), HostSeq(50))],
@@ -271,6 +273,7 @@ pub(crate) async fn a_checkpoint_writes_all_or_nothing(place: Place) {
     let error = store.checkpoint(&bad).await.unwrap_err();
 
     assert!(matches!(error, StoreError::Damaged(_)), "{error:?}");
+    assert_eq!(store.last_mark().await.unwrap(), Some(1));
     // A number that another account has.
     let worse = Checkpoint { accounts: vec![Account { did: did(8), ..account(1, host) }], ..bad };
     let error = store.checkpoint(&worse).await.unwrap_err();

@@ -7,6 +7,7 @@
 mod cases;
 mod opening;
 #[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "shared with the tests of faults")]
 mod postgres_cluster;
 
 use std::sync::{

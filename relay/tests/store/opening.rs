@@ -174,11 +174,12 @@ async fn a_server_that_cannot_be_reached_is_one_sentence() {
 #[tokio::test]
 async fn a_postgres_database_has_one_relay_at_a_time() {
     let Some(place) = Place::postgres() else { return };
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = place.open().await;
-    first.claim().await.unwrap();
+    first.claim(here.path()).await.unwrap();
     let second = place.open().await;
 
-    let refused = second.claim().await.unwrap_err();
+    let refused = second.claim(there.path()).await.unwrap_err();
 
     assert!(matches!(refused, StoreError::Setup(_)), "{refused:?}");
     let sentence = refused.to_string();
@@ -186,18 +187,37 @@ async fn a_postgres_database_has_one_relay_at_a_time() {
     assert_eq!(sentence.lines().count(), 1);
     second.ping().await.unwrap();
     first.close().await;
-    second.claim().await.unwrap();
-    // The claim goes with its session, as when a process dies.
+    second.claim(there.path()).await.unwrap();
+    // The claim goes with its session, as when a process dies. The next one on the same directory
+    // knows that it is dead; any other waits whether it comes back.
     drop(second);
     let third = place.open().await;
-    third.claim().await.unwrap();
-    third.close().await;
+    third.claim(there.path()).await.unwrap();
+    drop(third);
+    let fourth = place.open().await;
+    fourth.claim(here.path()).await.unwrap();
+    fourth.close().await;
+}
 
-    // A SQLite file has the lock of its directory.
+/// The same of a SQLite file, whatever directories the two have and whatever they call the file.
+#[tokio::test]
+async fn a_sqlite_file_has_one_relay_at_a_time() {
     let file = Place::sqlite();
-    let (one, two) = (file.open().await, file.open().await);
-    one.claim().await.unwrap();
-    two.claim().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let first = file.open().await;
+    first.claim(dir.path()).await.unwrap();
+    let link = dir.path().join("link.sqlite");
+    std::os::unix::fs::symlink(file.url.trim_start_matches("sqlite://"), &link).unwrap();
+    let second = Store::open(&format!("sqlite://{}", link.display()), 4).await.unwrap();
+
+    let refused = second.claim(dir.path()).await.unwrap_err();
+
+    assert!(matches!(refused, StoreError::Setup(_)), "{refused:?}");
+    let sentence = refused.to_string();
+    assert!(sentence.starts_with("another relay works on the database file "), "{sentence}");
+    assert_eq!(sentence.lines().count(), 1);
+    first.close().await;
+    second.claim(dir.path()).await.unwrap();
 }
 
 /// DESIGN 10.4, on SQLite.

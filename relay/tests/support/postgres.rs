@@ -110,6 +110,33 @@ impl Cluster {
         format!("postgres://{user}:{password}@localhost/{database}?host={socket}")
     }
 
+    /// The URL of a database for its owner through a door on this port of 127.0.0.1.
+    pub(crate) fn url_through(port: u16, name: &str) -> String {
+        format!("postgres://{name}:secret-{name}@127.0.0.1:{port}/{name}?sslmode=disable")
+    }
+
+    /// The socket on which it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join(".s.PGSQL.5432")
+    }
+
+    /// Stops all its processes as a machine without CPU time would, or lets them go on.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        let signal =
+            if frozen { rustix::process::Signal::STOP } else { rustix::process::Signal::CONT };
+        let file = fs::read_to_string(self.data().join("postmaster.pid")).expect("its process id");
+        let first: i32 =
+            file.lines().next().and_then(|pid| pid.parse().ok()).expect("a process id");
+        let children = format!("/proc/{first}/task/{first}/children");
+        let children = fs::read_to_string(children).expect("its children");
+        // The parent first, so that it starts no other child meanwhile.
+        for pid in std::iter::once(&*first.to_string()).chain(children.split_whitespace()) {
+            let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw).expect("an id");
+            let sent = rustix::process::kill_process(pid, signal);
+            assert!(matches!(sent, Ok(()) | Err(rustix::io::Errno::SRCH)), "{sent:?}");
+        }
+    }
+
     /// Runs statements as the superuser and gives what they print.
     pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
         let mut command = self.command("psql");

@@ -9,12 +9,13 @@ use std::{
     net::TcpListener,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use relay_simnet::{Net, Pds};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -124,8 +125,14 @@ impl RelayProcess {
 
     /// SIGTERM; the exit code must be 0.
     pub(crate) async fn stop(&mut self) -> Result<()> {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid())?).context("pid")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        signal(self.pid(), Signal::TERM)?;
+        let status = self.ended().await?;
+        ensure!(status.success(), "exit of a clean stop: {status}; its log:\n{}", self.log());
+        Ok(())
+    }
+
+    /// Waits until it has ended, for whatever reason.
+    pub(crate) async fn ended(&mut self) -> Result<ExitStatus> {
         let ended = async {
             loop {
                 if let Some(status) = self.child.try_wait()? {
@@ -134,9 +141,7 @@ impl RelayProcess {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
-        let status = tokio::time::timeout(PATIENCE, ended).await.context("it does not stop")??;
-        ensure!(status.success(), "exit of a clean stop: {status}; its log:\n{}", self.log());
-        Ok(())
+        tokio::time::timeout(PATIENCE, ended).await.context("it does not end")?
     }
 
     /// Starts it again; returns once it answers.
@@ -294,6 +299,21 @@ fn spawn(dir: &Path, settings: &[(String, String)], under: &[String]) -> Result<
         .stderr(log)
         .spawn()
         .context("start the built relay")
+}
+
+/// Lets a process stand still, as a machine without CPU time would.
+pub(crate) fn stand(pid: u32) -> Result<()> {
+    signal(pid, Signal::STOP)
+}
+
+/// Lets it go on.
+pub(crate) fn walk(pid: u32) -> Result<()> {
+    signal(pid, Signal::CONT)
+}
+
+fn signal(pid: u32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("pid")?;
+    Ok(kill_process(pid, signal)?)
 }
 
 /// A port that was free a moment ago.

@@ -21,7 +21,7 @@ const NO_HANDLE: &str = "handle.invalid";
 /// the DID document says the same (IDE-3).
 pub(super) fn identity<'m>(facts: &Facts<'_>, message: &Identity<'m>) -> Verdict<'m> {
     let account = facts.account.ok_or(Stop::Ask(Ask::FirstSight))?;
-    let now_ms = facts.now_ms();
+    let now_ms = facts.steady_ms;
     let from_its_host = account.host == facts.host;
     if facts.asked.identity.is_none() {
         let may_ask = if from_its_host {
@@ -89,7 +89,7 @@ pub(super) fn account<'m>(facts: &Facts<'_>, message: &AccountMessage<'m>) -> Ve
     let upstream = UpstreamStatus::from_wire(message.active, message.status);
     let told = effective(&upstream, account.local);
     let says = hash(&(facts.host, told.active, told.status, upstream.as_text()));
-    if facts.recent.repeats_account(says, facts.now_ms()) {
+    if facts.recent.repeats_account(says, facts.steady_ms) {
         return Err(Stop::drop(
             DropReason::Redundant,
             "the same #account was passed less than 60 s ago",

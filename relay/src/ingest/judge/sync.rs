@@ -22,7 +22,7 @@ pub(super) fn judge<'m>(facts: &Facts<'_>, message: &Sync<'m>) -> Verdict<'m> {
         ));
     }
     not_ahead(facts, message.rev)?;
-    let now_ms = facts.now_ms();
+    let now_ms = facts.steady_ms;
     if !facts.recent.may_pass_sync(now_ms) {
         return Err(Stop::drop(DropReason::RateLimited, "more than 5 #sync a minute or 100 a day"));
     }

@@ -157,7 +157,7 @@ impl Shard {
 
     /// RES-3: a lookup that was answered counts against the account's limits.
     fn note_refresh(&mut self, did: &Did, ask: Ask, waiting: &Waiting) {
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         let sender = match waiting.items.front() {
             Some(Item::Event(first)) => Some(first.arrival.host.id()),
             Some(Item::Order(_)) | None => None,
@@ -235,7 +235,7 @@ impl Shard {
             }
             Err(error) => (None, DropReason::IdentityInvalid, error.to_string()),
         };
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         self.looked_up_for(sender.id(), now_ms);
         self.strangers.put(did.clone(), Stranger { checked_ms: now_ms, host, why: why.clone() });
         if let Some(Item::Event(first)) = waiting.items.pop_front() {
@@ -266,7 +266,7 @@ impl Shard {
 
     /// Takes key and host from a document; gives whether one of them is new (IDE-1).
     fn apply(&mut self, did: &Did, document: &DidDocument) -> bool {
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         let named = document.pds.as_ref().map(|pds| pds.host.as_str());
         let host =
             named.and_then(|name| self.room.hosts.by_name(name)).map_or(NO_HOST, |host| host.id());
@@ -275,7 +275,7 @@ impl Shard {
             let account = &mut entry.account;
             let changed = account.key != bytes || account.host != host;
             account.host = host;
-            account.identity_checked_ms = now_ms;
+            account.identity_checked_ms = self.room.clock.now_ms();
             entry.identity_unlogged = true;
             account.key = bytes;
             if changed {
@@ -292,14 +292,14 @@ impl Shard {
 
     /// ACC-13: a tombstoned DID is deleted, whatever its host says.
     fn bury(&mut self, did: &Did) {
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         let changed = self.table.change(did, |entry| {
             let is_news =
                 entry.account.host != NO_HOST || entry.account.upstream != UpstreamStatus::Deleted;
             entry.account.upstream = UpstreamStatus::Deleted;
             entry.account.host = NO_HOST;
             entry.account.key = None;
-            entry.account.identity_checked_ms = now_ms;
+            entry.account.identity_checked_ms = self.room.clock.now_ms();
             entry.identity_unlogged = true;
             let recent = entry.recent_mut();
             recent.identity_changed_ms = now_ms;
@@ -315,7 +315,7 @@ impl Shard {
 
     /// VAL-6: what the host says of an account that is inactive but sends commits.
     fn status_found(&mut self, did: Did, probed: &Probed) {
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         let (outcome, active) = match probed {
             Probed::Status(status) if status.is_active() => ("active", Some(status)),
             Probed::Status(_) => ("inactive", None),

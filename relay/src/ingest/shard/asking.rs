@@ -108,7 +108,7 @@ impl Lookups {
 impl Shard {
     /// Parks the first event of a DID.
     pub(super) fn wait(&mut self, did: Did, mut queued: Queued, on: On) {
-        queued.since_ms = self.room.clock.now_ms();
+        queued.since_ms = self.room.clock.steady_ms();
         if let Some(mut waiting) = self.parking.take(&did) {
             // Events of other hosts wait already; this one goes before them.
             waiting.attempt = 0;
@@ -129,7 +129,7 @@ impl Shard {
     ) {
         if let Some(mut queued) = first {
             if queued.since_ms == 0 {
-                queued.since_ms = self.room.clock.now_ms();
+                queued.since_ms = self.room.clock.steady_ms();
             }
             self.ask_for(&did, &queued, on);
             waiting.items.push_front(Item::Event(queued));
@@ -141,7 +141,7 @@ impl Shard {
 
     /// Parks an event behind others of its DID.
     pub(super) fn park(&mut self, queued: Queued) {
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         if let Err(queued) = self.parking.push(queued, now_ms) {
             self.drop_event(
                 &queued,
@@ -159,7 +159,7 @@ impl Shard {
             }
             return;
         };
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         counter!(INGEST_LOOKUPS_TOTAL, "cause" => ask.label()).increment(1);
         let host = queued.arrival.host.id();
         match ask {
@@ -238,7 +238,7 @@ impl Shard {
 
     /// RES-4: the directory's replica may not know yet.
     pub(super) fn recheck_later(&mut self, did: &Did) {
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         for pause_ms in RECHECK_MS {
             if self.rechecks >= RECHECKS_MAX {
                 return;
@@ -305,7 +305,7 @@ impl Shard {
         if let Err(invalid) = arrival.did.method(self.room.dev) {
             return Some((DropReason::BadDid, invalid.what.to_owned()));
         }
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         let known = self
             .strangers
             .get(&arrival.did)
@@ -332,7 +332,7 @@ impl Shard {
 
     /// Waits until it makes sense to ask again, or until the events have waited too long.
     pub(super) fn retry_later(&mut self, did: Did, mut waiting: Waiting, ask: Ask) {
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         let doubled = 1_000_u64.checked_shl(waiting.attempt).unwrap_or(RETRY_MS_MAX);
         waiting.attempt = waiting.attempt.saturating_add(1);
         let mut due_ms = now_ms.saturating_add(doubled.min(RETRY_MS_MAX));
@@ -352,7 +352,7 @@ impl Shard {
     /// Asks the store again after a pause.
     pub(super) fn reload_later(&mut self, dids: Vec<Did>) {
         self.loads.extend(dids);
-        let due_ms = self.room.clock.now_ms().saturating_add(RELOAD_MS);
+        let due_ms = self.room.clock.steady_ms().saturating_add(RELOAD_MS);
         self.set_timer(due_ms, Timer::Reload);
     }
 
@@ -364,7 +364,7 @@ impl Shard {
     /// How long to sleep until the next timer; `None` when there is none.
     pub(super) fn nap(&self) -> Option<Duration> {
         let ((due_ms, _), _) = self.timers.first_key_value()?;
-        let left_ms = due_ms.saturating_sub(self.room.clock.now_ms());
+        let left_ms = due_ms.saturating_sub(self.room.clock.steady_ms());
         Some(Duration::from_millis(left_ms).min(super::NAP))
     }
 
@@ -373,7 +373,7 @@ impl Shard {
         if self.timers.is_empty() {
             return;
         }
-        let now_ms = self.room.clock.now_ms();
+        let now_ms = self.room.clock.steady_ms();
         while let Some(first) = self.timers.first_entry().filter(|first| first.key().0 <= now_ms) {
             match first.remove() {
                 Timer::Retry(did, serial) => self.retry(&did, serial, now_ms),

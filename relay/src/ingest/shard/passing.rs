@@ -68,8 +68,8 @@ impl Shard {
     pub(super) fn process(&mut self, queued: Queued, absent: bool, asked: Asked<'_>) -> Step {
         let arrival = &queued.arrival;
         let host = arrival.host.id();
-        let now_us = self.room.clock.now_us();
-        let host_may_ask = self.may_look_up_for(host, now_us / 1000);
+        let (now_us, steady_ms) = (self.room.clock.latest_us(), self.room.clock.steady_ms());
+        let host_may_ask = self.may_look_up_for(host, steady_ms);
         let mut entry = self.table.get(&arrival.did);
         if entry.as_ref().is_some_and(|entry| entry.account.host == NO_HOST) {
             self.move_in(arrival);
@@ -89,6 +89,7 @@ impl Shard {
             epoch: arrival.epoch,
             host_seq: arrival.host_seq,
             now_us,
+            steady_ms,
             strict: arrival.host.is_strict(),
             dev: self.room.dev,
             host_may_ask,
@@ -102,7 +103,7 @@ impl Shard {
         };
         let stop = match weigh(self.judge, &facts, arrival, &self.room.clock) {
             Ok(Ok(passed)) => {
-                self.accept(queued, passed, now_us / 1000);
+                self.accept(queued, passed, steady_ms);
                 return Step::Done;
             }
             Ok(Err(stop)) => stop,
@@ -153,7 +154,7 @@ impl Shard {
         }
     }
 
-    fn accept(&mut self, queued: Queued, passed: Passed, now_ms: u64) {
+    fn accept(&mut self, queued: Queued, passed: Passed, steady_ms: u64) {
         let Queued { arrival, place, .. } = queued;
         let host = arrival.host.id();
         let kind = arrival.kind;
@@ -174,12 +175,13 @@ impl Shard {
             let returned = !was_active && is_active(entry);
             match kind {
                 EventKind::Commit => {}
-                EventKind::Sync => entry.recent_mut().sync_passed(passed.repeats, now_ms),
-                EventKind::Identity => entry.recent_mut().identity_passed(passed.says, now_ms),
+                EventKind::Sync => entry.recent_mut().sync_passed(passed.repeats, steady_ms),
+                EventKind::Identity => entry.recent_mut().identity_passed(passed.says, steady_ms),
                 EventKind::Account => {
-                    entry.recent_mut().account_passed(passed.says, returned, now_ms);
+                    entry.recent_mut().account_passed(passed.says, returned, steady_ms);
                 }
             }
+            let now_ms = self.room.clock.now_ms();
             let age_ms = now_ms.saturating_sub(entry.account.identity_checked_ms);
             (entry.account.number, note(entry, host, kind), age_ms > FRESH_MS && !entry.refreshing)
         });
@@ -207,6 +209,7 @@ impl Shard {
             self.refresh_in_background(&arrival.did, "age", false);
         }
         if let Some((reason, detail)) = passed.spared {
+            let now_ms = self.room.clock.now_ms();
             self.room.drops.record_lenient(example(&arrival, reason, detail, now_ms));
         }
     }

@@ -241,6 +241,7 @@ impl Scene {
             epoch: self.epoch,
             host_seq: HostSeq(0),
             now_us: self.now_us,
+            steady_ms: self.now_us / 1000,
             strict: self.strict,
             dev: true,
             host_may_ask: self.host_may_ask,

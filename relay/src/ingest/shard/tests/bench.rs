@@ -313,6 +313,7 @@ impl Bench {
             accounts: snapshot.accounts,
             cursors: self.rooms.hosts.take_moved_marks(),
             count_deltas: snapshot.count_deltas,
+            mark: 1,
         };
         self.rooms.store.checkpoint(&checkpoint).await?;
         self.rooms.ingest.checkpointed(snapshot.ticket).await;
