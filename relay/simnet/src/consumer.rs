@@ -243,6 +243,14 @@ impl Consumer {
         }
     }
 
+    /// Reads the next message and throws it away; `false` when the connection has ended.
+    pub async fn skip(&mut self) -> bool {
+        match &mut self.socket {
+            Some(socket) => matches!(socket.next().await, Some(Ok(_))),
+            None => false,
+        }
+    }
+
     async fn read(&mut self) -> Result<Item> {
         loop {
             let message = match &mut self.socket {
@@ -383,6 +391,15 @@ impl Consumer {
                 Err(_) => return Ok(checker.report()),
             }
         }
+    }
+}
+
+/// The event in a frame.
+#[cfg(test)]
+pub(crate) fn decode_event(frame: Bytes) -> Result<Received> {
+    match received::decode(frame)? {
+        Item::Event(event) => Ok(event),
+        other => bail!("not an event: {other:?}"),
     }
 }
 

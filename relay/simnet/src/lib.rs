@@ -85,6 +85,7 @@ pub mod oracle;
 pub mod pds;
 pub mod plc;
 pub mod records;
+pub mod scale;
 pub mod wire;
 
 mod repo;

@@ -377,7 +377,7 @@ fn several(rng: &mut StdRng, tree: &CachedTree, micros: u64) -> Vec<Write> {
 }
 
 /// 55 % likes, 17 % posts, 17 % follows, 11 % reposts.
-fn create(rng: &mut StdRng, micros: u64) -> Write {
+pub(crate) fn create(rng: &mut StdRng, micros: u64) -> Write {
     let key = tid_text(tid(micros, rng.random_range(0..1024)));
     let (collection, record) = match rng.random_range(0..100) {
         0..55 => ("app.bsky.feed.like", None),
@@ -402,7 +402,7 @@ fn some_did(rng: &mut StdRng) -> String {
 }
 
 /// Between one word and a long post.
-fn words(rng: &mut StdRng) -> String {
+pub(crate) fn words(rng: &mut StdRng) -> String {
     const WORDS: [&str; 8] = ["rain", "the", "harbour", "of", "seven", "lanterns", "and", "bread"];
     let count = rng.random_range(1..40);
     let words: Vec<&str> =

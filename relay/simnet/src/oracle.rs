@@ -6,6 +6,7 @@
 //! one consumer with these decisions. Nothing here is shared with the relay.
 
 mod check;
+mod drops;
 mod kinds;
 mod model;
 
@@ -26,6 +27,7 @@ use std::{
 use tokio::time::Instant;
 
 pub use check::{Checker, Report};
+pub(crate) use drops::Drops;
 pub use kinds::{KindCounts, Kinds};
 
 /// Decisions kept when no checker takes them; above it the oldest go and the run is not provable.
@@ -160,8 +162,7 @@ struct Books {
     readers: Vec<Weak<AtomicU64>>,
     /// Whether decisions were lost because no checker took them.
     overflowed: bool,
-    drops: BTreeMap<&'static str, (u64, u64)>,
-    drops_total: (u64, u64),
+    drops: Drops,
     delivered: u64,
     redelivered: u64,
 }
@@ -195,10 +196,7 @@ impl Ledger {
         if again {
             books.redelivered += 1;
             let flaws = event.flaw().map(|(_, reasons)| reasons).unwrap_or_default();
-            for reason in ["stale"].iter().chain(&flaws) {
-                books.drops.entry(reason).or_default().1 += 1;
-            }
-            books.drops_total.1 += 1;
+            books.drops.possible(&[["stale"].as_slice(), &flaws].concat());
             return;
         }
         books.delivered += 1;
@@ -211,8 +209,7 @@ impl Ledger {
     /// A relay is given a frame that is no event. It may have closed the connection before it.
     pub(crate) fn broke(&self, reason: &'static str) {
         let mut books = lock(&self.books);
-        books.drops.entry(reason).or_default().1 += 1;
-        books.drops_total.1 += 1;
+        books.drops.possible(&[reason]);
     }
 
     /// Leaves an account out of the comparison from now on.
@@ -238,22 +235,12 @@ impl Books {
         for expected in expected.iter().filter(|expected| expected.verdict() == Verdict::Must) {
             expected.set_verdict(Verdict::May);
             expected.exact.store(false, Ordering::Relaxed);
-            for reason in ["wrong_host", "bad_signature", "identity_invalid"] {
-                self.drops.entry(reason).or_default().1 += 1;
-            }
-            self.drops_total.1 += 1;
+            self.drops.possible(&["wrong_host", "bad_signature", "identity_invalid"]);
         }
     }
 
     fn record(&mut self, event: &SentEvent, decision: model::Decision, now: Instant) {
-        let exact = decision.reasons.len() == 1 && decision.verdict == Verdict::Never;
-        for reason in &decision.reasons {
-            let range = self.drops.entry(reason).or_default();
-            range.0 += u64::from(exact);
-            range.1 += 1;
-        }
-        self.drops_total.0 += u64::from(decision.verdict == Verdict::Never);
-        self.drops_total.1 += u64::from(decision.verdict != Verdict::Must);
+        self.drops.judged(decision.verdict, &decision.reasons);
         let expected = Arc::new(Expected {
             did: Arc::clone(&event.did),
             host: event.host,
@@ -344,8 +331,7 @@ impl Oracle {
 
     /// How many drops are to be counted under each reason label: at least and at most.
     pub fn expected_drops(&self) -> BTreeMap<&'static str, RangeInclusive<u64>> {
-        let books = lock(&self.ledger.books);
-        books.drops.iter().map(|(reason, (min, max))| (*reason, *min..=*max)).collect()
+        lock(&self.ledger.books).drops.expected()
     }
 
     /// Compares the drop counters of a relay with what is expected; one sentence per difference.
@@ -354,33 +340,6 @@ impl Oracle {
         &self,
         counted: impl IntoIterator<Item = (R, u64)>,
     ) -> Vec<String> {
-        let expected = self.expected_drops();
-        let total = lock(&self.ledger.books).drops_total;
-        let counted: BTreeMap<String, u64> = counted
-            .into_iter()
-            .map(|(reason, count)| (reason.as_ref().to_owned(), count))
-            .collect();
-        let mut differences = Vec::new();
-        let names: std::collections::BTreeSet<&str> =
-            expected.keys().copied().chain(counted.keys().map(String::as_str)).collect();
-        for name in names {
-            let range = expected.get(name).cloned().unwrap_or(0..=0);
-            let count = counted.get(name).copied().unwrap_or(0);
-            if !range.contains(&count) {
-                differences.push(format!(
-                    "{count} events were dropped as {name}, expected {} to {}",
-                    range.start(),
-                    range.end()
-                ));
-            }
-        }
-        let sum: u64 = counted.values().sum();
-        if !(total.0..=total.1).contains(&sum) {
-            differences.push(format!(
-                "{sum} events were dropped in all, expected {} to {}",
-                total.0, total.1
-            ));
-        }
-        differences
+        lock(&self.ledger.books).drops.compare(counted)
     }
 }

@@ -25,6 +25,7 @@ use tokio::sync::{broadcast, watch};
 
 use stream::Stream;
 pub(crate) use stream::{Outgoing, SeqClaim};
+pub(crate) use subscription::switch;
 
 /// How many requests a host remembers word for word.
 const REQUESTS_KEPT: usize = 10_000;
@@ -223,7 +224,7 @@ impl Shared {
 }
 
 /// Whether a request comes from our own consumer.
-fn is_observer(headers: &HeaderMap) -> bool {
+pub(crate) fn is_observer(headers: &HeaderMap) -> bool {
     headers.get(header::USER_AGENT).is_some_and(|agent| agent == OBSERVER)
 }
 

@@ -158,7 +158,8 @@ pub fn loose_digest(payload: &[u8]) -> Option<u128> {
     digest_without(payload, &["seq", "time", "handle"])
 }
 
-fn digest_without(payload: &[u8], names: &[&str]) -> Option<u128> {
+/// The same, without these fields.
+pub(crate) fn digest_without(payload: &[u8], names: &[&str]) -> Option<u128> {
     let mut hash = Sha256::new();
     for field in fields(payload)?.iter().filter(|field| !names.contains(&field.name)) {
         hash.update(field.pair);

@@ -79,7 +79,7 @@ fn object(fault: Fault, draft: &mut Draft, kind: Kind, around: &Surroundings<'_>
     true
 }
 
-fn set_rev(draft: &mut Draft, rev: u64) {
+pub(crate) fn set_rev(draft: &mut Draft, rev: u64) {
     draft.rev = rev;
     draft.object.insert("rev".to_owned(), Ipld::String(tid_text(rev)));
 }

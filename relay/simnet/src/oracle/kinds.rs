@@ -20,7 +20,7 @@ pub struct KindCounts {
 
 impl KindCounts {
     /// An event that need not pass did not come.
-    pub(super) fn drop_for(&mut self, reasons: &[&'static str]) {
+    pub(crate) fn drop_for(&mut self, reasons: &[&'static str]) {
         let reason = if reasons.is_empty() { "undecided".to_owned() } else { reasons.join(" or ") };
         *self.dropped.entry(reason).or_default() += 1;
     }

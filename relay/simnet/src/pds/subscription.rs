@@ -53,12 +53,8 @@ pub(super) async fn subscribe(
             return response;
         }
     }
-    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
-    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    let (Some(key), Some(upgrade)) = (key, upgrade) else {
-        let body = json!({"error": "UpgradeRequired", "message": "this is a WebSocket endpoint"});
-        return json_response(426, &body);
-    };
+    let (response, upgrade) = switch(&mut request);
+    let Some(upgrade) = upgrade else { return response };
     let cursor = match text {
         "" => Ok(None),
         number => number.parse::<u64>().map(Some),
@@ -79,6 +75,17 @@ pub(super) async fn subscribe(
             tracing::debug!(%error, "simulated host: subscriber left");
         }
     });
+    response
+}
+
+/// The answer to a request for a stream, and the connection if it is one.
+pub(crate) fn switch(request: &mut Request<Body>) -> (Response, Option<OnUpgrade>) {
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    let (Some(key), Some(upgrade)) = (key, upgrade) else {
+        let body = json!({"error": "UpgradeRequired", "message": "this is a WebSocket endpoint"});
+        return (json_response(426, &body), None);
+    };
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -87,7 +94,7 @@ pub(super) async fn subscribe(
     if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
-    response
+    (response, Some(upgrade))
 }
 
 fn scripted(status: u16, retry_after: Option<u64>, html: bool) -> Response {

@@ -1,0 +1,189 @@
+//! Makes frames of a large network ahead of time, serves them, and says what that costs.
+
+#![expect(clippy::print_stdout, reason = "the figures are for a person")]
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use relay_simnet::{
+    Consumer, Start,
+    scale::{Fleet, FleetOptions, Generator, Pace, Plan, Source, file},
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{fs, path::PathBuf};
+use tokio::time::Instant;
+
+#[derive(Debug, Parser)]
+#[command(about)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write the events of a plan to a file.
+    Generate {
+        /// The new file.
+        file: PathBuf,
+        #[command(flatten)]
+        plan: PlanArgs,
+    },
+    /// Serve the hosts and the directory, print where they are, and let the hosts send.
+    Serve {
+        /// A file of events; without one they are made while they are sent.
+        #[arg(long)]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        plan: PlanArgs,
+        /// Events per second; as fast as a relay takes them unless given.
+        #[arg(long)]
+        rate: Option<u32>,
+        /// How much of each second's events comes in one burst.
+        #[arg(long, default_value_t = 0)]
+        burst_percent: u32,
+        /// Where to write the addresses of directory and hosts, one a line.
+        #[arg(long)]
+        addresses: Option<PathBuf>,
+        /// Wait until a relay reads every host before anything is sent.
+        #[arg(long)]
+        wait: bool,
+        /// Subscribe to every host, as a relay does, and throw away what comes.
+        #[arg(long)]
+        sink: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct PlanArgs {
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[arg(long, default_value_t = 3_000)]
+    hosts: u32,
+    #[arg(long, default_value_t = 500_000)]
+    accounts: u32,
+    /// Median records of a repository.
+    #[arg(long, default_value_t = 20)]
+    records: u32,
+    /// Events after the introduction of every account.
+    #[arg(long, default_value_t = 600_000)]
+    events: u64,
+    /// Of 1,000 events, how many are commits with each fault.
+    #[arg(long, default_value_t = 0)]
+    each_fault: u32,
+    /// Of 1,000 events, how many another host sends.
+    #[arg(long, default_value_t = 0)]
+    foreign: u32,
+}
+
+impl PlanArgs {
+    fn plan(&self) -> Plan {
+        Plan {
+            seed: self.seed,
+            hosts: self.hosts,
+            accounts: self.accounts,
+            records: self.records,
+            events: self.events,
+            each_fault_per_mille: self.each_fault,
+            foreign_per_mille: self.foreign,
+            ..Plan::default()
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Cli::parse().verb {
+        Verb::Generate { file, plan } => generate(&file, &plan.plan()),
+        Verb::Serve { file, plan, rate, burst_percent, addresses, wait, sink } => {
+            raise_descriptor_limit()?;
+            let mut source = match file {
+                Some(file) => Source::open(&file)?,
+                None => Source::live(&plan.plan())?,
+            };
+            let pace = rate.map_or(Pace::Fast, |events| Pace::PerSecond { events, burst_percent });
+            let fleet = Fleet::start(source.plan(), FleetOptions::default()).await?;
+            println!("{} hosts listen; {}", fleet.hostnames().len(), memory()?);
+            if let Some(addresses) = addresses {
+                let lines = [vec![fleet.plc_url()], fleet.hostnames()].concat();
+                fs::write(addresses, lines.join("\n"))?;
+            }
+            if sink {
+                drain(&fleet).await?;
+            }
+            if wait {
+                fleet.connected().await?;
+                println!("all hosts are read; {}", memory()?);
+            }
+            serve(&fleet, &mut source, pace).await
+        }
+    }
+}
+
+fn generate(path: &std::path::Path, plan: &Plan) -> Result<()> {
+    let begin = Instant::now();
+    let mut last = begin;
+    let written = file::write(plan, Generator::new(plan)?, path, |written| {
+        if written.events.is_multiple_of(100_000) {
+            let rate = 100_000.0 / last.elapsed().as_secs_f64();
+            last = Instant::now();
+            println!("{} events, {rate:.0} a second; {}", written.events, memory_words());
+        }
+    })?;
+    println!(
+        "{} events in {:.1} s, {} bytes a frame, {} MB; {}",
+        written.events,
+        begin.elapsed().as_secs_f64(),
+        written.frame_bytes / written.events.max(1),
+        written.file_bytes / 1_000_000,
+        memory()?
+    );
+    Ok(())
+}
+
+async fn serve(fleet: &Fleet, source: &mut Source, pace: Pace) -> Result<()> {
+    let begin = Instant::now();
+    let mut played = 0;
+    loop {
+        let (step, now) = (50_000, Instant::now());
+        let sent = fleet.play(source, step, pace).await?;
+        played += sent;
+        let rate = u32::try_from(sent).map(f64::from)? / now.elapsed().as_secs_f64();
+        println!("{played} events sent, {rate:.0} a second; {}", memory()?);
+        if sent < step {
+            break;
+        }
+    }
+    println!("{played} events in {:.1} s; {}", begin.elapsed().as_secs_f64(), memory()?);
+    let unfired = fleet.ledger().unfired_faults();
+    anyhow::ensure!(unfired.is_empty(), "faults that never struck: {unfired:?}");
+    Ok(())
+}
+
+/// Reads every host until the end of the program.
+async fn drain(fleet: &Fleet) -> Result<()> {
+    for hostname in fleet.hostnames() {
+        let base = format!("ws://{}", hostname.replace("localhost", "127.0.0.1"));
+        let mut consumer = Consumer::connect_as_relay(&base, Start::After(0)).await?;
+        #[expect(clippy::disallowed_methods, reason = "ends with the program")]
+        tokio::spawn(async move { while consumer.skip().await {} });
+    }
+    Ok(())
+}
+
+/// Thousands of listeners need more than the usual 1,024 descriptors.
+fn raise_descriptor_limit() -> Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(())
+}
+
+fn memory_words() -> String {
+    memory().unwrap_or_else(|error| error.to_string())
+}
+
+fn memory() -> Result<String> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+    Ok(format!("{} MB resident", kib.parse::<u64>()? * 1024 / 1_000_000))
+}

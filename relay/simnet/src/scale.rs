@@ -1,0 +1,42 @@
+//! The network at its real size: thousands of hosts and hundreds of thousands of accounts.
+//!
+//! [`crate::Net`] keeps a whole tree per account and runs a scriptable server per host, which is
+//! right for a test and too much for 500,000 accounts. Here an account is a number. Its DID, key,
+//! handle and first records follow from the seed ([`Population`]); stored is what changed since.
+//! Trees are real: all nodes are hashed from all records, and what a commit shows is a proof
+//! by the same rules as of [`crate::mst::Tree`].
+//!
+//! A [`Plan`] says what happens. A [`Generator`] makes its events, each a fresh valid commit unless
+//! a fault was asked for. They go into a file ([`file`]) or straight to a [`Fleet`], which serves
+//! the hosts and the directory. Its [`Ledger`] holds what has to come out of a relay; any number of
+//! [`Checker`]s compare what consumers get.
+
+pub mod file;
+
+mod checker;
+mod commit;
+mod encode;
+mod event;
+mod fleet;
+mod generator;
+mod leaves;
+mod ledger;
+mod pace;
+mod plan;
+mod population;
+mod source;
+mod tree;
+mod universe;
+
+#[cfg(test)]
+mod tests;
+
+pub use checker::Checker;
+pub use event::{Event, Expect};
+pub use fleet::{Fleet, FleetOptions};
+pub use generator::Generator;
+pub use ledger::Ledger;
+pub use pace::Pace;
+pub use plan::Plan;
+pub use population::{Population, RECORDS_MAX};
+pub use source::Source;
