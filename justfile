@@ -26,10 +26,11 @@ stage names:
 torture n="20":
     TORTURE_KILLS={{ n }} cargo test --release -p relay --test torture -- --nocapture
 
-# What an event costs, as a multiple of one signature check; such as `just bench --smoke`.
+# What the relay costs and how fast it is, in one table; such as `just bench --only fanout,replay`.
 [group("test")]
 bench *flags:
-    cargo bench -p relay --bench pipeline -- {{ flags }}
+    cargo build --quiet --profile dist --bin relay
+    cargo bench --quiet -p relay --bench pipeline -- --dist {{ flags }}
 
 # What takes longer than CI has: a hundred kills, ten minutes of traffic, the long bench.
 [group("test")]

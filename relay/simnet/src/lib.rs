@@ -57,7 +57,7 @@
 //!   `expected_drops()`, `compare_drops([(label, count)])` for a relay's counters, `ignore(did)`
 //!   for accounts that the test takes down in the relay itself.
 //! - [`Load`]: `prepare(&net, `[`LoadOptions`]`)`, `send(n)`, `run(rate, span)`, `pregenerate(n)` or
-//!   `pregenerate_introduced(n)` and then [`Pregenerated`]`::play(n)`, `play_at(rate)`.
+//!   `pregenerate_introduced(n)` and then [`Pregenerated`]`::play(n)`, `play_at(rate, n)`.
 //! - [`mst`]: [`mst::Tree`] (naive) and [`mst::CachedTree`]: `insert`, `remove`, `root`,
 //!   `root_and_blocks`, `proof(&[keys])`; [`mst::layer`]. [`keys::SigningKey`], [`block::car`],
 //!   [`block::decode`], [`wire::frame`] build inputs by hand out of [`Ipld`].

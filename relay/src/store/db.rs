@@ -20,6 +20,7 @@ use super::{
     claim,
     trouble::{self, trouble},
 };
+use crate::telemetry::metrics;
 
 /// Values of a list that are kept prepared in every length: lookups of a few DIDs are the usual ones.
 const KEPT_VALUES_MAX: usize = 16;
@@ -370,15 +371,16 @@ impl Tx {
 
     /// The same with the error as the database gave it, for the migrations.
     pub(super) async fn run(&mut self, statement: Statement) -> Result<u64, sqlx::Error> {
-        match self {
+        let rows = match self {
             Self::Sqlite(tx) => {
-                query!(statement.sqlite()).execute(&mut **tx).await.map(|done| done.rows_affected())
+                query!(statement.sqlite()).execute(&mut **tx).await?.rows_affected()
             }
-            Self::Postgres(tx) => query!(statement.postgres())
-                .execute(&mut **tx)
-                .await
-                .map(|done| done.rows_affected()),
-        }
+            Self::Postgres(tx) => {
+                query!(statement.postgres()).execute(&mut **tx).await?.rows_affected()
+            }
+        };
+        ::metrics::counter!(metrics::STORE_ROWS).increment(rows);
+        Ok(rows)
     }
 
     /// Reads what the transaction sees.

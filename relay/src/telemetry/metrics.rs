@@ -31,6 +31,11 @@ pub const EVENTLOG_OLDEST_SEQ: &str = "relay_eventlog_oldest_seq";
 pub const EVENTLOG_DISK_BYTES: &str = "relay_eventlog_disk_bytes";
 /// Age of the oldest event that can be replayed.
 pub const EVENTLOG_WINDOW_SECONDS: &str = "relay_eventlog_window_seconds";
+// store
+
+/// Rows of the database that were inserted or changed, by checkpoints for the most part.
+pub const STORE_ROWS: &str = "relay_store_rows_written_total";
+
 // identity
 
 /// Lookups by `source` (`plc`, `web`) and `outcome` (`ok`, `not_found`, `tombstoned`, `invalid`,

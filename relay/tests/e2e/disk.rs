@@ -369,7 +369,7 @@ async fn the_built_relay_survives_a_file_system_without_room() -> Result<()> {
     let alice = net.pds("alpha").await?.account("alice").await?;
     let log = small.join("log").display().to_string();
     let settings = [("RELAY_PERSIST_DIR", log.as_str())];
-    let setup = Setup { dir: Some(dir), settings: &settings, under: &under };
+    let setup = Setup { dir: Some(dir), settings: &settings, under: &under, ..Setup::default() };
     let relay = RelayProcess::start(&net, setup).await?;
     // OUT-2: without a setting, 60 % of what is free.
     let share = (MOUNT_MIB << 20) / 10 * 6 / 1_000_000;

@@ -12,7 +12,7 @@ impl RelayProcess {
     pub(crate) fn begin(&mut self, more: &[(&str, String)]) -> Result<()> {
         let more = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
         let settings: Vec<_> = self.settings.iter().cloned().chain(more).collect();
-        self.child = spawn(self.dir.path(), &settings, &self.under)?;
+        self.child = spawn(self.dir.path(), &settings, &self.words)?;
         Ok(())
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) settings: &'a [(&'a str, &'a str)],
     /// What it runs under, such as `taskset -c 1`.
     pub(crate) under: &'a [&'a str],
+    /// The program, if not the one that was built with the test.
+    pub(crate) binary: Option<PathBuf>,
 }
 
 /// A running relay.
@@ -44,7 +46,8 @@ pub(crate) struct RelayProcess {
     child: Child,
     dir: TempDir,
     settings: Vec<(String, String)>,
-    under: Vec<String>,
+    /// The program, and what it runs under.
+    words: Vec<String>,
     ports: [u16; 3],
     client: reqwest::Client,
 }
@@ -52,17 +55,27 @@ pub(crate) struct RelayProcess {
 impl RelayProcess {
     /// Starts one; returns once it answers.
     pub(crate) async fn start(net: &Net, setup: Setup<'_>) -> Result<Self> {
+        Self::start_beside(net.plc().url(), setup).await
+    }
+
+    /// The same with nothing but the address of a directory.
+    pub(crate) async fn start_beside(directory: String, setup: Setup<'_>) -> Result<Self> {
         let dir = setup.dir.map_or_else(tempfile::tempdir, Ok)?;
         let ports = [free_port()?, free_port()?, free_port()?];
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
-        let settings: Vec<_> = usual(net, ports)
+        let settings: Vec<_> = usual(directory, ports)
             .into_iter()
             .chain(setup.settings.iter().map(|(name, value)| (*name, (*value).to_owned())))
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
-        let under: Vec<String> = setup.under.iter().map(|&word| word.to_owned()).collect();
-        let child = spawn(dir.path(), &settings, &under)?;
-        let mut relay = Self { child, dir, settings, under, ports, client };
+        let binary = setup
+            .binary
+            .as_ref()
+            .map_or(env!("CARGO_BIN_EXE_relay").into(), |path| path.to_string_lossy());
+        let words: Vec<String> =
+            setup.under.iter().copied().chain([&*binary]).map(str::to_owned).collect();
+        let child = spawn(dir.path(), &settings, &words)?;
+        let mut relay = Self { child, dir, settings, words, ports, client };
         relay.answers().await?;
         Ok(relay)
     }
@@ -93,6 +106,15 @@ impl RelayProcess {
     /// Adds all hosts and waits until it reads them.
     pub(crate) async fn crawl(&self, net: &Net) -> Result<()> {
         let names: Vec<_> = net.hosts().iter().map(Pds::hostname).collect();
+        self.add_hosts(&names).await?;
+        for host in net.hosts() {
+            host.connected().await?;
+        }
+        Ok(())
+    }
+
+    /// Adds hosts; returns once they are admitted, before they are read.
+    pub(crate) async fn add_hosts(&self, names: &[String]) -> Result<()> {
         let answer = self
             .client
             .post(format!("http://127.0.0.1:{}/admin/v1/hosts", self.ports[1]))
@@ -105,9 +127,6 @@ impl RelayProcess {
         let results = answer["hosts"].as_array().context("no list of hosts")?;
         let refused = results.iter().find(|host| host["id"].is_null());
         ensure!(refused.is_none() && results.len() == names.len(), "not admitted: {answer}");
-        for host in net.hosts() {
-            host.connected().await?;
-        }
         Ok(())
     }
 
@@ -146,13 +165,25 @@ impl RelayProcess {
 
     /// Starts it again; returns once it answers.
     pub(crate) async fn restart(&mut self) -> Result<()> {
-        self.child = spawn(self.dir.path(), &self.settings, &self.under)?;
+        self.child = spawn(self.dir.path(), &self.settings, &self.words)?;
         self.answers().await
+    }
+
+    /// Stops it and starts it again with these settings besides those it has, under other words.
+    pub(crate) async fn reborn(&mut self, settings: &[(&str, &str)], under: &[&str]) -> Result<()> {
+        self.stop().await?;
+        for (name, value) in settings {
+            self.settings.retain(|(other, _)| other != name);
+            self.settings.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        let binary = self.words.pop().context("a program")?;
+        self.words = under.iter().map(|&word| word.to_owned()).chain([binary]).collect();
+        self.restart().await
     }
 
     /// Starts it again and kills it after this time, however far it came.
     pub(crate) async fn restart_in_vain(&mut self, after: Duration) -> Result<()> {
-        self.child = spawn(self.dir.path(), &self.settings, &self.under)?;
+        self.child = spawn(self.dir.path(), &self.settings, &self.words)?;
         tokio::time::sleep(after).await;
         self.kill()
     }
@@ -268,10 +299,10 @@ impl Drop for RelayProcess {
 }
 
 /// What it needs to know of the network and of the ports.
-fn usual(net: &Net, ports: [u16; 3]) -> [(&'static str, String); 6] {
+fn usual(directory: String, ports: [u16; 3]) -> [(&'static str, String); 6] {
     let bind = |port: u16| format!("127.0.0.1:{port}");
     [
-        ("RELAY_PLC_HOST", net.plc().url()),
+        ("RELAY_PLC_HOST", directory),
         ("RELAY_PLC_RATE", "10000".to_owned()),
         ("RELAY_API_BIND", bind(ports[0])),
         ("RELAY_ADMIN_BIND", bind(ports[1])),
@@ -280,10 +311,8 @@ fn usual(net: &Net, ports: [u16; 3]) -> [(&'static str, String); 6] {
     ]
 }
 
-fn spawn(dir: &Path, settings: &[(String, String)], under: &[String]) -> Result<Child> {
+fn spawn(dir: &Path, settings: &[(String, String)], words: &[String]) -> Result<Child> {
     let log = File::options().create(true).append(true).open(dir.join("log"))?;
-    let binary = env!("CARGO_BIN_EXE_relay").to_owned();
-    let words: Vec<String> = under.iter().cloned().chain([binary]).collect();
     let (program, rest) = words.split_first().context("a program")?;
     Command::new(program)
         .args(rest)

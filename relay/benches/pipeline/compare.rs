@@ -1,0 +1,83 @@
+//! One consumer whose every event is compared while others are handed over.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use relay_simnet::{Checker, Consumer, Item, Received, Report};
+use tokio::time::{Instant, timeout};
+
+/// Silence after which it is worth to ask whether everything has come.
+const LULL: Duration = Duration::from_millis(5);
+/// Longest silence while events are missing.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Who knows what has to come.
+pub(crate) trait Judge {
+    fn observe(&mut self, received: &Received);
+    fn outstanding(&mut self) -> u64;
+    fn report(&mut self) -> Report;
+}
+
+impl Judge for Checker {
+    fn observe(&mut self, received: &Received) {
+        Self::observe(self, received);
+    }
+
+    fn outstanding(&mut self) -> u64 {
+        Self::outstanding(self)
+    }
+
+    fn report(&mut self) -> Report {
+        Self::report(self)
+    }
+}
+
+/// Compares what comes until `playing` is done and nothing is missing. Gives when each event came,
+/// by its digest, if that is wanted.
+pub(crate) async fn compare(
+    consumer: &mut Consumer,
+    judge: &mut impl Judge,
+    playing: impl Future<Output = Result<u64>>,
+    timed: bool,
+) -> Result<Vec<(u128, Instant)>> {
+    let mut playing = Box::pin(playing);
+    let mut arrived = Vec::new();
+    let (mut all_sent, mut heard) = (false, Instant::now());
+    loop {
+        let item = tokio::select! {
+            played = &mut playing, if !all_sent => {
+                played?;
+                all_sent = true;
+                continue;
+            }
+            item = timeout(LULL, consumer.next_item()) => item,
+        };
+        match item {
+            Ok(item) => {
+                heard = Instant::now();
+                let event = event(item?)?;
+                arrived.extend(timed.then(|| (event.digest(), heard)));
+                judge.observe(&event);
+            }
+            Err(_lull) if all_sent && judge.outstanding() == 0 => return Ok(arrived),
+            Err(_lull) => {
+                ensure!(heard.elapsed() < PATIENCE, "events are missing\n{}", judge.report());
+            }
+        }
+    }
+}
+
+fn event(item: Item) -> Result<Received> {
+    match item {
+        Item::Event(event) => Ok(event),
+        other => bail!("not an event: {other:?}"),
+    }
+}
+
+/// Connects a consumer again after the last event that it got: one that is not read for long is
+/// closed.
+pub(crate) async fn again(consumer: &mut Consumer, url: &str) -> Result<()> {
+    let last = u64::try_from(consumer.last_seq()).unwrap_or(0);
+    *consumer = Consumer::connect(url, relay_simnet::Start::After(last)).await?;
+    Ok(())
+}

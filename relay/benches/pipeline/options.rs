@@ -1,0 +1,135 @@
+//! What is measured, and how much of it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::ground::{Cores, Network};
+
+/// Names of all rows, in the order of the table.
+const ROWS: &[&str] = &["validated", "shards", "latency", "fanout", "live", "replay", "invalid"];
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) network: Network,
+    /// Events that come before the measured ones.
+    pub(crate) warm_up: u64,
+    /// Runs as fast as the relay takes them, and the events of each.
+    pub(crate) bursts: (u64, u64),
+    /// Rate and events of the run that times every event.
+    pub(crate) timed: (u32, u64),
+    /// Consumers, rate and events of the fan-out.
+    pub(crate) fanout: (usize, u32, u64),
+    /// Rate and events while others replay.
+    pub(crate) live: (u32, u64),
+    /// Events that fill the log before it is replayed: once to be sealed, once not.
+    pub(crate) fill: u64,
+    /// Runs with events that are not valid, and the events of each.
+    pub(crate) spoiled: (u64, u64),
+}
+
+const FULL: Size = Size {
+    network: Network { hosts: 100, accounts: 10_000, records: 200, skewed: false },
+    warm_up: 10_000,
+    bursts: (5, 15_000),
+    timed: (1_000, 15_000),
+    fanout: (200, 2_000, 16_000),
+    live: (1_000, 15_000),
+    fill: 40_000,
+    spoiled: (3, 10_000),
+};
+
+const SMOKE: Size = Size {
+    network: Network { hosts: 20, accounts: 400, records: 40, skewed: false },
+    warm_up: 500,
+    bursts: (3, 2_000),
+    timed: (1_000, 1_000),
+    fanout: (20, 1_000, 1_000),
+    live: (1_000, 1_000),
+    fill: 2_000,
+    spoiled: (1, 2_000),
+};
+
+/// What the command line says.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) size: Size,
+    smoke: bool,
+    long: bool,
+    only: Vec<String>,
+    relay: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) apart: Cores,
+    pub(crate) shared: Cores,
+}
+
+impl Options {
+    pub(crate) fn parse(words: &[String]) -> Result<Self> {
+        let mut options = Self {
+            size: FULL,
+            smoke: false,
+            long: false,
+            only: Vec::new(),
+            relay: None,
+            json: None,
+            apart: Cores::Apart,
+            shared: Cores::Shared,
+        };
+        if std::thread::available_parallelism()?.get() < 2 {
+            (options.apart, options.shared) = (Cores::Any, Cores::Any);
+        }
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().with_context(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--smoke" => (options.smoke, options.size) = (true, SMOKE),
+                "--long" => options.long = true,
+                "--dist" => options.relay = Some(shipped()?),
+                "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
+                "--relay" => options.relay = Some(value()?.into()),
+                "--json" => options.json = Some(value()?.into()),
+                _ => bail!("{word} is not known; see the head of relay/benches/pipeline/main.rs"),
+            }
+        }
+        let unknown = options.only.iter().find(|name| !ROWS.contains(&name.as_str()));
+        ensure!(unknown.is_none(), "{unknown:?} is no row; there are {}", ROWS.join(", "));
+        Ok(options)
+    }
+
+    /// Whether this row is wanted.
+    pub(crate) fn wants(&self, row: &str) -> bool {
+        if self.only.is_empty() {
+            return true;
+        }
+        self.only.iter().any(|name| name == row)
+    }
+
+    /// So many of them if this row is wanted.
+    pub(crate) fn if_wanted(&self, row: &str, events: u64) -> u64 {
+        if self.wants(row) { events } else { 0 }
+    }
+
+    /// The program under test.
+    pub(crate) fn binary(&self) -> PathBuf {
+        self.relay.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_relay").into())
+    }
+
+    /// The size in a word.
+    pub(crate) fn named(&self) -> &'static str {
+        match (self.smoke, self.long) {
+            (true, _) => "smoke: too small and short to judge anything by",
+            (false, true) => "full size, long rows included",
+            (false, false) => "full size",
+        }
+    }
+}
+
+/// The relay of the profile that ships, beside the one that was built with the bench.
+fn shipped() -> Result<PathBuf> {
+    let built = Path::new(env!("CARGO_BIN_EXE_relay"));
+    let target = built.parent().and_then(Path::parent).context("a target directory")?;
+    let shipped = target.join("dist").join("relay");
+    ensure!(shipped.is_file(), "build it first: cargo build --profile dist --bin relay");
+    Ok(shipped)
+}
