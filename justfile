@@ -21,10 +21,10 @@ check:
 stage names:
     provision/test --only {{ names }}
 
-# Kill the relay N times under load and compare what came out.
+# All faults mixed for SECONDS by a SEED (even on SQLite, odd on Postgres); without both, as CI has it.
 [group("test")]
-torture n="20":
-    TORTURE_KILLS={{ n }} cargo test --release -p relay --test torture -- --nocapture
+torture seconds="" seed="":
+    TORTURE_SECONDS={{ seconds }} SEED={{ seed }} cargo test --release -p relay --test torture -- --nocapture {{ if seconds == "" { "" } else { "mix" } }}
 
 # What the relay costs and how fast it is, in one table; such as `just bench --only fanout,replay`.
 [group("test")]
@@ -32,10 +32,12 @@ bench *flags:
     cargo build --quiet --profile dist --bin relay
     cargo bench --quiet -p relay --bench pipeline -- --dist {{ flags }}
 
-# What takes longer than CI has: a hundred kills, ten minutes of traffic, the long bench.
+# What takes longer than CI has: a hundred kills, all faults on both databases, traffic, the long bench.
 [group("test")]
 nightly:
-    {{ just_executable() }} torture 100
+    TORTURE_KILLS=100 cargo test --release -p relay --test torture -- --nocapture random_moments
+    {{ just_executable() }} torture 600 2
+    {{ just_executable() }} torture 600 3
     cargo run --release --example demo -- --for 10m
     {{ just_executable() }} bench --long
 

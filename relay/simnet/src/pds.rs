@@ -6,7 +6,7 @@ mod subscription;
 mod xrpc;
 
 use crate::{
-    Account, AccountOptions, Authority, RawFrame,
+    Account, AccountOptions, RawFrame,
     block::Cid36,
     net::World,
     oracle::{Ledger, SentEvent},
@@ -108,7 +108,6 @@ pub(crate) struct Shared {
     name: String,
     number: u32,
     port: u16,
-    secure: bool,
     stream: Mutex<Stream>,
     /// Counts changes of the stream.
     changed: watch::Sender<u64>,
@@ -165,10 +164,9 @@ impl Shared {
         &self.name
     }
 
-    /// `http://localhost:<port>`, as DID documents name the host; https with TLS.
+    /// `http://localhost:<port>`, as DID documents name the host.
     pub(crate) fn url(&self) -> String {
-        let scheme = if self.secure { "https" } else { "http" };
-        format!("{scheme}://localhost:{}", self.port)
+        format!("http://localhost:{}", self.port)
     }
 
     fn notify(&self) {
@@ -240,9 +238,9 @@ pub struct Pds {
 
 impl Pds {
     pub(crate) async fn start(
-        (name, number): (&str, u32),
+        name: &str,
+        number: u32,
         ledger: Arc<Ledger>,
-        tls: Option<&Authority>,
     ) -> Result<(Arc<Shared>, Arc<Server>)> {
         let (listener, addr) = Server::bind().await.context("start a host")?;
         let connections = Connections::default();
@@ -250,7 +248,6 @@ impl Pds {
             name: name.to_owned(),
             number,
             port: addr.port(),
-            secure: tls.is_some(),
             stream: Mutex::new(Stream::new(ledger)),
             changed: watch::Sender::new(0),
             commands: broadcast::Sender::new(1),
@@ -267,8 +264,7 @@ impl Pds {
             connections: connections.clone(),
         });
         let router = xrpc::router(Arc::clone(&shared));
-        let server = Server::start_with(listener, addr, (connections, router), tls.cloned());
-        let server = Arc::new(server);
+        let server = Arc::new(Server::start(listener, addr, connections, router));
         Ok((shared, server))
     }
 
@@ -282,21 +278,14 @@ impl Pds {
         format!("localhost:{}", self.shared.port)
     }
 
-    /// What an operator tells a relay: the hostname, with `wss://` if it has TLS.
-    pub fn address(&self) -> String {
-        let scheme = if self.shared.secure { "wss://" } else { "" };
-        format!("{scheme}{}", self.hostname())
-    }
-
-    /// `http://localhost:<port>`, as DID documents name it; https with TLS.
+    /// `http://localhost:<port>`, as DID documents name it.
     pub fn url(&self) -> String {
         self.shared.url()
     }
 
-    /// `ws://127.0.0.1:<port>`, for a consumer of our own; wss with TLS.
+    /// `ws://127.0.0.1:<port>`, for a consumer of our own.
     pub fn stream_url(&self) -> String {
-        let scheme = if self.shared.secure { "wss" } else { "ws" };
-        format!("{scheme}://{}", self.server.addr())
+        format!("ws://{}", self.server.addr())
     }
 
     /// The account of this name; created with the announcements of the reference PDS (spec 9.3).

@@ -3,7 +3,6 @@
 mod bounds;
 mod faults;
 mod judging;
-mod secure;
 mod servers;
 mod speed;
 

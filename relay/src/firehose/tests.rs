@@ -48,7 +48,6 @@ fn options(dir: &std::path::Path) -> LogOptions {
         segment_bytes: 4_000,
         sync_interval: Duration::ZERO,
         recent_bytes: 2_000,
-        compression: 1,
     }
 }
 

@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod account_status;
-mod at_scale;
 mod clocks;
 mod commit_validation;
 mod crawl_requests;

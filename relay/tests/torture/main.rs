@@ -6,10 +6,14 @@
 //! `SEED` repeats the kills of a run.
 #![expect(clippy::print_stdout, reason = "the report is for a person too")]
 
+mod consumers;
+mod mix;
 mod points;
 mod replay;
 mod rig;
 mod seen;
+mod small_disk;
+mod torn;
 
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the store")]
@@ -185,9 +189,12 @@ fn compared(report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// A number of the environment.
+/// A number of the environment; an empty one is none.
 fn number(name: &str) -> Result<Option<u64>> {
     let Some(text) = env::var_os(name) else { return Ok(None) };
     let text = text.to_string_lossy();
+    if text.is_empty() {
+        return Ok(None);
+    }
     text.parse().map(Some).with_context(|| format!("{name}={text} is not a number"))
 }

@@ -23,6 +23,8 @@ use crate::{
 const LOAD_SPAN: Duration = Duration::from_millis(250);
 /// Longest pause of the stream; a relay may be killed some times in a row, or have no disk.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How long the last events may take when everything runs again.
+const CATCH_UP: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -32,22 +34,26 @@ pub(crate) static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new((
 /// The load in a task of its own.
 pub(crate) struct Sending {
     stopping: Arc<AtomicBool>,
+    /// Held by the load while it sends, and by whom wants it to pause.
+    going: Arc<tokio::sync::Mutex<()>>,
     task: JoinSet<Result<Pace>>,
 }
 
 impl Sending {
     pub(crate) fn start(mut load: Load, rate: u32) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopping);
+        let going = Arc::new(tokio::sync::Mutex::new(()));
+        let (stop, go) = (Arc::clone(&stopping), Arc::clone(&going));
         let mut task = JoinSet::new();
         task.spawn(async move {
             let begin = Instant::now();
             while !stop.load(Ordering::Relaxed) {
+                let _going = go.lock().await;
                 load.run(rate, LOAD_SPAN).await?;
             }
             Ok(Pace { events: load.sent(), time: begin.elapsed() })
         });
-        Self { stopping, task }
+        Self { stopping, going, task }
     }
 
     pub(crate) async fn stop(&mut self) -> Result<Pace> {
@@ -174,6 +180,13 @@ impl Rig {
         }
     }
 
+    /// Stops the traffic until the guard is dropped; returns when the relay has judged everything.
+    pub(crate) async fn pause(&self) -> Result<tokio::sync::OwnedMutexGuard<()>> {
+        let paused = Arc::clone(&self.sending.going).lock_owned().await;
+        self.relay.reach(&self.net).await?;
+        Ok(paused)
+    }
+
     /// Stops the traffic; everything that must come has to come once.
     pub(crate) async fn settle(&mut self) -> Result<Report> {
         self.sending.stop().await?.check("the hosts sent", 0.0)?;
@@ -184,11 +197,12 @@ impl Rig {
             if missing == 0 {
                 break;
             }
-            self.follower.check()?;
             let ended = self.relay.how_ended()?;
-            if ended.is_some() || begin.elapsed() > PATIENCE {
+            let failed = self.follower.check().err();
+            if ended.is_some() || failed.is_some() || begin.elapsed() > CATCH_UP {
                 let situation = self.situation().await;
-                bail!("{missing} events are missing at the end, {ended:?}; {situation}");
+                let report = self.follower.seen.lock().checker.report();
+                bail!("{missing} missing, {ended:?}, {failed:?}:\n{report}\n{situation}");
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
