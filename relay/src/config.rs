@@ -61,6 +61,8 @@ pub struct Config {
     pub replay_max_bytes: Option<u64>,
     /// Size in bytes at which a segment is sealed.
     pub segment_bytes: u64,
+    /// Level of zstd for sealed segments; 0 = they stay plain.
+    pub log_compression: i32,
     /// Lowest seq to give out next.
     pub initial_seq: u64,
     /// PLC directory, without slash at the end.
@@ -251,6 +253,7 @@ impl Values {
             replay_window: self.duration("replay_window"),
             replay_max_bytes: self.size("replay_max_bytes"),
             segment_bytes: self.size("segment_bytes").unwrap_or_default(),
+            log_compression: compression(&self.text("log_compression")),
             initial_seq: self.number("initial_seq"),
             api_bind: self.address("api_bind"),
             metrics_bind: self.address("metrics_bind"),
@@ -367,6 +370,15 @@ fn log_format(text: &str) -> LogFormat {
         "text" => LogFormat::Text,
         "json" => LogFormat::Json,
         _ => LogFormat::Auto,
+    }
+}
+
+/// Levels of zstd; see `docs/decisions` for what they take and give.
+fn compression(text: &str) -> i32 {
+    match text {
+        "fast" => -3,
+        "small" => 3,
+        _ => 0,
     }
 }
 

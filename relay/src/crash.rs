@@ -65,6 +65,10 @@ points! {
     CheckpointBeforeCommit = "checkpoint_before_commit";
     /// It is committed; neither the shards nor the log have learned of it.
     CheckpointAfterCommit = "checkpoint_after_commit";
+    /// A compressed segment is synced under its temporary name; the plain one is there.
+    CompressBeforeRename = "compress_before_rename";
+    /// It has the name of the plain one, which is not yet durable.
+    CompressAfterRename = "compress_after_rename";
     /// At start: the unsynced tail is copied to a new file, which is not synced.
     RecoveryTailCopied = "recovery_tail_copied";
     /// At start: the copy is synced under its temporary name.

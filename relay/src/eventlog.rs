@@ -11,8 +11,10 @@
 //! `retention` keep it within age, bytes and free space. Every access to the disk goes through `files`,
 //! which tests replace by a disk that forgets what was not synced.
 //!
-//! Bounds (I5): 64 MiB on their way, `recent_bytes` in memory, one block of at most 1 MiB per reader,
-//! `bytes_max` on disk.
+//! `compression` makes sealed segments smaller, `cache` shares what was read of files among readers.
+//!
+//! Bounds (I5): 64 MiB on their way, `recent_bytes` and 64 MiB of blocks in memory, eight reads of
+//! files at once, `bytes_max` on disk.
 //!
 //! Source: OUT-1…6, CUR-9, CUR-11; DESIGN 10.1, 10.5, 10.9…11, 10.18.
 
@@ -34,10 +36,14 @@ use crate::{
     domain::{AccountNo, Epoch, EventKind, HostId, HostSeq, Seq},
 };
 
+mod block;
+mod cache;
 mod chores;
+mod compression;
 mod creation;
 mod files;
 mod index;
+mod loading;
 mod measures;
 mod queue;
 mod reader;
@@ -80,6 +86,8 @@ pub struct LogOptions {
     pub sync_interval: Duration,
     /// Bytes of newest records that readers find in memory.
     pub recent_bytes: usize,
+    /// Level of zstd for sealed segments (`RELAY_LOG_COMPRESSION`); 0 = they stay plain.
+    pub compression: i32,
 }
 
 /// A judged event on its way into the log.

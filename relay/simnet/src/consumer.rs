@@ -1,10 +1,12 @@
 //! A consumer of an event stream that checks what it is given.
 
 mod received;
+mod stream;
 
 use crate::{
     oracle::{Checker, Report},
     pds::OBSERVER,
+    tls::Authority,
     wire,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +14,8 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use http::{HeaderValue, Uri, header};
 use std::time::Duration;
-use tokio::{net::TcpStream, time::timeout};
+use stream::Stream;
+use tokio::time::timeout;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message, client::IntoClientRequest, protocol::CloseFrame},
@@ -94,7 +97,8 @@ pub struct Consumer {
     user_agent: &'static str,
     base: String,
     query: String,
-    socket: Option<WebSocketStream<TcpStream>>,
+    socket: Option<WebSocketStream<Stream>>,
+    tls: Option<Authority>,
     patience: Duration,
     reconnects: bool,
     reconnections: u64,
@@ -117,7 +121,18 @@ impl Consumer {
 
     /// Connects with any query, such as `cursor=abc`; gives the answer when it is not 101.
     pub async fn connect_query(base: &str, query: &str) -> Result<Result<Self, Refused>> {
-        Self::connect_named(base, query, OBSERVER).await
+        Self::connect_named(base, query, OBSERVER, None).await
+    }
+
+    /// Connects to `wss://localhost:port`, whose certificate is of this authority.
+    ///
+    /// # Errors
+    /// When the certificate is another one, the stream is refused or the server cannot be reached.
+    pub async fn connect_secure(base: &str, start: Start, tls: &Authority) -> Result<Self> {
+        match Self::connect_named(base, &start.query(), OBSERVER, Some(tls)).await? {
+            Ok(consumer) => Ok(consumer),
+            Err(refused) => bail!("the stream was refused: {refused:?}"),
+        }
     }
 
     /// Connects to a host as a relay would: the host counts it as a relay, and the oracle counts
@@ -126,7 +141,7 @@ impl Consumer {
     /// # Errors
     /// When the stream is refused or the server cannot be reached.
     pub async fn connect_as_relay(base: &str, start: Start) -> Result<Self> {
-        match Self::connect_named(base, &start.query(), "relay-simnet mirror").await? {
+        match Self::connect_named(base, &start.query(), "relay-simnet mirror", None).await? {
             Ok(consumer) => Ok(consumer),
             Err(refused) => bail!("the stream was refused: {refused:?}"),
         }
@@ -136,12 +151,14 @@ impl Consumer {
         base: &str,
         query: &str,
         user_agent: &'static str,
+        tls: Option<&Authority>,
     ) -> Result<Result<Self, Refused>> {
         let mut consumer = Self {
             user_agent,
             base: base.trim_end_matches('/').replacen("http://", "ws://", 1),
             query: query.to_owned(),
             socket: None,
+            tls: tls.cloned(),
             patience: PATIENCE,
             reconnects: false,
             reconnections: 0,
@@ -164,8 +181,7 @@ impl Consumer {
         let mut request = uri.into_client_request().context("build the request")?;
         request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(self.user_agent));
         let opening = async {
-            let stream = TcpStream::connect(authority).await.context("connect to the stream")?;
-            stream.set_nodelay(true)?;
+            let stream = Stream::connect(&authority, self.tls.as_ref()).await?;
             anyhow::Ok(client_async(request, stream).await)
         };
         let opened =

@@ -58,6 +58,11 @@
 //!   for accounts that the test takes down in the relay itself.
 //! - [`Load`]: `prepare(&net, `[`LoadOptions`]`)`, `send(n)`, `run(rate, span)`, `pregenerate(n)` or
 //!   `pregenerate_introduced(n)` and then [`Pregenerated`]`::play(n)`, `play_at(rate, n)`.
+//! - TLS: [`Net::secure_pds`] makes a host with a certificate of [`Net::authority`], whose `address()`
+//!   is `wss://localhost:<port>`; [`Terminator`] takes TLS off in front of a relay;
+//!   [`Consumer::connect_secure`] reads through it.
+//! - [`scale`]: the same network at its real size: [`scale::Plan`], [`scale::Generator`],
+//!   [`scale::Fleet`], [`scale::Ledger`] and [`scale::Checker`].
 //! - [`mst`]: [`mst::Tree`] (naive) and [`mst::CachedTree`]: `insert`, `remove`, `root`,
 //!   `root_and_blocks`, `proof(&[keys])`; [`mst::layer`]. [`keys::SigningKey`], [`block::car`],
 //!   [`block::decode`], [`wire::frame`] build inputs by hand out of [`Ipld`].
@@ -86,6 +91,7 @@ pub mod pds;
 pub mod plc;
 pub mod records;
 pub mod scale;
+pub mod tls;
 pub mod wire;
 
 mod repo;
@@ -102,6 +108,7 @@ pub use oracle::{Checker, KindCounts, Oracle, Report};
 pub use pds::{Pds, Upgrade};
 pub use plc::{Answer, Plc, Web};
 pub use repo::Write;
+pub use tls::{Authority, Terminator};
 pub use wire::Kind;
 
 #[cfg(test)]

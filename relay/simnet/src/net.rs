@@ -1,7 +1,7 @@
 //! The simulated network as a whole.
 
 use crate::{
-    Account, Oracle, Pds, Plc,
+    Account, Authority, Oracle, Pds, Plc,
     account::Inner as AccountInner,
     clock::Clock,
     oracle::Ledger,
@@ -12,7 +12,7 @@ use anyhow::Result;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -30,6 +30,7 @@ pub(crate) struct World {
     pub(crate) hosts: Mutex<BTreeMap<String, Host>>,
     pub(crate) accounts: Mutex<BTreeMap<String, Arc<AccountInner>>>,
     numbers: AtomicU64,
+    authority: OnceLock<Authority>,
 }
 
 impl World {
@@ -59,6 +60,7 @@ impl Net {
             hosts: Mutex::default(),
             accounts: Mutex::default(),
             numbers: AtomicU64::new(0),
+            authority: OnceLock::new(),
         };
         Ok(Self { world: Arc::new(world) })
     }
@@ -75,12 +77,33 @@ impl Net {
 
     /// The host of this name; started if there is none yet.
     pub async fn pds(&self, name: &str) -> Result<Pds> {
+        self.host(name, None).await
+    }
+
+    /// The same with TLS, under a certificate of [`Self::authority`].
+    pub async fn secure_pds(&self, name: &str) -> Result<Pds> {
+        let authority = self.authority()?.clone();
+        self.host(name, Some(&authority)).await
+    }
+
+    /// The authority of this network, made when it is first asked for.
+    pub fn authority(&self) -> Result<&Authority> {
+        let place = &self.world.authority;
+        if let Some(authority) = place.get() {
+            return Ok(authority);
+        }
+        let made = Authority::new()?;
+        Ok(place.get_or_init(|| made))
+    }
+
+    async fn host(&self, name: &str, tls: Option<&Authority>) -> Result<Pds> {
         let known = lock(&self.world.hosts).get(name).cloned();
         let host = if let Some(host) = known {
             host
         } else {
             let number = u32::try_from(self.world.number())?;
-            let host = Pds::start(name, number, Arc::clone(&self.world.ledger)).await?;
+            let ledger = Arc::clone(&self.world.ledger);
+            let host = Pds::start((name, number), ledger, tls).await?;
             lock(&self.world.hosts).entry(name.to_owned()).or_insert(host).clone()
         };
         let (shared, server) = host;

@@ -6,7 +6,7 @@ mod subscription;
 mod xrpc;
 
 use crate::{
-    Account, AccountOptions, RawFrame,
+    Account, AccountOptions, Authority, RawFrame,
     block::Cid36,
     net::World,
     oracle::{Ledger, SentEvent},
@@ -108,6 +108,7 @@ pub(crate) struct Shared {
     name: String,
     number: u32,
     port: u16,
+    secure: bool,
     stream: Mutex<Stream>,
     /// Counts changes of the stream.
     changed: watch::Sender<u64>,
@@ -164,9 +165,10 @@ impl Shared {
         &self.name
     }
 
-    /// `http://localhost:<port>`, as DID documents name the host.
+    /// `http://localhost:<port>`, as DID documents name the host; https with TLS.
     pub(crate) fn url(&self) -> String {
-        format!("http://localhost:{}", self.port)
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://localhost:{}", self.port)
     }
 
     fn notify(&self) {
@@ -238,9 +240,9 @@ pub struct Pds {
 
 impl Pds {
     pub(crate) async fn start(
-        name: &str,
-        number: u32,
+        (name, number): (&str, u32),
         ledger: Arc<Ledger>,
+        tls: Option<&Authority>,
     ) -> Result<(Arc<Shared>, Arc<Server>)> {
         let (listener, addr) = Server::bind().await.context("start a host")?;
         let connections = Connections::default();
@@ -248,6 +250,7 @@ impl Pds {
             name: name.to_owned(),
             number,
             port: addr.port(),
+            secure: tls.is_some(),
             stream: Mutex::new(Stream::new(ledger)),
             changed: watch::Sender::new(0),
             commands: broadcast::Sender::new(1),
@@ -264,7 +267,8 @@ impl Pds {
             connections: connections.clone(),
         });
         let router = xrpc::router(Arc::clone(&shared));
-        let server = Arc::new(Server::start(listener, addr, connections, router));
+        let server = Server::start_with(listener, addr, (connections, router), tls.cloned());
+        let server = Arc::new(server);
         Ok((shared, server))
     }
 
@@ -278,14 +282,21 @@ impl Pds {
         format!("localhost:{}", self.shared.port)
     }
 
-    /// `http://localhost:<port>`, as DID documents name it.
+    /// What an operator tells a relay: the hostname, with `wss://` if it has TLS.
+    pub fn address(&self) -> String {
+        let scheme = if self.shared.secure { "wss://" } else { "" };
+        format!("{scheme}{}", self.hostname())
+    }
+
+    /// `http://localhost:<port>`, as DID documents name it; https with TLS.
     pub fn url(&self) -> String {
         self.shared.url()
     }
 
-    /// `ws://127.0.0.1:<port>`, for a consumer of our own.
+    /// `ws://127.0.0.1:<port>`, for a consumer of our own; wss with TLS.
     pub fn stream_url(&self) -> String {
-        format!("ws://{}", self.server.addr())
+        let scheme = if self.shared.secure { "wss" } else { "ws" };
+        format!("{scheme}://{}", self.server.addr())
     }
 
     /// The account of this name; created with the announcements of the reference PDS (spec 9.3).

@@ -1,5 +1,7 @@
-//! An HTTP server on a free port of the loopback that can be cut, stopped and started again.
+//! An HTTP server on a free port of the loopback, with or without TLS, that can be cut, stopped and
+//! started again.
 
+use crate::tls::Authority;
 use anyhow::{Context, Result};
 use axum::Router;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
@@ -9,9 +11,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
 
 /// Locks although another test thread may have panicked while it held the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -42,6 +46,7 @@ pub(crate) struct Server {
     connections: Connections,
     accepting: Mutex<Option<AbortHandle>>,
     router: Router,
+    tls: Option<Authority>,
 }
 
 impl Server {
@@ -59,13 +64,24 @@ impl Server {
         connections: Connections,
         router: Router,
     ) -> Self {
-        let server = Self { addr, connections, accepting: Mutex::new(None), router };
+        Self::start_with(listener, addr, (connections, router), None)
+    }
+
+    /// The same, with TLS if there is an authority.
+    pub(crate) fn start_with(
+        listener: TcpListener,
+        addr: SocketAddr,
+        (connections, router): (Connections, Router),
+        tls: Option<Authority>,
+    ) -> Self {
+        let server = Self { addr, connections, accepting: Mutex::new(None), router, tls };
         server.accept(listener);
         server
     }
 
     fn accept(&self, listener: TcpListener) {
         let (connections, router) = (self.connections.clone(), self.router.clone());
+        let tls = self.tls.as_ref().map(Authority::acceptor);
         let task = spawn(async move {
             loop {
                 // An accept error is one of that connection, or of too many open files.
@@ -73,7 +89,7 @@ impl Server {
                     tokio::task::yield_now().await;
                     continue;
                 };
-                connections.spawn(serve(stream, router.clone()));
+                connections.spawn(serve(stream, router.clone(), tls.clone()));
             }
         });
         *lock(&self.accepting) = Some(task);
@@ -130,11 +146,21 @@ impl Drop for Server {
     }
 }
 
-async fn serve(stream: TcpStream, router: Router) {
+async fn serve(stream: TcpStream, router: Router, tls: Option<TlsAcceptor>) {
     // Without this small frames wait for the acknowledgement of earlier ones.
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    match tls {
+        None => answer(stream, router).await,
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => answer(stream, router).await,
+            Err(error) => tracing::debug!(%error, "simulated server: no TLS"),
+        },
+    }
+}
+
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
     let connection = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .with_upgrades();

@@ -46,6 +46,7 @@ impl Place {
             segment_bytes: 2_000,
             sync_interval: Duration::ZERO,
             recent_bytes: 1_000,
+            compression: 1,
         };
         eventlog::open(options, Clock::system(), Box::new(|_| {})).unwrap()
     }

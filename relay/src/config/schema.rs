@@ -49,6 +49,9 @@ const LOG_LEVELS: Kind = Kind::Choice(&[
 
 const LOG_FORMATS: Kind = Kind::Choice(&[("auto", "auto"), ("text", "text"), ("json", "json")]);
 
+const LOG_COMPRESSIONS: Kind =
+    Kind::Choice(&[("fast", "fast"), ("small", "small"), ("off", "off")]);
+
 /// Sizes and counts end where no machine follows; the wall is against slips of the keyboard.
 const TIB: u64 = 1 << 40;
 
@@ -95,6 +98,11 @@ settings! {
         env ["RELAY_SEGMENT_BYTES"], flags ["segment-bytes"],
         "Size at which a file of the event log is sealed. Whole files are removed when they are \
          too old.";
+    "log_compression", LOG_COMPRESSIONS, KEEP, "fast",
+        env ["RELAY_LOG_COMPRESSION"], flags ["log-compression"],
+        "How files of the event log that consumers near the newest event no longer read are \
+         compressed. `small` takes a fifth less of the disk and five times the work; `off` leaves \
+         them as they were written.";
     "initial_seq", Kind::Number(1, (1 << 53) - 1), KEEP, "1",
         env ["RELAY_INITIAL_SEQ_NUMBER"], flags ["initial-seq-number"],
         "Number of the next event at least. Set it above the last number of a relay that this \

@@ -241,6 +241,7 @@ async fn open_log(
         segment_bytes: config.segment_bytes,
         sync_interval: SYNC_INTERVAL,
         recent_bytes: RECENT_BYTES,
+        compression: config.log_compression,
     };
     let (clock, hosts) = (clock.clone(), hosts.clone());
     // Recovery scans files: not on a worker.

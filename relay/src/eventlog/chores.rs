@@ -45,6 +45,7 @@ impl Writer {
             Ok(()) | Err(Trouble::Full(_)) => {}
             Err(Trouble::Fatal(why)) => return Err(why),
         }
+        self.replace_compressed()?;
         self.retain(now_us);
         self.measure(now_us);
         Ok(())
@@ -111,6 +112,42 @@ impl Writer {
         self.is_low = free < mark;
     }
 
+    /// Puts a segment that was compressed in the place of the plain one, if that is still there.
+    pub(super) fn replace_compressed(&mut self) -> Result<(), String> {
+        let Some(finished) = self.shared.finished.lock().take() else { return Ok(()) };
+        let segments = self.shared.segments();
+        let lost = self.shared.lost();
+        let plain = segments.iter().find(|segment| {
+            segment.base == finished.base
+                && segment.extent().last > lost
+                && !segment.is_compressed()
+        });
+        let Some(plain) = plain else {
+            self.remove_file(&finished.path);
+            return Ok(());
+        };
+        let files = Arc::clone(&self.shared.files);
+        let before = plain.extent().bytes;
+        crash::at(Point::CompressBeforeRename);
+        let renamed = plain.compress((finished.footer, finished.bytes), || {
+            files.rename(&finished.path, &plain.path)
+        });
+        if let Err(error) = renamed {
+            tracing::warn!(path = %finished.path.display(), %error, "a compressed part of the \
+                event log cannot take the place of the plain one");
+            self.remove_file(&finished.path);
+            return Ok(());
+        }
+        crash::at(Point::CompressAfterRename);
+        if let Err(error) = files.sync_dir(&self.shared.dir) {
+            return match Trouble::sync(&self.shared.dir, &error) {
+                Trouble::Full(why) | Trouble::Fatal(why) => Err(why),
+            };
+        }
+        self.measures.compressed(before, finished.bytes);
+        Ok(())
+    }
+
     fn free_bytes(&self) -> u64 {
         self.shared.files.free_bytes(&self.shared.dir).unwrap_or_else(|error| {
             tracing::warn!(%error, "the free space of the event log's disk is not known");
@@ -120,7 +157,12 @@ impl Writer {
 
     fn count_bytes(&self) -> u64 {
         let segments = self.shared.segments();
-        segments.iter().map(|segment| segment.extent().bytes).sum::<u64>()
+        let unfinished = match &*self.shared.finished.lock() {
+            Some(finished) => finished.bytes,
+            None => self.shared.unfinished_bytes.load(Ordering::Relaxed),
+        };
+        unfinished
+            + segments.iter().map(|segment| segment.extent().bytes).sum::<u64>()
             + self.set_aside.iter().map(|file| file.bytes).sum::<u64>()
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Measures {
     oldest: Gauge,
     disk_bytes: Gauge,
     window_seconds: Gauge,
+    compressed_segments: Counter,
+    saved_bytes: Counter,
 }
 
 impl Default for Measures {
@@ -34,6 +36,8 @@ impl Default for Measures {
             oldest: gauge!(catalogue::EVENTLOG_OLDEST_SEQ),
             disk_bytes: gauge!(catalogue::EVENTLOG_DISK_BYTES),
             window_seconds: gauge!(catalogue::EVENTLOG_WINDOW_SECONDS),
+            compressed_segments: counter!(catalogue::EVENTLOG_COMPRESSED_SEGMENTS),
+            saved_bytes: counter!(catalogue::EVENTLOG_COMPRESSION_SAVED_BYTES),
         }
     }
 }
@@ -47,6 +51,11 @@ impl Measures {
     pub(super) fn appended(&self, events: usize, bytes: u64) {
         self.events.increment(super::files::length(events));
         self.bytes.increment(bytes);
+    }
+
+    pub(super) fn compressed(&self, before: u64, after: u64) {
+        self.compressed_segments.increment(1);
+        self.saved_bytes.increment(before.saturating_sub(after));
     }
 
     pub(super) fn head(&self, head: u64) {

@@ -9,21 +9,18 @@ use tokio::sync::watch;
 
 use super::{
     Event, LogHealth, ReadError, ReplayWindow,
-    files::{File, is_unreadable},
-    scan::{Block, Step},
-    shared::{Place, Segment, Shared},
+    cache::{Loaded, Unsound},
+    files::{File, is_unreadable, length},
+    loading::{READ_BYTES, Source, key},
+    segment::{Parsed, parse_trusted},
+    shared::{Layout, Place, Segment, Shared},
 };
 use crate::domain::Seq;
-
-/// Least bytes that one read of a file takes: a few events, however few were asked for.
-const BLOCK_BYTES_MIN: usize = 16 << 10;
-/// Most bytes of one read of a file, as each reader holds one block at a time (I5).
-const BLOCK_BYTES_MAX: usize = 1 << 20;
 
 /// The way out of the log; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Reader {
@@ -45,7 +42,7 @@ impl Reader {
 
     /// First event at or after this time, the one to come next when there is none yet.
     ///
-    /// Reads at most one footer and about 128 KiB of a file: not for every event.
+    /// Reads at most one footer and about 1 MiB of a file: not for every event.
     pub fn seq_at(&self, time_us: u64) -> Seq {
         let window = self.window();
         let found = self.shared.segments().into_iter().find(|segment| {
@@ -93,7 +90,71 @@ pub struct Position {
 struct Open {
     segment: Arc<Segment>,
     file: Arc<dyn File>,
+    layout: Layout,
     place: Place,
+}
+
+impl Open {
+    fn source(&self) -> Source<'_> {
+        Source { segment: &self.segment, file: &*self.file, layout: self.layout }
+    }
+
+    /// The block of the place, if it is in memory.
+    fn at_hand(&self, shared: &Shared) -> Option<Arc<Loaded>> {
+        shared.cache.find(key(&self.segment, self.layout, self.place.offset))
+    }
+
+    /// The block of the place, whatever it takes.
+    fn load(&mut self, shared: &Shared) -> Result<Arc<Loaded>, Unsound> {
+        if let Some(block) = self.at_hand(shared) {
+            return Ok(block);
+        }
+        if self.layout == Layout::Plain {
+            // The block that this place was in is forgotten; a new one begins here.
+            self.place.offset += length(self.place.within);
+            self.place.within = 0;
+        }
+        let place = self.place;
+        shared
+            .cache
+            .get(key(&self.segment, self.layout, place.offset), || self.source().load(place))
+    }
+
+    /// Events of the block after `seq` up to `head`; moves the place behind them. An error says what
+    /// is wrong with the block.
+    fn take(
+        &mut self,
+        block: &Loaded,
+        (seq, head): (u64, u64),
+        bytes_max: usize,
+    ) -> Result<Vec<Event>, &'static str> {
+        let Place { offset, mut within, mut next } = self.place;
+        let (mut budget, mut events) = (bytes_max, Vec::new());
+        while let Some(rest) = block.bytes.get(within..).filter(|rest| !rest.is_empty()) {
+            let record = match parse_trusted(rest) {
+                Parsed::Whole(record) if record.seq > head => break,
+                Parsed::Whole(record) if record.seq == next => record,
+                Parsed::Whole(_) => return Err("wrong seq"),
+                Parsed::Short(_) => return Err("the block ends inside a record"),
+                Parsed::Bad(why) => return Err(why),
+            };
+            if record.seq > seq {
+                if record.length > budget && !events.is_empty() {
+                    break;
+                }
+                budget = budget.saturating_sub(record.length);
+                events.push(record.event(&block.bytes, within));
+            }
+            next += 1;
+            within += record.length;
+        }
+        self.place = if within < block.bytes.len() {
+            Place { offset, within, next }
+        } else {
+            Place { offset: block.after, within: 0, next }
+        };
+        Ok(events)
+    }
 }
 
 impl Position {
@@ -128,8 +189,16 @@ impl Position {
                 self.open = None;
                 return Ok(events);
             }
+            if let Some(events) = self.read_at_hand(head, bytes_max).await? {
+                return Ok(events);
+            }
             let (shared, open, seq) = (Arc::clone(&self.shared), self.open.clone(), self.seq);
-            let read = move || read_files(&shared, open, (seq, head), bytes_max);
+            let turn = Arc::clone(&self.shared.turns).acquire_owned().await;
+            let read = move || {
+                let read = read_files(&shared, open, (seq, head), bytes_max);
+                drop(turn);
+                read
+            };
             let read = tokio::task::spawn_blocking(read)
                 .await
                 .map_err(|error| ReadError::Io(error.to_string()))??;
@@ -139,6 +208,29 @@ impl Position {
                 return Ok(read.events);
             }
         }
+    }
+
+    /// Events of the block that the position is in, if it is in memory.
+    async fn read_at_hand(
+        &mut self,
+        head: u64,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Event>>, ReadError> {
+        let shared = Arc::clone(&self.shared);
+        let Some(open) = &mut self.open else { return Ok(None) };
+        let Some(block) = open.at_hand(&shared) else { return Ok(None) };
+        // Nothing here ever waits: consumers at the head get their turn between two batches.
+        tokio::task::yield_now().await;
+        if open.place.within == 0 {
+            fetch_next(&shared, open, &block);
+        }
+        let offset = open.place.offset;
+        let events = open
+            .take(&block, (self.seq, head), bytes_max)
+            .map_err(|why| damaged(&shared, &open.segment, offset, why))?;
+        let Some(last) = events.last() else { return Ok(None) };
+        self.seq = last.seq.0;
+        Ok(Some(events))
     }
 
     /// Returns when there is something to read. Cancel safe.
@@ -176,10 +268,7 @@ fn read_files(
         return Ok(FromFiles { events: Vec::new(), seq, open: Some(open) });
     }
     loop {
-        let (last, end) = {
-            let extent = open.segment.extent();
-            (extent.last, extent.records_end)
-        };
+        let last = open.segment.extent().last;
         if open.place.next > last {
             let Some(next) = shared.segment_after(&open.segment) else {
                 // The head has moved since: not reached unless seq and segments disagree.
@@ -195,7 +284,11 @@ fn read_files(
             }
             continue;
         }
-        let events = read_block(shared, &mut open, end, (seq, head), bytes_max)?;
+        let offset = open.place.offset;
+        let block = open.load(shared).map_err(|why| unsound(shared, &open.segment, offset, why))?;
+        let events = open
+            .take(&block, (seq, head), bytes_max)
+            .map_err(|why| damaged(shared, &open.segment, offset, why))?;
         if let Some(newest) = events.last() {
             let seq = newest.seq.0;
             return Ok(FromFiles { events, seq, open: Some(open) });
@@ -203,45 +296,33 @@ fn read_files(
     }
 }
 
-/// Reads one block of a segment; moves the place behind it.
-fn read_block(
-    shared: &Shared,
-    open: &mut Open,
-    end: u64,
-    (seq, head): (u64, u64),
-    bytes_max: usize,
-) -> Result<Vec<Event>, ReadError> {
-    let Place { offset, mut next } = open.place;
-    let block_bytes = bytes_max.clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX);
-    let mut budget = bytes_max;
-    let segment = &open.segment;
-    let mut block = Block::read(&*open.file, segment.salt, (offset, end), block_bytes)
-        .map_err(|error| unreadable(shared, segment, offset, &error))?;
-    let mut events = Vec::new();
-    let mut used = 0;
-    loop {
-        match block.step() {
-            Step::Record(_, record) if record.seq > head => break,
-            Step::Record(at, record) if record.seq == next => {
-                if record.seq > seq {
-                    if record.length > budget && !events.is_empty() {
-                        break;
-                    }
-                    budget = budget.saturating_sub(record.length);
-                    events.push(record.event(&block.bytes, at));
-                }
-                next += 1;
-                used = block.used();
-            }
-            // What was whole is given; the next read meets the damage first.
-            Step::Record(..) | Step::Bad(_) | Step::End if used > 0 => break,
-            Step::Bad(why) => return Err(damaged(shared, segment, offset, why)),
-            Step::Record(..) => return Err(damaged(shared, segment, offset, "wrong seq")),
-            Step::End => return Err(damaged(shared, segment, offset, "the file is too short")),
-        }
+/// Has the block behind this one read while this one is being sent, if nobody waits for a turn.
+fn fetch_next(shared: &Arc<Shared>, open: &Open, block: &Loaded) {
+    let left = open.segment.records_end(open.layout).saturating_sub(block.after);
+    // The end of the segment that is written is still growing.
+    let is_whole = open.layout != Layout::Plain || left >= length(READ_BYTES);
+    let key = key(&open.segment, open.layout, block.after);
+    if left == 0 || !is_whole || shared.cache.find(key).is_some() {
+        return;
     }
-    open.place = Place { offset: offset + used, next };
-    Ok(events)
+    let Ok(turn) = Arc::clone(&shared.turns).try_acquire_owned() else { return };
+    let place = Place { offset: block.after, within: 0, next: block.last + 1 };
+    let (shared, open) = (Arc::clone(shared), open.clone());
+    tokio::task::spawn_blocking(move || {
+        let read = shared.cache.get(key, || open.source().load(place));
+        drop(turn);
+        if let Err(why) = read {
+            // Who needs it meets the same, and says so.
+            tracing::debug!(?why, path = %open.segment.path.display(), "a block could not be read");
+        }
+    });
+}
+
+fn unsound(shared: &Shared, segment: &Arc<Segment>, offset: u64, why: Unsound) -> ReadError {
+    match why {
+        Unsound::Damaged(why) => damaged(shared, segment, offset, why),
+        Unsound::Io(error) => unreadable(shared, segment, offset, &error),
+    }
 }
 
 fn damaged(shared: &Shared, segment: &Arc<Segment>, offset: u64, why: &str) -> ReadError {
@@ -274,43 +355,40 @@ fn find(shared: &Shared, seq: u64) -> Result<Open, ReadError> {
         return Err(ReadError::Overtaken);
     }
     let mut open = enter(shared, &segment)?;
-    let (last, records_end) = {
-        let extent = segment.extent();
-        (extent.last, extent.records_end)
-    };
+    let last = segment.extent().last;
     if seq >= last {
-        open.place = Place { offset: records_end, next: last + 1 };
+        let offset = segment.records_end(open.layout);
+        open.place = Place { offset, within: 0, next: last + 1 };
     } else if seq >= segment.base {
         open.place = segment
-            .place_of_seq(seq + 1, &*open.file)
+            .place_of_seq(seq + 1, (&*open.file, open.layout))
             .map_err(|error| unreadable(shared, &segment, 0, &error))?;
     }
     Ok(open)
 }
 
 fn enter(shared: &Shared, segment: &Arc<Segment>) -> Result<Open, ReadError> {
-    let file =
+    let (file, layout) =
         segment.open(&*shared.files).map_err(|error| unreadable(shared, segment, 0, &error))?;
-    Ok(Open { segment: Arc::clone(segment), file, place: segment.start() })
+    Ok(Open { segment: Arc::clone(segment), file, layout, place: segment.start() })
 }
 
 /// Seq of the first record of a segment at or after a time.
 fn first_at(shared: &Shared, segment: &Arc<Segment>, time_us: u64) -> io::Result<u64> {
-    let file = segment.open(&*shared.files)?;
-    let mut place = segment.place_of_time(time_us, &*file)?;
-    let end = segment.extent().records_end;
-    while place.offset < end {
-        let mut block = Block::read(&*file, segment.salt, (place.offset, end), BLOCK_BYTES_MIN)?;
-        while let Step::Record(_, record) = block.step() {
+    let (file, layout) = segment.open(&*shared.files)?;
+    let place = segment.place_of_time(time_us, (&*file, layout))?;
+    let mut open = Open { segment: Arc::clone(segment), file, layout, place };
+    let last = segment.extent().last;
+    while open.place.next <= last {
+        let Ok(block) = open.load(shared) else { break };
+        let mut rest = block.bytes.get(open.place.within..).unwrap_or_default();
+        while let Parsed::Whole(record) = parse_trusted(rest) {
             if record.time_us >= time_us {
                 return Ok(record.seq);
             }
-            place.next = record.seq + 1;
+            rest = rest.get(record.length..).unwrap_or_default();
         }
-        if block.used() == 0 {
-            break;
-        }
-        place.offset += block.used();
+        open.place = Place { offset: block.after, within: 0, next: block.last + 1 };
     }
-    Ok(place.next)
+    Ok(open.place.next)
 }

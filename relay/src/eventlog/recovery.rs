@@ -23,9 +23,12 @@ use super::{
     creation::{Body, Trouble, create, read_trailer, seal},
     files::{File, Files, length, read_up_to},
     index::{Index, Mark},
-    segment::{HEADER, Header, HeaderFault, INSTANCE_ID_BYTES_MAX, Trailer, base_of},
-    shared::{Extent, Marks, Segment},
-    tail::{Scan, proof_of_loss, scan},
+    segment::{
+        CODEC_BLOCKS, CODEC_PLAIN, HEADER, Header, HeaderFault, INSTANCE_ID_BYTES_MAX, Trailer,
+        base_of,
+    },
+    shared::{Extent, Footer, Marks, Segment},
+    tail::{Scan, proof_of_loss, scan, scan_blocks},
 };
 use crate::crash::{self, Point};
 
@@ -193,6 +196,7 @@ struct Recovery<'a> {
 impl Recovery<'_> {
     fn new_header(&self, base: u64, previous: u64) -> Header {
         Header {
+            codec: CODEC_PLAIN,
             salt: rand::random(),
             base,
             previous,
@@ -206,7 +210,8 @@ impl Recovery<'_> {
         let Ok(header) = &found.header else {
             return Err(LogError::Fatal(format!(
                 "{} is damaged at byte 0 (no whole header) and it is the newest part of the event \
-                 log: the disk has lost synced data. Restore the log from a backup",
+                 log: the disk has lost synced data. `relay log repair` says what can be kept; \
+                 or restore the log from a backup",
                 found.path.display()
             )));
         };
@@ -221,14 +226,23 @@ impl Recovery<'_> {
             let sealed = sealed(header, found, &trailer, found.bytes);
             return Ok(Mended { segments: vec![sealed, fresh(&next, path, &new)], file: new });
         }
+        if header.codec == CODEC_BLOCKS {
+            // It had its trailer before it had its name.
+            return Err(LogError::Fatal(format!(
+                "{} is damaged at its end (no whole trailer) and it is the newest part of the event \
+                 log: the disk has lost synced data. `relay log repair` says what can be kept; or \
+                 restore the log from a backup",
+                found.path.display()
+            )));
+        }
         let scan =
             scan(&*file, header, found.bytes, u64::MAX, self.distance).map_err(unreadable)?;
         let proof = proof_of_loss(&*file, header, found.bytes, &scan).map_err(unreadable)?;
         if let Some(later) = proof {
             return Err(LogError::Fatal(format!(
                 "{} is damaged at byte {}: event {} was synced and cannot be read, while event \
-                 {later} behind it can. The disk or its file system has lost data. Restore the log \
-                 from a backup",
+                 {later} behind it can. The disk or its file system has lost data. `relay log repair` \
+                 says what can be kept; or restore the log from a backup",
                 found.path.display(),
                 scan.end,
                 scan.last + 1,
@@ -298,9 +312,12 @@ impl Recovery<'_> {
             None => {}
         }
         tracing::info!(path = %found.path.display(), "sealing a part of the event log again");
-        let scan =
-            scan(&*file, header, found.bytes, expected, self.distance).map_err(unreadable)?;
-        if scan.last < expected {
+        let scan = match header.codec {
+            CODEC_BLOCKS => scan_blocks(&*file, header, found.bytes, expected),
+            _ => scan(&*file, header, found.bytes, expected, self.distance),
+        };
+        let scan = scan.map_err(unreadable)?;
+        if scan.last != expected {
             tracing::error!(path = %found.path.display(), offset = scan.end,
                 "a part of the event log is damaged");
             return Ok(Older::Damaged);
@@ -360,5 +377,11 @@ fn sealed(header: &Header, found: &Found, trailer: &Trailer, bytes: u64) -> Arc<
         marks: Marks::Footer { count: trailer.marks, sum: trailer.marks_sum },
     };
     let seqs = (header.base, header.previous);
-    Arc::new(Segment::new(seqs, header.salt, found.path.clone(), extent, None))
+    let segment = Segment::new(seqs, header.salt, found.path.clone(), extent, None);
+    let footer = Footer {
+        records_end: trailer.records_end,
+        marks: trailer.marks,
+        marks_sum: trailer.marks_sum,
+    };
+    Arc::new(if header.codec == CODEC_BLOCKS { segment.in_blocks(footer) } else { segment })
 }

@@ -14,6 +14,8 @@ use super::{
 pub(super) struct Block {
     pub(super) bytes: Bytes,
     at: usize,
+    /// Where the last record began.
+    before: usize,
     salt: u32,
 }
 
@@ -44,7 +46,7 @@ impl Block {
         {
             bytes = read_up_to(file, offset, needed)?;
         }
-        Ok(Self { bytes: Bytes::from(bytes), at: 0, salt })
+        Ok(Self { bytes: Bytes::from(bytes), at: 0, before: 0, salt })
     }
 
     /// The next record, its checksum verified.
@@ -56,6 +58,7 @@ impl Block {
         match parse_record(rest, self.salt) {
             Parsed::Whole(record) => {
                 let at = self.at;
+                self.before = at;
                 self.at += record.length;
                 Step::Record(at, record)
             }
@@ -64,6 +67,16 @@ impl Block {
             Parsed::Short(_) => Step::End,
             Parsed::Bad(why) => Step::Bad(why),
         }
+    }
+
+    /// Goes back before the last record.
+    pub(super) fn unstep(&mut self) {
+        self.at = self.before;
+    }
+
+    /// The records stepped over.
+    pub(super) fn whole(&self) -> Bytes {
+        self.bytes.slice(..self.at.min(self.bytes.len()))
     }
 
     /// Bytes taken by the records stepped over.

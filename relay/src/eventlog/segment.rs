@@ -8,7 +8,7 @@
 //! header     offset size
 //!                 0    8  "RELAYLOG"
 //!                 8    2  format version, 1
-//!                10    1  codec of the records, 0 = plain; others are for later formats
+//!                10    1  codec of the records: 0 = plain, 1 = in zstd blocks; see `block`
 //!                11    1  length of the instance id
 //!                12    4  salt of the checksums below, random per segment
 //!                16    8  base: seq of the first record
@@ -57,7 +57,7 @@
 //! Why a salt: a frame is written by strangers. Without it they could hide bytes in a frame that pass
 //! for a record or a trailer when a damaged file is searched. Why `lead`: it proves what had been
 //! synced, so that recovery can tell a torn end (to be cut) from lost data (fatal), DESIGN 10.10.
-//! Marks cut the records into blocks, which a later codec compresses one by one (DESIGN 10.11).
+//! With codec 1 there are blocks in the place of the records, and one mark for each (DESIGN 10.11).
 
 use bytes::Bytes;
 
@@ -79,7 +79,10 @@ pub(super) const INSTANCE_ID_BYTES_MAX: usize = 64;
 const MAGIC: &[u8; 8] = b"RELAYLOG";
 const END_MAGIC: &[u8; 8] = b"RELAYEND";
 const VERSION: u16 = 1;
-const CODEC_PLAIN: u8 = 0;
+/// Records as they were written.
+pub(super) const CODEC_PLAIN: u8 = 0;
+/// Records in zstd blocks, of a sealed segment only.
+pub(super) const CODEC_BLOCKS: u8 = 1;
 
 /// File name of the segment that begins with this seq.
 pub(super) fn file_name(base: u64) -> String {
@@ -99,6 +102,7 @@ pub(super) fn base_of(name: &str) -> Option<u64> {
 /// What a segment says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
+    pub(super) codec: u8,
     pub(super) salt: u32,
     pub(super) base: u64,
     pub(super) previous: u64,
@@ -123,7 +127,7 @@ impl Header {
         let mut out = Vec::with_capacity(HEADER);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.push(CODEC_PLAIN);
+        out.push(self.codec);
         out.push(u8::try_from(id.len()).unwrap_or(u8::MAX));
         out.extend_from_slice(&self.salt.to_le_bytes());
         for number in [self.base, self.previous, self.created_us] {
@@ -146,7 +150,7 @@ impl Header {
         let mut fields = Fields(body);
         fields.skip(8);
         let (version, codec) = (fields.u16(), fields.u8());
-        if version != VERSION || codec != CODEC_PLAIN {
+        if version != VERSION || codec > CODEC_BLOCKS {
             return Err(HeaderFault::Unknown { version, codec });
         }
         let id_length = usize::from(fields.u8());
@@ -154,7 +158,7 @@ impl Header {
         let (base, previous, created_us) = (fields.u64(), fields.u64(), fields.u64());
         let instance_id = fields.0.get(..id_length).unwrap_or_default();
         let instance_id = String::from_utf8_lossy(instance_id).into_owned();
-        Ok(Self { salt, base, previous, created_us, instance_id })
+        Ok(Self { codec, salt, base, previous, created_us, instance_id })
     }
 }
 

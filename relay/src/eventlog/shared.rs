@@ -10,15 +10,24 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     LogHealth,
+    cache::Cache,
+    compression::Finished,
     files::{File, Files, length, read_up_to},
     index::{Index, MARK, Mark},
     recent::{Chunk, Recent},
     segment::HEADER,
 };
+
+/// Bytes of blocks that readers of files share. Chosen: what eight consumers in different places read
+/// in a tenth of a second at the rate of the fastest.
+const CACHE_BYTES: usize = 64 << 20;
+/// Reads of files at once: each holds a thread and the memory of a block. Chosen above the number of
+/// disks and cores of any machine that this is for.
+const FILE_READS_MAX: usize = 8;
 
 /// One file of the log.
 #[derive(Debug)]
@@ -30,11 +39,36 @@ pub(super) struct Segment {
     pub(super) salt: u32,
     pub(super) path: PathBuf,
     extent: RwLock<Extent>,
-    /// Shared by all readers in it, closed with the last of them.
-    file: Mutex<Option<Weak<dyn File>>>,
+    access: Mutex<Access>,
 }
 
-/// How far a segment reaches; only the writer changes it.
+/// The file of a segment and how to read it, which change together.
+#[derive(Debug)]
+struct Access {
+    /// Shared by all readers in it, closed with the last of them.
+    file: Option<Weak<dyn File>>,
+    layout: Layout,
+}
+
+/// How the records lie in an open file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// As they were written; the extent says where they end.
+    Plain,
+    /// In compressed blocks, with this footer.
+    Blocks(Footer),
+}
+
+/// Where the footer of a sealed file is, and its marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Footer {
+    pub(super) records_end: u64,
+    pub(super) marks: u32,
+    pub(super) marks_sum: u32,
+}
+
+/// How far a segment reaches; only the writer changes it. Of a segment that has been compressed since
+/// the start all but `bytes` is still that of the plain file, which readers may have open.
 #[derive(Debug)]
 pub(super) struct Extent {
     /// Last synced record; `base - 1` when there is none.
@@ -57,10 +91,12 @@ pub(super) enum Marks {
     Footer { count: u32, sum: u32 },
 }
 
-/// A place in a segment: the record with seq `next` begins at `offset`.
+/// A place in a segment: the record with seq `next` begins at `offset`; with blocks, `within` the
+/// decompressed block that begins there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) offset: u64,
+    pub(super) within: usize,
     pub(super) next: u64,
 }
 
@@ -72,8 +108,34 @@ impl Segment {
         extent: Extent,
         file: Option<&Arc<dyn File>>,
     ) -> Self {
-        let file = Mutex::new(file.map(Arc::downgrade));
-        Self { base, previous, salt, path, extent: RwLock::new(extent), file }
+        let access = Access { file: file.map(Arc::downgrade), layout: Layout::Plain };
+        let access = Mutex::new(access);
+        Self { base, previous, salt, path, extent: RwLock::new(extent), access }
+    }
+
+    /// The same with its records in blocks.
+    pub(super) fn in_blocks(self, footer: Footer) -> Self {
+        self.access.lock().layout = Layout::Blocks(footer);
+        self
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        matches!(self.access.lock().layout, Layout::Blocks(_))
+    }
+
+    /// Puts a compressed file in the place of the plain one. Who has that one open reads on in it.
+    ///
+    /// * `rename` – gives the new file the name of this segment
+    pub(super) fn compress(
+        &self,
+        (footer, bytes): (Footer, u64),
+        rename: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut access = self.access.lock();
+        rename()?;
+        *access = Access { file: None, layout: Layout::Blocks(footer) };
+        self.extent.write().bytes = bytes;
+        Ok(())
     }
 
     pub(super) fn extent(&self) -> parking_lot::RwLockReadGuard<'_, Extent> {
@@ -92,49 +154,74 @@ impl Segment {
         self.extent.read().last < self.base
     }
 
-    /// The file for reading.
-    pub(super) fn open(&self, files: &dyn Files) -> io::Result<Arc<dyn File>> {
-        let mut shared = self.file.lock();
-        if let Some(file) = shared.as_ref().and_then(Weak::upgrade) {
-            return Ok(file);
+    /// The file for reading, and how.
+    pub(super) fn open(&self, files: &dyn Files) -> io::Result<(Arc<dyn File>, Layout)> {
+        let mut access = self.access.lock();
+        if let Some(file) = access.file.as_ref().and_then(Weak::upgrade) {
+            return Ok((file, access.layout));
         }
         let file = files.open(&self.path, false)?;
-        *shared = Some(Arc::downgrade(&file));
-        Ok(file)
+        access.file = Some(Arc::downgrade(&file));
+        Ok((file, access.layout))
+    }
+
+    /// Where the records end in a file with this layout.
+    pub(super) fn records_end(&self, layout: Layout) -> u64 {
+        match layout {
+            Layout::Plain => self.extent.read().records_end,
+            Layout::Blocks(footer) => footer.records_end,
+        }
     }
 
     /// The first record.
     pub(super) fn start(&self) -> Place {
-        Place { offset: length(HEADER), next: self.base }
+        Place { offset: length(HEADER), within: 0, next: self.base }
     }
 
     /// A record at or before `seq`.
-    pub(super) fn place_of_seq(&self, seq: u64, file: &dyn File) -> io::Result<Place> {
-        self.place(file, |index| index.at_seq(seq))
+    pub(super) fn place_of_seq(
+        &self,
+        seq: u64,
+        (file, layout): (&dyn File, Layout),
+    ) -> io::Result<Place> {
+        self.place((file, layout), |index| index.at_seq(seq))
     }
 
     /// A record before which nothing is as late as `time_us`.
-    pub(super) fn place_of_time(&self, time_us: u64, file: &dyn File) -> io::Result<Place> {
-        self.place(file, |index| index.before_time(time_us))
+    pub(super) fn place_of_time(
+        &self,
+        time_us: u64,
+        (file, layout): (&dyn File, Layout),
+    ) -> io::Result<Place> {
+        self.place((file, layout), |index| index.before_time(time_us))
     }
 
-    fn place(&self, file: &dyn File, find: impl Fn(&Index) -> Option<Mark>) -> io::Result<Place> {
-        let (at, count, sum) = {
-            let extent = self.extent.read();
-            match &extent.marks {
-                Marks::Memory(index) => return Ok(self.place_or_start(find(index))),
-                Marks::Footer { count, sum } => (extent.records_end, *count, *sum),
+    fn place(
+        &self,
+        (file, layout): (&dyn File, Layout),
+        find: impl Fn(&Index) -> Option<Mark>,
+    ) -> io::Result<Place> {
+        let footer = match layout {
+            Layout::Blocks(footer) => footer,
+            Layout::Plain => {
+                let extent = self.extent.read();
+                match &extent.marks {
+                    Marks::Memory(index) => return Ok(self.place_or_start(find(index))),
+                    Marks::Footer { count, sum } => {
+                        Footer { records_end: extent.records_end, marks: *count, marks_sum: *sum }
+                    }
+                }
             }
         };
-        let bytes = usize::try_from(count).unwrap_or(0).saturating_mul(MARK);
-        let marks = read_up_to(file, at, bytes)?;
+        let bytes = usize::try_from(footer.marks).unwrap_or(0).saturating_mul(MARK);
+        let marks = read_up_to(file, footer.records_end, bytes)?;
         // Without its index a segment is still read, from its start.
-        let index = Index::decode(&marks, self.salt, sum).unwrap_or_default();
+        let index = Index::decode(&marks, self.salt, footer.marks_sum).unwrap_or_default();
         Ok(self.place_or_start(find(&index)))
     }
 
     fn place_or_start(&self, mark: Option<Mark>) -> Place {
-        mark.map_or(self.start(), |mark| Place { offset: mark.offset, next: mark.seq })
+        mark.map_or(self.start(), |mark| Place { offset: mark.offset, within: 0, next: mark.seq })
     }
 }
 
@@ -155,6 +242,13 @@ pub(super) struct Shared {
     /// Oldest first; the last one is written.
     segments: RwLock<Vec<Arc<Segment>>>,
     pub(super) recent: Recent,
+    pub(super) cache: Cache,
+    /// Turns at the files.
+    pub(super) turns: Arc<Semaphore>,
+    /// A compressed segment on its way from the one who made it to the writer.
+    pub(super) finished: Mutex<Option<Finished>>,
+    /// Bytes of the compressed file that is being made.
+    pub(super) unfinished_bytes: AtomicU64,
     head: AtomicU64,
     head_moved: watch::Sender<u64>,
     /// Highest seq that was there and can no longer be read.
@@ -188,6 +282,10 @@ impl Shared {
             dir: dir.to_path_buf(),
             segments: RwLock::new(segments),
             recent: Recent::new(recent_bytes),
+            cache: Cache::new(CACHE_BYTES),
+            turns: Arc::new(Semaphore::new(FILE_READS_MAX)),
+            finished: Mutex::default(),
+            unfinished_bytes: AtomicU64::new(0),
             head: AtomicU64::new(head),
             head_moved: watch::Sender::new(head),
             lost: AtomicU64::new(lost),

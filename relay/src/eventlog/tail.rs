@@ -3,8 +3,10 @@
 use std::{collections::VecDeque, io};
 
 use super::{
+    cache::Unsound,
     files::{File, length, read_up_to},
     index::{Index, Mark},
+    loading::load_block,
     scan::{Block, Step},
     segment::{HEADER, Header, Parsed, RECORD, RECORD_BYTES_MAX, parse_record, parse_trusted},
 };
@@ -32,6 +34,21 @@ pub(super) struct Scan {
 }
 
 impl Scan {
+    fn new(header: &Header) -> Self {
+        let start = length(HEADER);
+        Self {
+            first_us: header.created_us,
+            last: header.base - 1,
+            last_us: header.created_us,
+            end: start,
+            synced: header.base - 1,
+            synced_us: header.created_us,
+            synced_end: start,
+            unsynced: VecDeque::new(),
+            index: Index::default(),
+        }
+    }
+
     /// The same with all records taken for synced.
     pub(super) fn all_synced(mut self) -> Self {
         (self.synced, self.synced_us, self.synced_end) = (self.last, self.last_us, self.end);
@@ -62,18 +79,7 @@ pub(super) fn scan(
     until: u64,
     distance: u64,
 ) -> io::Result<Scan> {
-    let start = length(HEADER);
-    let mut scan = Scan {
-        first_us: header.created_us,
-        last: header.base - 1,
-        last_us: header.created_us,
-        end: start,
-        synced: header.base - 1,
-        synced_us: header.created_us,
-        synced_end: start,
-        unsynced: VecDeque::new(),
-        index: Index::default(),
-    };
+    let mut scan = Scan::new(header);
     while scan.end < bytes && scan.last < until {
         let from = scan.end;
         let mut block = Block::read(file, header.salt, (from, bytes), READ_BYTES)?;
@@ -89,6 +95,43 @@ pub(super) fn scan(
         if scan.end == from {
             break;
         }
+    }
+    Ok(scan)
+}
+
+/// The same of a segment with compressed blocks; ends at a block too, never inside.
+pub(super) fn scan_blocks(
+    file: &dyn File,
+    header: &Header,
+    bytes: u64,
+    until: u64,
+) -> io::Result<Scan> {
+    let mut scan = Scan::new(header);
+    while scan.end < bytes && scan.last < until {
+        let block = match load_block(file, header.salt, (scan.end, bytes)) {
+            Ok(block) if block.first == scan.last + 1 => block,
+            Ok(_) | Err(Unsound::Damaged(_)) => break,
+            Err(Unsound::Io(error)) => return Err(error),
+        };
+        let mut rest: &[u8] = &block.bytes;
+        while let Parsed::Whole(record) = parse_record(rest, header.salt) {
+            if record.seq != scan.last + 1 {
+                break;
+            }
+            if record.seq == block.first {
+                let offset = scan.end;
+                scan.index.note(Mark { seq: record.seq, time_us: record.time_us, offset }, 0);
+            }
+            if record.seq == header.base {
+                scan.first_us = record.time_us;
+            }
+            (scan.last, scan.last_us) = (record.seq, record.time_us);
+            rest = rest.get(record.length..).unwrap_or_default();
+        }
+        if !rest.is_empty() || scan.last != block.last {
+            break;
+        }
+        scan.end = block.after;
     }
     Ok(scan)
 }

@@ -3,6 +3,7 @@
 //! `crash` drives the writer without its thread, so that the same seed gives the same operations;
 //! the others use the whole log.
 
+mod compressed;
 mod crash;
 mod cursors;
 mod damage;

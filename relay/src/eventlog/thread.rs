@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Entry, creation::Trouble, queue::Queue, shared::Shared, writer::Writer};
+use super::{
+    Entry, compression::Worker, creation::Trouble, queue::Queue, shared::Shared, writer::Writer,
+};
 
 /// Ends the log if the thread dies: nobody may wait for it for ever.
 struct Guard {
@@ -25,7 +27,19 @@ impl Drop for Guard {
 /// Runs until the log is closed or fails.
 pub(super) fn run(mut writer: Writer, queue: &Arc<Queue>) {
     let guard = Guard { queue: Arc::clone(queue), shared: Arc::clone(&writer.shared) };
-    match serve(&mut writer, queue) {
+    let compression = writer.options.compression;
+    let pace = (writer.reserve.shrink, writer.tuning.chores_interval);
+    let worker = Worker::start(Arc::clone(&writer.shared), compression, pace);
+    let served = match worker {
+        Ok(mut worker) => {
+            let served = serve(&mut writer, queue);
+            // Before the log counts as closed: nothing of it may touch the directory then.
+            worker.stop();
+            served
+        }
+        Err(error) => Err(format!("the event log cannot start its compression: {error}")),
+    };
+    match served {
         Ok(()) => queue.end(None),
         Err(why) => {
             tracing::error!("{why}");

@@ -12,7 +12,7 @@ use super::{
     index::{Index, Mark},
     measures::Measures,
     recent::Chunk,
-    segment::{HEADER, Header, RECORD, Trailer, encode_record},
+    segment::{CODEC_PLAIN, HEADER, Header, RECORD, Trailer, encode_record},
     shared::{Extent, Marks, Segment, Shared},
 };
 use crate::{
@@ -278,6 +278,7 @@ impl Writer {
             return Ok(());
         }
         let header = Header {
+            codec: CODEC_PLAIN,
             salt: rand::random(),
             base: self.next,
             previous: self.previous(),

@@ -48,6 +48,7 @@ fn options(dir: &std::path::Path) -> LogOptions {
         segment_bytes: 4_000,
         sync_interval: Duration::ZERO,
         recent_bytes: 2_000,
+        compression: 1,
     }
 }
 

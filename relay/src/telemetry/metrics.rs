@@ -31,6 +31,17 @@ pub const EVENTLOG_OLDEST_SEQ: &str = "relay_eventlog_oldest_seq";
 pub const EVENTLOG_DISK_BYTES: &str = "relay_eventlog_disk_bytes";
 /// Age of the oldest event that can be replayed.
 pub const EVENTLOG_WINDOW_SECONDS: &str = "relay_eventlog_window_seconds";
+/// Segments that were compressed.
+pub const EVENTLOG_COMPRESSED_SEGMENTS: &str = "relay_eventlog_compressed_segments_total";
+/// Bytes of the disk that this saved.
+pub const EVENTLOG_COMPRESSION_SAVED_BYTES: &str = "relay_eventlog_compression_saved_bytes_total";
+/// Blocks of compressed segments that were decompressed for consumers far behind the head.
+pub const EVENTLOG_BLOCKS_DECOMPRESSED: &str = "relay_eventlog_blocks_decompressed_total";
+/// Bytes of records from files that consumers behind the head share in memory.
+pub const EVENTLOG_BLOCKS_DEPTH: &str = "relay_eventlog_blocks_bytes_depth";
+/// Most bytes of such records.
+pub const EVENTLOG_BLOCKS_LIMIT: &str = "relay_eventlog_blocks_bytes_limit";
+
 // store
 
 /// Rows of the database that were inserted or changed, by checkpoints for the most part.

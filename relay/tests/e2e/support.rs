@@ -67,8 +67,16 @@ impl Relay {
         net: &Net,
         tweak: impl Fn(&mut Config, &mut Extras) + Send + Sync + 'static,
     ) -> Result<Self> {
+        Self::beside(net.plc().url(), tweak).await
+    }
+
+    /// Starts a relay that knows a directory and no host.
+    pub(crate) async fn beside(
+        directory: String,
+        tweak: impl Fn(&mut Config, &mut Extras) + Send + Sync + 'static,
+    ) -> Result<Self> {
         let dir = Arc::new(tempfile::tempdir().context("make a directory")?);
-        Self::start(dir, net.plc().url(), Arc::new(tweak)).await
+        Self::start(dir, directory, Arc::new(tweak)).await
     }
 
     async fn start(dir: Arc<TempDir>, plc: String, tweak: Tweak) -> Result<Self> {

@@ -46,6 +46,7 @@ impl Edge {
             segment_bytes: 1 << 20,
             sync_interval: Duration::ZERO,
             recent_bytes: 1 << 20,
+            compression: 1,
         };
         let (appender, reader) = eventlog::open(log, Clock::system(), Box::new(|_| {})).unwrap();
         let tasks = Tasks::default();

@@ -16,7 +16,7 @@ export class Relay {
   #start
 
   /** Chooses addresses; starts nothing yet. */
-  static async prepare({ binary, plcUrl, dir, log }) {
+  static async prepare({ binary, plcUrl, dir, log, settings = {} }) {
     const [api, admin, metrics] = [await freePort(), await freePort(), await freePort()]
     const relay = new Relay()
     relay.url = `http://127.0.0.1:${api}`
@@ -35,6 +35,7 @@ export class Relay {
           RELAY_METRICS_LISTEN: `127.0.0.1:${metrics}`,
           RELAY_ADMIN_PASSWORD: ADMIN_PASSWORD,
           RELAY_LOG_LEVEL: 'info',
+          ...settings,
         },
       })
       fs.closeSync(out)

@@ -96,6 +96,48 @@ async fn the_log_is_cut_into_files_of_a_size() {
     assert_eq!(counts[2], 1);
 }
 
+/// Which of the files of the log are compressed, oldest first.
+fn compressed(relay: &Relay) -> Vec<bool> {
+    let files = fs::read_dir(relay.data().join("persist")).unwrap().flatten();
+    let mut paths: Vec<_> = files.map(|file| file.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|kind| kind == "log"));
+    paths.sort();
+    // The byte behind the format version.
+    paths.iter().map(|path| fs::read(path).unwrap()[10] == 1).collect()
+}
+
+/// Setting `log_compression`: all but the last two files are compressed, or none; consumers see no
+/// difference.
+#[tokio::test]
+async fn old_files_of_the_log_are_made_smaller_unless_told() {
+    let mut relays = Vec::new();
+    for how in ["off", "fast", "small"] {
+        let segment = ("RELAY_SEGMENT_BYTES", "64KiB");
+        let relay = Relay::start_with(&[("RELAY_LOG_COMPRESSION", how), segment]).await;
+        let pds = relay.host("alpha").await;
+        let alice = relay.account(&pds, "alice").await;
+        fill(&relay, &alice, 800).await;
+        relays.push(relay);
+    }
+    for relay in &relays[1..] {
+        let is_done = || {
+            let compressed = compressed(relay);
+            compressed.len() > 4 && compressed.iter().rev().skip(2).all(|compressed| *compressed)
+        };
+        relay.until("old files are compressed", is_done).await;
+        assert_eq!(compressed(relay).iter().rev().take(2).copied().collect::<Vec<_>>(), [false; 2]);
+        let head = relay.running.log.window().head.0;
+        let mut consumer =
+            Consumer::connect(&format!("http://{}", relay.api()), Start::After(0)).await.unwrap();
+        let seen = consumer.take(usize::try_from(head).unwrap()).await.unwrap();
+        assert!(seen.iter().map(|event| event.seq).eq(1..=i64::try_from(head).unwrap()));
+    }
+    assert!(compressed(&relays[0]).iter().all(|compressed| !compressed), "told to be left alone");
+    for relay in relays {
+        relay.stop().await;
+    }
+}
+
 /// The seqs of `count` events after a seq.
 async fn seqs(relay: &Process, after: u64, count: usize) -> Vec<i64> {
     let url = format!("http://{}", relay.at().api);

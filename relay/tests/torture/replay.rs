@@ -82,6 +82,7 @@ pub(crate) async fn in_the_log(data: &Path, seen: &Seen) -> Result<()> {
         segment_bytes: 256 << 20,
         sync_interval: Duration::from_millis(4),
         recent_bytes: 1 << 20,
+        compression: 1,
     };
     let (appender, reader) = eventlog::open(options, Clock::system(), Box::new(|_durable| ()))?;
     let head = seen.head();

@@ -44,6 +44,9 @@ enum Verb {
         /// Where to write the addresses of directory and hosts, one a line.
         #[arg(long)]
         addresses: Option<PathBuf>,
+        /// Serve with TLS, and write the certificate of the authority to this file.
+        #[arg(long)]
+        tls: Option<PathBuf>,
         /// Wait until a relay reads every host before anything is sent.
         #[arg(long)]
         wait: bool,
@@ -67,6 +70,9 @@ struct PlanArgs {
     /// Events after the introduction of every account.
     #[arg(long, default_value_t = 600_000)]
     events: u64,
+    /// Leave out the introductions.
+    #[arg(long)]
+    known: bool,
     /// Of 1,000 events, how many are commits with each fault.
     #[arg(long, default_value_t = 0)]
     each_fault: u32,
@@ -83,6 +89,7 @@ impl PlanArgs {
             accounts: self.accounts,
             records: self.records,
             events: self.events,
+            introduce: !self.known,
             each_fault_per_mille: self.each_fault,
             foreign_per_mille: self.foreign,
             ..Plan::default()
@@ -94,17 +101,21 @@ impl PlanArgs {
 async fn main() -> Result<()> {
     match Cli::parse().verb {
         Verb::Generate { file, plan } => generate(&file, &plan.plan()),
-        Verb::Serve { file, plan, rate, burst_percent, addresses, wait, sink } => {
+        Verb::Serve { file, plan, rate, burst_percent, addresses, tls, wait, sink } => {
             raise_descriptor_limit()?;
             let mut source = match file {
                 Some(file) => Source::open(&file)?,
                 None => Source::live(&plan.plan())?,
             };
             let pace = rate.map_or(Pace::Fast, |events| Pace::PerSecond { events, burst_percent });
-            let fleet = Fleet::start(source.plan(), FleetOptions::default()).await?;
+            let options = FleetOptions { tls: tls.is_some(), ..FleetOptions::default() };
+            let fleet = Fleet::start(source.plan(), options).await?;
+            if let (Some(authority), Some(file)) = (fleet.authority(), tls) {
+                authority.write(&file)?;
+            }
             println!("{} hosts listen; {}", fleet.hostnames().len(), memory()?);
             if let Some(addresses) = addresses {
-                let lines = [vec![fleet.plc_url()], fleet.hostnames()].concat();
+                let lines = [vec![fleet.plc_url()], fleet.addresses()].concat();
                 fs::write(addresses, lines.join("\n"))?;
             }
             if sink {

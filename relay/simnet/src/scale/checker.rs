@@ -5,11 +5,17 @@ use super::{
     ledger::{Books, Entry, Ledger, NONE},
     population::Population,
 };
-use crate::{Received, Report, oracle::Kinds, server::lock, wire::Kind};
+use crate::{Consumer, Item, Received, Report, oracle::Kinds, server::lock, wire::Kind};
+use anyhow::{Context, Result, bail};
 use std::{
     collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
+use tokio::time::timeout;
+
+/// How long a stream must be silent before it counts as settled.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// Sentences that a report keeps; counts go on beyond them.
 const FINDINGS_MAX: usize = 40;
@@ -248,6 +254,29 @@ impl Checker {
     pub fn outstanding(&self) -> u64 {
         let must = lock(&self.ledger.books).must - self.optional_must;
         must - self.matched_must - self.lost + self.ledger.owed.load(Ordering::Relaxed)
+    }
+
+    /// Compares what comes until nothing is missing any more and the stream is quiet; returns the
+    /// comparison. A connection that ends is an error unless the consumer reconnects.
+    ///
+    /// # Errors
+    /// When nothing comes for as long as the consumer is patient although events are missing.
+    pub async fn settle(&mut self, consumer: &mut Consumer) -> Result<Report> {
+        loop {
+            let item = if self.outstanding() > 0 {
+                consumer.next_item().await
+            } else {
+                match timeout(QUIET, consumer.next_item()).await {
+                    Ok(item) => item,
+                    Err(_quiet) => return Ok(self.report()),
+                }
+            };
+            match item.with_context(|| self.report().to_string())? {
+                Item::Event(event) => self.observe(&event),
+                Item::Info { .. } | Item::Other(_) => {}
+                other => bail!("the stream ended: {other:?}\n{}", self.report()),
+            }
+        }
     }
 
     /// The result so far. Everything that must pass and did not come counts as lost.

@@ -9,7 +9,10 @@ mod subscription;
 mod xrpc;
 
 use super::{Event, Ledger, Pace, Plan, Population, Source};
-use crate::server::{Connections, Server, lock};
+use crate::{
+    Authority,
+    server::{Connections, Server, lock},
+};
 use anyhow::{Context, Result, ensure};
 use host::Host;
 use std::{
@@ -44,11 +47,13 @@ pub struct FleetOptions {
     pub backlog_max: u64,
     /// Events that all hosts together may owe before the player waits.
     pub owed_max: u64,
+    /// Whether the hosts have TLS.
+    pub tls: bool,
 }
 
 impl Default for FleetOptions {
     fn default() -> Self {
-        Self { retained_bytes: 512 << 20, backlog_max: 256, owed_max: 20_000 }
+        Self { retained_bytes: 512 << 20, backlog_max: 256, owed_max: 20_000, tls: false }
     }
 }
 
@@ -61,6 +66,7 @@ struct World {
     heads: Mutex<Vec<Head>>,
     /// Ports of the hosts.
     ports: Vec<u16>,
+    authority: Option<Authority>,
     /// Hosts that a relay reads.
     subscribed: AtomicU64,
     lookups: AtomicU64,
@@ -73,10 +79,11 @@ struct Head {
 }
 
 impl World {
-    /// `http://localhost:<port>`, as documents name a host.
+    /// `http://localhost:<port>`, as documents name a host; https with TLS.
     fn endpoint(&self, host: u32) -> String {
         let port = self.ports.get(host as usize).copied().unwrap_or(0);
-        format!("http://localhost:{port}")
+        let scheme = if self.authority.is_some() { "https" } else { "http" };
+        format!("{scheme}://localhost:{port}")
     }
 }
 
@@ -116,6 +123,7 @@ impl Fleet {
             ledger: Arc::new(Ledger::new(population, plan.each_fault_per_mille > 0)?),
             heads: Mutex::new(vec![Head::default(); usize::try_from(plan.accounts)?]),
             ports: listeners.iter().map(|(_, addr)| addr.port()).collect(),
+            authority: if options.tls { Some(Authority::new()?) } else { None },
             subscribed: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
         });
@@ -124,7 +132,8 @@ impl Fleet {
             let connections = Connections::default();
             let host = Arc::new(Host::new(number, Arc::clone(&world), connections.clone()));
             let router = xrpc::router(Arc::clone(&host));
-            servers.push(Server::start(listener, addr, connections, router));
+            let tls = world.authority.clone();
+            servers.push(Server::start_with(listener, addr, (connections, router), tls));
             hosts.push(host);
         }
         let (listener, addr) = Server::bind().await?;
@@ -146,6 +155,17 @@ impl Fleet {
     /// `localhost:<port>` of every host, as a relay in development mode knows it.
     pub fn hostnames(&self) -> Vec<String> {
         self.world.ports.iter().map(|port| format!("localhost:{port}")).collect()
+    }
+
+    /// What an operator tells a relay of every host: its name, with `wss://` if it has TLS.
+    pub fn addresses(&self) -> Vec<String> {
+        let scheme = if self.world.authority.is_some() { "wss://" } else { "" };
+        self.hostnames().into_iter().map(|name| format!("{scheme}{name}")).collect()
+    }
+
+    /// The authority of the hosts if they have TLS; a relay has to trust it.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.world.authority.as_ref()
     }
 
     /// Number of the newest event of every host, in the order of [`Self::hostnames`].

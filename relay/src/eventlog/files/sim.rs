@@ -39,6 +39,8 @@ pub(crate) enum Skip {
     NewFile,
     /// Of the new file with what recovery copied, before it gets its name.
     Recovery,
+    /// Of a compressed segment, before it takes the place of the plain one.
+    Compressed,
     /// Of the directory after a new file got its name.
     NewName,
     /// Of the directory after a file was removed.
@@ -134,7 +136,8 @@ impl State {
             Some(Skip::Batch) => is("log") && !has_footer,
             Some(Skip::Footer) => is("log") && has_footer,
             Some(Skip::NewFile) => is("tmp") && inode.now.len() == HEADER,
-            Some(Skip::Recovery) => is("tmp") && inode.now.len() > HEADER,
+            Some(Skip::Recovery) => is("tmp") && inode.now.len() > HEADER && !has_footer,
+            Some(Skip::Compressed) => is("tmp") && has_footer,
             Some(Skip::NewName | Skip::OldName) | None => false,
         }
     }

@@ -24,6 +24,7 @@ fn record(note: &'static [u8]) -> Vec<u8> {
 
 fn header() -> Header {
     Header {
+        codec: 0,
         salt: 0xDDCC_BBAA,
         base: 1_000,
         previous: 999,

@@ -18,6 +18,7 @@ use crate::crash::{self, Point};
 use crate::domain::Seq;
 use crate::eventlog::{
     Durable, Entry, LogHealth, LogOptions, Reader,
+    compression::{choose, compress},
     creation::Trouble,
     files::sim::{Dice, Disk, Left, Skip},
     prepare,
@@ -39,6 +40,8 @@ pub(super) struct World {
     next_number: u64,
     told: Arc<Mutex<Vec<Durable>>>,
     checkpoint: u64,
+    /// Segments that were compressed.
+    compressed: usize,
 }
 
 impl World {
@@ -53,6 +56,7 @@ impl World {
             next_number: 0,
             told: Arc::default(),
             checkpoint: 0,
+            compressed: 0,
         }
     }
 
@@ -158,6 +162,22 @@ impl World {
         }
     }
 
+    /// Compresses a segment, as the thread beside the writer does. False when the writer must stop.
+    fn compress(&mut self, writer: &mut Writer) -> bool {
+        let shared = Arc::clone(&writer.shared);
+        let Some(segment) = choose(&shared, &[], 0) else { return true };
+        if let Ok(finished) = compress(&shared, &segment, 1, &mut || true) {
+            *shared.finished.lock() = Some(finished);
+            self.compressed += 1;
+        }
+        if self.dice.one_in(2) {
+            // Retention may be faster than the one who compresses.
+            self.checkpoint = self.known.len() as u64;
+            shared.checkpoint.store(self.checkpoint, std::sync::atomic::Ordering::Release);
+        }
+        writer.do_chores().is_ok()
+    }
+
     /// One life of the process, at most this many steps. False when the machine went down in it.
     pub(super) fn live(&mut self, steps: u64) -> Result<(), Wrong> {
         let Some(mut writer) = self.open()? else { return Ok(()) };
@@ -173,6 +193,10 @@ impl World {
                 let checkpoint = &writer.shared.checkpoint;
                 checkpoint.store(self.checkpoint, std::sync::atomic::Ordering::Release);
                 if writer.do_chores().is_err() {
+                    return Ok(());
+                }
+            } else if self.dice.one_in(4) {
+                if !self.compress(&mut writer) {
                     return Ok(());
                 }
             } else if !self.commit(&mut writer)? {
@@ -196,8 +220,9 @@ impl World {
     }
 }
 
-/// Lives of random length that end in random ways; gives the disk as it was at the end.
-fn random_lives(seed: u64, skip: Option<Skip>) -> Result<Disk, Wrong> {
+/// Lives of random length that end in random ways; gives the disk as it was at the end, and how many
+/// segments were compressed.
+fn random_lives(seed: u64, skip: Option<Skip>) -> Result<(Disk, usize), Wrong> {
     let mut world = World::new(seed, skip);
     for _ in 0..8 {
         let now = world.disk.ops();
@@ -212,7 +237,7 @@ fn random_lives(seed: u64, skip: Option<Skip>) -> Result<Disk, Wrong> {
     }
     let now = world.disk.ops();
     world.live(1).map_err(|wrong| tell(&world, seed, now, &wrong))?;
-    Ok(world.disk)
+    Ok((world.disk, world.compressed))
 }
 
 pub(super) fn size(number: u64) -> usize {
@@ -233,13 +258,16 @@ pub(super) fn seeds(count: u64) -> std::ops::Range<u64> {
 #[test]
 fn nothing_durable_is_lost_changed_or_doubled_by_random_crashes() {
     let mut left: BTreeMap<Left, usize> = BTreeMap::new();
+    let mut all_compressed = 0;
     for seed in seeds(400) {
-        let disk = random_lives(seed, None).unwrap_or_else(|wrong| panic!("{wrong}"));
+        let (disk, compressed) = random_lives(seed, None).unwrap_or_else(|wrong| panic!("{wrong}"));
+        all_compressed += compressed;
         for (how, times) in disk.left() {
             *left.entry(how).or_default() += times;
         }
     }
-    println!("seeds {:?}, crashes left {left:?}", seeds(400));
+    println!("seeds {:?}, {all_compressed} compressed, crashes left {left:?}", seeds(400));
+    assert!(all_compressed > 400 || seeds(400).count() == 1, "{all_compressed}");
     for how in Left::ALL {
         let met = left.get(&how).copied().unwrap_or(0);
         assert!(met >= 20 || seeds(400).count() == 1, "{how:?} was met {met} times");
@@ -287,7 +315,7 @@ fn nothing_durable_is_lost_by_a_crash_at_any_operation() {
 fn is_caught(skip: Skip) -> bool {
     let mut skipped = 0;
     let caught = seeds(200).any(|seed| match random_lives(seed, Some(skip)) {
-        Ok(disk) => {
+        Ok((disk, _)) => {
             skipped += disk.skipped();
             false
         }
@@ -329,6 +357,12 @@ fn a_writer_that_skips_the_sync_of_a_removal_is_caught() {
 #[test]
 fn a_recovery_that_skips_the_sync_of_its_new_file_is_caught() {
     assert!(is_caught(Skip::Recovery));
+}
+
+/// DESIGN 10.11: the same for a compressed segment before it takes the place of the plain one.
+#[test]
+fn a_compression_that_skips_the_sync_of_its_file_is_caught() {
+    assert!(is_caught(Skip::Compressed));
 }
 
 /// DESIGN 10.1: a footer is a help, not the truth: without its sync nothing is lost either. The

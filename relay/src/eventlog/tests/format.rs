@@ -8,6 +8,7 @@ use relay_protocol::Unsequenced;
 use crate::domain::{AccountNo, Epoch, EventKind, HostId, HostSeq};
 use crate::eventlog::{
     Entry,
+    block::{BLOCK, BLOCK_BYTES, Compressor},
     index::{DISTANCE, Index, MARK, Mark},
     segment::{
         HEADER, Header, INSTANCE_ID_BYTES_MAX, RECORD, RECORD_BYTES_MAX, TRAILER, Trailer,
@@ -66,6 +67,7 @@ const SALT: u32 = 0xDDCC_BBAA;
 #[test]
 fn the_page_has_the_bytes_of_a_header() {
     let header = Header {
+        codec: 0,
         salt: SALT,
         base: 0x1111,
         previous: 0x2222,
@@ -181,18 +183,41 @@ fn the_page_has_the_bytes_of_a_footer() {
     );
 }
 
-/// The comment in the code is the same table.
+/// DESIGN 10.11: a compressed block.
 #[test]
-fn the_comment_in_the_code_has_the_rows_of_the_page() {
-    const CODE: &str = include_str!("../segment.rs");
-    let of_code: Vec<(usize, usize)> = CODE
+fn the_page_has_the_bytes_of_a_block() {
+    let records = b"records";
+    let bytes = Compressor::new(1).unwrap().block(records, (0x1111, 3), SALT).unwrap();
+    compare(
+        "Block",
+        &bytes,
+        BLOCK,
+        &[
+            ("checksum", checksum(SALT, &bytes[4..]).to_le_bytes().to_vec()),
+            ("length", number(bytes.len() as u64, 4)),
+            ("plain length", number(records.len() as u64, 4)),
+            ("records", number(3, 4)),
+            ("seq", number(0x1111, 8)),
+        ],
+    );
+    assert_eq!(zstd::bulk::decompress(&bytes[BLOCK..], 100).unwrap(), records);
+    assert!(section("Block").contains(&format!("{} MiB of records", BLOCK_BYTES >> 20)));
+}
+
+/// The comments in the code are the same tables.
+#[test]
+fn the_comments_in_the_code_have_the_rows_of_the_page() {
+    const SEGMENT: &str = include_str!("../segment.rs");
+    const BLOCKS: &str = include_str!("../block.rs");
+    let of_code: Vec<(usize, usize)> = SEGMENT
         .lines()
+        .chain(BLOCKS.lines())
         .filter_map(|line| {
             let mut words = line.strip_prefix("//!")?.split_whitespace();
             Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
         })
         .collect();
-    let of_page: Vec<(usize, usize)> = ["Header", "Record", "Mark", "Trailer"]
+    let of_page: Vec<(usize, usize)> = ["Header", "Record", "Mark", "Trailer", "Block"]
         .iter()
         .flat_map(|title| rows(title))
         .map(|(_, offset, size)| (offset, size))

@@ -11,7 +11,7 @@ use crate::eventlog::files::sim::{Dice, Skip};
 const CUTS: u32 = 100;
 
 /// Points that a log without its daemon comes to; the world is its database.
-const POINTS: [Point; 16] = [
+const POINTS: [Point; 18] = [
     Point::AppendBeforeSync,
     Point::AppendAfterSync,
     Point::AppendAfterHead,
@@ -24,6 +24,8 @@ const POINTS: [Point; 16] = [
     Point::RetentionAfterRemoval,
     Point::CheckpointBeforeCommit,
     Point::CheckpointAfterCommit,
+    Point::CompressBeforeRename,
+    Point::CompressAfterRename,
     Point::RecoveryTailCopied,
     Point::RecoveryBeforeRename,
     Point::RecoveryBeforeCut,
@@ -87,7 +89,7 @@ fn a_hundred_power_cuts_in_a_row_at_named_points_lose_and_repeat_nothing() {
 /// I1: proves that the cuts above can find a missing sync.
 #[test]
 fn power_cuts_at_named_points_catch_a_writer_that_skips_a_sync() {
-    for skip in [Skip::Batch, Skip::NewFile, Skip::NewName, Skip::Recovery] {
+    for skip in [Skip::Batch, Skip::NewFile, Skip::NewName, Skip::Recovery, Skip::Compressed] {
         let caught = (0..20).find_map(|seed| cut_in_a_row(seed, Some(skip)).err());
         assert!(caught.is_some(), "{skip:?} was not caught");
     }

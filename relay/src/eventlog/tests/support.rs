@@ -34,6 +34,7 @@ pub(super) fn options() -> LogOptions {
         segment_bytes: 4_000,
         sync_interval: Duration::ZERO,
         recent_bytes: 2_000,
+        compression: 0,
     }
 }
 

@@ -401,6 +401,7 @@ async fn open_log(
         segment_bytes: 1 << 20,
         sync_interval: Duration::ZERO,
         recent_bytes: 1 << 20,
+        compression: 1,
     };
     let (clock, hosts) = (clock.clone(), hosts.clone());
     let settle = move |durable: &[Durable]| {
