@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use relay_simnet::{Checker, Consumer, Item, Received, Report};
+use relay_simnet::{Consumer, Item, Received, Start, scale::Checker};
 use tokio::time::{Instant, timeout};
 
 /// Silence after which it is worth to ask whether everything has come.
@@ -11,32 +11,11 @@ const LULL: Duration = Duration::from_millis(5);
 /// Longest silence while events are missing.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Who knows what has to come.
-pub(crate) trait Judge {
-    fn observe(&mut self, received: &Received);
-    fn outstanding(&mut self) -> u64;
-    fn report(&mut self) -> Report;
-}
-
-impl Judge for Checker {
-    fn observe(&mut self, received: &Received) {
-        Self::observe(self, received);
-    }
-
-    fn outstanding(&mut self) -> u64 {
-        Self::outstanding(self)
-    }
-
-    fn report(&mut self) -> Report {
-        Self::report(self)
-    }
-}
-
 /// Compares what comes until `playing` is done and nothing is missing. Gives when each event came,
 /// by its digest, if that is wanted.
 pub(crate) async fn compare(
     consumer: &mut Consumer,
-    judge: &mut impl Judge,
+    checker: &mut Checker,
     playing: impl Future<Output = Result<u64>>,
     timed: bool,
 ) -> Result<Vec<(u128, Instant)>> {
@@ -57,11 +36,11 @@ pub(crate) async fn compare(
                 heard = Instant::now();
                 let event = event(item?)?;
                 arrived.extend(timed.then(|| (event.digest(), heard)));
-                judge.observe(&event);
+                checker.observe(&event);
             }
-            Err(_lull) if all_sent && judge.outstanding() == 0 => return Ok(arrived),
+            Err(_lull) if all_sent && checker.outstanding() == 0 => return Ok(arrived),
             Err(_lull) => {
-                ensure!(heard.elapsed() < PATIENCE, "events are missing\n{}", judge.report());
+                ensure!(heard.elapsed() < PATIENCE, "events are missing\n{}", checker.report());
             }
         }
     }
@@ -78,6 +57,6 @@ fn event(item: Item) -> Result<Received> {
 /// closed.
 pub(crate) async fn again(consumer: &mut Consumer, url: &str) -> Result<()> {
     let last = u64::try_from(consumer.last_seq()).unwrap_or(0);
-    *consumer = Consumer::connect(url, relay_simnet::Start::After(last)).await?;
+    *consumer = Consumer::connect(url, Start::After(last)).await?;
     Ok(())
 }

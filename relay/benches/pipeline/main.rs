@@ -3,7 +3,7 @@
 //! The relay is the built program in a process of its own, so that its CPU time is its own; another
 //! build of it may be named with `--relay PATH`, the one that ships with `--dist`. Costs are multiples of V, one secp256k1 verification
 //! measured before and after, because only these travel from machine to machine. Frames are made
-//! before the clock starts, or on the core of the network. With two cores or more the relay has one of them and the simulated
+//! before the clock starts. With two cores or more the relay has one of them and the simulated
 //! network another, unless a row says otherwise.
 //!
 //! `--only NAMES` measures some rows, `--smoke` all that fit into a minute at a small size, `--long`
@@ -22,6 +22,7 @@ mod options;
 #[expect(dead_code, reason = "shared with the torture test")]
 mod process;
 mod rows;
+mod run;
 mod sinks;
 mod table;
 

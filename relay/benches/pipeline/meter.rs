@@ -150,6 +150,14 @@ impl Look {
     }
 }
 
+/// Resident memory of a process.
+pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+    Ok(kib.parse::<u64>()? * 1024)
+}
+
 /// A count as a number to calculate with.
 #[expect(clippy::cast_precision_loss, reason = "counts of a bench stay far below 2^53")]
 pub(crate) fn float(count: u64) -> f64 {

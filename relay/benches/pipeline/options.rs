@@ -1,18 +1,39 @@
 //! What is measured, and how much of it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::ground::{Cores, Network};
+use crate::{ground::Extent, run::Cores};
 
 /// Names of all rows, in the order of the table.
-const ROWS: &[&str] = &["validated", "shards", "latency", "fanout", "live", "replay", "invalid"];
+const ROWS: &[&str] = &[
+    "validated",
+    "shards",
+    "latency",
+    "fanout",
+    "live",
+    "replay",
+    "invalid",
+    "database",
+    "idle",
+    "known",
+    "memory",
+    "restart",
+    "sustained",
+    "wss",
+    "wssmemory",
+];
+/// Those that take ten minutes and more.
+const LONG_ROWS: &[&str] = &["memory", "sustained", "wssmemory"];
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
-    pub(crate) network: Network,
+    pub(crate) extent: Extent,
     /// Events that come before the measured ones.
     pub(crate) warm_up: u64,
     /// Runs as fast as the relay takes them, and the events of each.
@@ -27,10 +48,32 @@ pub(crate) struct Size {
     pub(crate) fill: u64,
     /// Runs with events that are not valid, and the events of each.
     pub(crate) spoiled: (u64, u64),
+    /// Accounts, rate and seconds of the run that counts rows of the database.
+    pub(crate) database: (u32, u32, u64),
+    pub(crate) wide: WideSize,
 }
 
+/// How much is measured on the wide network.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WideSize {
+    pub(crate) extent: Extent,
+    /// Accounts that the cost of an event is compared with.
+    pub(crate) few_accounts: u32,
+    pub(crate) idle: Duration,
+    /// Rate and seconds after which memory is looked at.
+    pub(crate) memory: (u32, u64),
+    /// Events that are retained when the relay is killed.
+    pub(crate) retained: u64,
+    /// Rate and seconds of what has to hold.
+    pub(crate) sustained: (u32, u64),
+}
+
+/// The network at its real size.
+const EXTENT: Extent =
+    Extent { hosts: 3_000, accounts: 500_000, records: 20, each_fault_per_mille: 0, tls: false };
+
 const FULL: Size = Size {
-    network: Network { hosts: 100, accounts: 10_000, records: 200, skewed: false },
+    extent: Extent { hosts: 100, accounts: 10_000, records: 250, ..EXTENT },
     warm_up: 10_000,
     bursts: (5, 15_000),
     timed: (1_000, 15_000),
@@ -38,10 +81,19 @@ const FULL: Size = Size {
     live: (1_000, 15_000),
     fill: 40_000,
     spoiled: (3, 10_000),
+    database: (100_000, 1_000, 245),
+    wide: WideSize {
+        extent: EXTENT,
+        few_accounts: 10_000,
+        idle: Duration::from_secs(20),
+        memory: (1_000, 600),
+        retained: 1_000_000,
+        sustained: (5_000, 900),
+    },
 };
 
 const SMOKE: Size = Size {
-    network: Network { hosts: 20, accounts: 400, records: 40, skewed: false },
+    extent: Extent { hosts: 20, accounts: 400, records: 60, ..EXTENT },
     warm_up: 500,
     bursts: (3, 2_000),
     timed: (1_000, 1_000),
@@ -49,6 +101,15 @@ const SMOKE: Size = Size {
     live: (1_000, 1_000),
     fill: 2_000,
     spoiled: (1, 2_000),
+    database: (1_000, 500, 2),
+    wide: WideSize {
+        extent: Extent { hosts: 50, accounts: 2_000, ..EXTENT },
+        few_accounts: 500,
+        idle: Duration::from_secs(1),
+        memory: (1_000, 2),
+        retained: 8_000,
+        sustained: (1_000, 2),
+    },
 };
 
 /// What the command line says.
@@ -100,14 +161,9 @@ impl Options {
     /// Whether this row is wanted.
     pub(crate) fn wants(&self, row: &str) -> bool {
         if self.only.is_empty() {
-            return true;
+            return self.smoke || self.long || !LONG_ROWS.contains(&row);
         }
         self.only.iter().any(|name| name == row)
-    }
-
-    /// So many of them if this row is wanted.
-    pub(crate) fn if_wanted(&self, row: &str, events: u64) -> u64 {
-        if self.wants(row) { events } else { 0 }
     }
 
     /// The program under test.

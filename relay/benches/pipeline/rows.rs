@@ -1,12 +1,19 @@
 //! The rows, in the order in which they are measured.
 
+mod database;
 mod events;
 mod replay;
+mod scale;
+mod secure;
 mod streams;
 
 use anyhow::{Context as _, Result};
 
-use crate::{ground::Ground, options::Options, table::Row};
+use crate::{
+    ground::{Extent, Ground},
+    options::Options,
+    table::Row,
+};
 
 /// What was measured so far.
 #[derive(Debug, Default)]
@@ -27,33 +34,38 @@ impl Measured {
 /// Measures what is wanted.
 pub(crate) async fn measure(options: &Options, measured: &mut Measured) -> Result<()> {
     on_small_ground(options, measured).await.context("on the small network")?;
+    if options.wants("invalid") {
+        events::invalid(options, measured).await.context("with spoiled commits")?;
+    }
+    if options.wants("wss") {
+        secure::cost(options, measured).await.context("over TLS")?;
+    }
+    if options.wants("database") {
+        database::measure(options, measured).await.context("rows of the database")?;
+    }
+    let wide = ["idle", "known", "memory", "restart", "sustained"];
+    if wide.iter().any(|row| options.wants(row)) {
+        Box::pin(scale::measure(options, measured)).await.context("on the wide network")?;
+    }
+    if options.wants("wssmemory") {
+        Box::pin(secure::memory(options, measured)).await.context("memory over TLS")?;
+    }
     Ok(())
+}
+
+/// A network and a relay beside it.
+async fn make(options: &Options, extent: Extent) -> Result<Ground> {
+    Ground::make(extent, (options.binary(), options.apart), &[]).await
 }
 
 /// The rows that share one small network and one log.
 async fn on_small_ground(options: &Options, measured: &mut Measured) -> Result<()> {
-    let (bursts, burst) = options.size.bursts;
-    let plan = [
-        ("validated", bursts * burst),
-        ("shards", 2 * (options.size.warm_up + events::SHARD_BURSTS * burst)),
-        ("latency", options.size.timed.1),
-        ("fanout", options.size.fanout.2 * 2),
-        ("live", options.size.live.1),
-        ("replay", options.size.fill + replay::TO_SEAL),
-    ];
-    let events: u64 = plan.iter().map(|(row, events)| options.if_wanted(row, *events)).sum();
-    let (runs, spoiled) = options.size.spoiled;
-    let spoiled = options.if_wanted("invalid", runs * spoiled);
-    if events + spoiled == 0 {
+    let rows = ["validated", "shards", "latency", "fanout", "live", "replay"];
+    if !rows.iter().any(|row| options.wants(row)) {
         return Ok(());
     }
-    let mut ground = Box::pin(Ground::make(
-        options.size.network,
-        (options.size.warm_up, events),
-        (spoiled, events::spoiled_per_mille(), events::SPOILS),
-        (Some(options.binary()), options.apart),
-    ))
-    .await?;
+    let mut ground = Box::pin(make(options, options.size.extent)).await?;
+    ground.introduce(options.size.warm_up).await?;
     if options.wants("validated") {
         events::validated(&mut ground, options, measured).await?;
     }
@@ -71,9 +83,6 @@ async fn on_small_ground(options: &Options, measured: &mut Measured) -> Result<(
     }
     if options.wants("replay") {
         replay::measure(&mut ground, options, measured).await?;
-    }
-    if options.wants("invalid") {
-        events::invalid(&mut ground, options, measured).await?;
     }
     ground.end().await
 }

@@ -57,7 +57,7 @@
 //!   `expected_drops()`, `compare_drops([(label, count)])` for a relay's counters, `ignore(did)`
 //!   for accounts that the test takes down in the relay itself.
 //! - [`Load`]: `prepare(&net, `[`LoadOptions`]`)`, `send(n)`, `run(rate, span)`, `pregenerate(n)` or
-//!   `pregenerate_introduced(n)` and then [`Pregenerated`]`::play(n)`, `play_at(rate, n)`.
+//!   `pregenerate_introduced(n)` and then [`Pregenerated`]`::play(n)`, `play_at(rate)`.
 //! - TLS: [`Net::secure_pds`] makes a host with a certificate of [`Net::authority`], whose `address()`
 //!   is `wss://localhost:<port>`; [`Terminator`] takes TLS off in front of a relay;
 //!   [`Consumer::connect_secure`] reads through it.

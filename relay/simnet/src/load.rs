@@ -172,12 +172,6 @@ impl Load {
         &self.accounts
     }
 
-    /// From now on, of 1,000 events so many are commits with one of these faults, which must strike
-    /// any commit, as those of [`COMMIT_FAULTS`] do.
-    pub fn set_faults(&mut self, per_mille: u32, faults: &'static [Fault]) {
-        (self.options.faults_per_mille, self.options.faults) = (per_mille, faults);
-    }
-
     /// Events sent so far.
     pub fn sent(&self) -> u64 {
         self.sent
@@ -216,7 +210,7 @@ impl Load {
     pub async fn pregenerate(&mut self, events: u64) -> Result<Pregenerated> {
         let mut pregenerated = Pregenerated::new(self.options.backlog_max);
         self.pregenerate_onto(&mut pregenerated, events).await?;
-        Ok(pregenerated)
+        Ok(pregenerated.reversed())
     }
 
     /// The same after one commit of every account, so that a relay has met all of them.
@@ -231,11 +225,10 @@ impl Load {
             pregenerated.take_stock();
         }
         self.pregenerate_onto(&mut pregenerated, events).await?;
-        Ok(pregenerated)
+        Ok(pregenerated.reversed())
     }
 
-    /// Makes more events, to be sent after those.
-    pub async fn pregenerate_onto(&mut self, made: &mut Pregenerated, events: u64) -> Result<()> {
+    async fn pregenerate_onto(&mut self, made: &mut Pregenerated, events: u64) -> Result<()> {
         for _ in 0..events {
             self.step(Some(&made.stock)).await?;
             made.take_stock();

@@ -1,52 +1,21 @@
 //! What an event costs.
 
 use anyhow::Result;
-use relay_simnet::Fault;
 
 use super::Measured;
 use crate::{
-    ground::{Ground, Play, Run},
-    meter::{CpuTime, float, median},
+    ground::{Extent, Ground},
+    meter::{CpuTime, median},
     options::Options,
+    run::{Play, Run},
     table::{Must, Row},
 };
 
 /// Bursts with each number of shards.
 pub(super) const SHARD_BURSTS: u64 = 3;
 
-/// Everything that a commit can do wrong at any time, and that a relay has to drop. (What is wrong
-/// with the clock is left out: frames are made minutes before they are sent.)
-pub(super) const SPOILS: &[Fault] = &[
-    Fault::WrongKey,
-    Fault::RetiredKey,
-    Fault::HighS,
-    Fault::DerSignature,
-    Fault::FlippedSignature,
-    Fault::WrongVersion,
-    Fault::NoPrevKey,
-    Fault::DidMismatch,
-    Fault::RevMismatch,
-    Fault::CommitCidMismatch,
-    Fault::EqualRev,
-    Fault::StaleRev,
-    Fault::WrongPrevData,
-    Fault::NoPrevData,
-    Fault::MissingNode,
-    Fault::CorruptNode,
-    Fault::OmittedOp,
-    Fault::DuplicatePath,
-    Fault::UnknownAction,
-    Fault::BadPath,
-    Fault::MissingCommitBlock,
-    Fault::TruncatedCar,
-    Fault::MissingField,
-    Fault::WrongFieldType,
-];
-
-/// One event in a hundred for each of them.
-pub(super) fn spoiled_per_mille() -> u32 {
-    u32::try_from(SPOILS.len() * 10).unwrap_or(u32::MAX)
-}
+/// Of 1,000 events, how many are commits with each fault.
+const EACH_FAULT_PER_MILLE: u32 = 10;
 
 /// One consumer, one shard, as fast as it goes.
 pub(super) async fn validated(
@@ -62,26 +31,28 @@ pub(super) async fn validated(
     Ok(())
 }
 
-/// The same with many events that have to be dropped.
-pub(super) async fn invalid(
-    ground: &mut Ground,
-    options: &Options,
-    measured: &mut Measured,
-) -> Result<()> {
+/// The same with many events that have to be dropped, on a network of its own.
+pub(super) async fn invalid(options: &Options, measured: &mut Measured) -> Result<()> {
     let (runs, events) = options.size.spoiled;
-    let mut all = Vec::new();
+    let extent = Extent { each_fault_per_mille: EACH_FAULT_PER_MILLE, ..options.size.extent };
+    let mut ground = Box::pin(super::make(options, extent)).await?;
+    ground.introduce(options.size.warm_up).await?;
+    let runs = bursts(&mut ground, runs, events).await?;
     let mut dropped = 0.0;
-    for run in bursts(ground, runs, events).await? {
+    for run in &runs {
         dropped += run.after.grown(&run.before, "relay_ingest_dropped_total")?;
-        all.push(run);
     }
-    let (cost, raw) = middle(&all)?;
-    let what = format!("the same, 1 % invalid of each of {} kinds", SPOILS.len());
+    let (cost, raw) = middle(&runs)?;
+    let what = "the same, with 1 % of each kind of spoiled commit";
     let row = Row::new("invalid", what, "V").must(Must::AtMost(2.3), None);
-    let per_passed = cost * float(runs * events) / (float(runs * events) - dropped).max(1.0);
-    let raw = format!("{raw}; {dropped:.0} dropped; per event that passed {per_passed:.2} V");
+    let all: f64 = runs.iter().map(|run| run.events).sum();
+    let raw = format!(
+        "{raw}; {:.0} % dropped; per event that passed {:.2} V",
+        dropped / all * 100.0,
+        cost * all / (all - dropped).max(1.0)
+    );
     measured.add(row.is(cost, raw));
-    Ok(())
+    ground.end().await
 }
 
 /// Two shards against one, the network on the same two cores.
@@ -92,9 +63,11 @@ pub(super) async fn shards(
 ) -> Result<()> {
     let burst = options.size.bursts.1;
     let warm_up = options.size.warm_up;
-    ground.restart(&[("RELAY_SHARDS", "1")], options.shared, warm_up).await?;
+    ground.restart(&[("RELAY_SHARDS", "1")], options.shared).await?;
+    ground.receive(Play::Fast(warm_up)).await?;
     let one = bursts(ground, SHARD_BURSTS, burst).await?;
-    ground.restart(&[("RELAY_SHARDS", "2")], options.shared, warm_up).await?;
+    ground.restart(&[("RELAY_SHARDS", "2")], options.shared).await?;
+    ground.receive(Play::Fast(warm_up)).await?;
     let ours = CpuTime::of(std::process::id())?.all;
     let two = bursts(ground, SHARD_BURSTS, burst).await?;
     let ours = CpuTime::of(std::process::id())?.all - ours;
@@ -118,10 +91,11 @@ pub(super) async fn shards(
     );
     let row = Row::new("shards", "both cores busy while frames are waiting", "%");
     measured.add(row.must(Must::AtLeast(90.0), None).is(least, raw));
-    ground.restart(&[("RELAY_SHARDS", "auto")], options.apart, 0).await
+    ground.restart(&[("RELAY_SHARDS", "auto")], options.apart).await
 }
 
-async fn bursts(ground: &mut Ground, runs: u64, events: u64) -> Result<Vec<Run>> {
+/// Bursts of so many events.
+pub(super) async fn bursts(ground: &mut Ground, runs: u64, events: u64) -> Result<Vec<Run>> {
     let mut all = Vec::new();
     for _ in 0..runs {
         all.push(Box::pin(ground.run(Play::Fast(events))).await?);
@@ -131,7 +105,7 @@ async fn bursts(ground: &mut Ground, runs: u64, events: u64) -> Result<Vec<Run>>
 
 /// The middle cost, and the raw figures of the run that had it. The ratio has its own median: V and
 /// CPU time are disturbed together.
-fn middle(runs: &[Run]) -> Result<(f64, String)> {
+pub(super) fn middle(runs: &[Run]) -> Result<(f64, String)> {
     let cost = median(runs.iter().map(Run::cost).collect());
     let run = runs.iter().find(|run| run.cost().total_cmp(&cost).is_eq());
     Ok((cost, run.map(Run::raw).transpose()?.unwrap_or_default()))

@@ -4,9 +4,10 @@ use anyhow::{Result, ensure};
 
 use super::Measured;
 use crate::{
-    ground::{Ground, Play, Run},
+    ground::Ground,
     meter::{Look, float},
     options::Options,
+    run::Play,
     sinks::{Reads, Sinks},
     table::{Must, Row},
 };
@@ -21,7 +22,7 @@ pub(super) async fn latency(
     measured: &mut Measured,
 ) -> Result<()> {
     let (rate, events) = options.size.timed;
-    let run = timed(ground, Play::At(rate, events)).await?;
+    let run = Box::pin(ground.run(Play::At(rate, events))).await?;
     let raw = format!(
         "p95 {:.1}, longest {:.1}; an event costs {:.2} V at this rate: {}",
         run.delay(95),
@@ -35,15 +36,6 @@ pub(super) async fn latency(
     let row = Row::new("latency", what(99), "ms").must(Must::AtMost(30.0), None);
     measured.add(row.is(run.delay(99), format!("of {} events", run.delays.len())));
     Ok(())
-}
-
-async fn timed(ground: &mut Ground, play: Play) -> Result<Run> {
-    ground.timed = true;
-    let run = Box::pin(ground.run(play)).await;
-    ground.timed = false;
-    let run = run?;
-    ensure!(!run.delays.is_empty(), "no event was timed");
-    Ok(run)
 }
 
 /// Many live consumers. One of them compares everything, the others count.
@@ -100,7 +92,7 @@ pub(super) async fn live(
     let before = Look::before(&ground.relay).await?;
     let read = |sinks: &Sinks| sinks.tallies().iter().map(|tally| tally.bytes()).sum::<u64>();
     let bytes = read(&sinks);
-    let run = timed(ground, Play::At(rate, events)).await?;
+    let run = Box::pin(ground.run(Play::At(rate, events))).await?;
     let bytes = read(&sinks) - bytes;
     let seconds = before.at.elapsed().as_secs_f64();
     sinks.close()?;

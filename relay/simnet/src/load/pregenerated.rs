@@ -3,10 +3,7 @@
 use super::{BACKLOG_PAUSE, ROUND, STEP, due};
 use crate::{account::Stock, oracle::SentEvent, pds::Shared, server::lock};
 use bytes::Bytes;
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
 
 /// Events that are ready to be sent, in the order in which they were made.
@@ -16,21 +13,14 @@ pub struct Pregenerated {
     pub(super) stock: Stock,
     /// Number of the last event of each host.
     numbers: BTreeMap<u32, u64>,
-    ready: VecDeque<(Arc<Shared>, Bytes, SentEvent)>,
+    /// The next one is the last.
+    ready: Vec<(Arc<Shared>, Bytes, SentEvent)>,
     backlog_max: u64,
-    /// When each event was handed over, by its digest; only if someone wants to know.
-    stamps: Option<BTreeMap<u128, Instant>>,
 }
 
 impl Pregenerated {
     pub(super) fn new(backlog_max: u64) -> Self {
-        Self {
-            stock: Stock::default(),
-            numbers: BTreeMap::new(),
-            ready: VecDeque::new(),
-            backlog_max,
-            stamps: None,
-        }
+        Self { stock: Stock::default(), numbers: BTreeMap::new(), ready: Vec::new(), backlog_max }
     }
 
     /// Numbers what was made.
@@ -39,18 +29,13 @@ impl Pregenerated {
             let number = self.numbers.entry(host.number()).or_insert_with(|| host.head());
             *number += 1;
             let (frame, event) = outgoing.prepare(*number);
-            self.ready.push_back((host, frame, event));
+            self.ready.push((host, frame, event));
         }
     }
 
-    /// Remembers from now on when each event is handed over to its host.
-    pub fn stamp(&mut self) {
-        self.stamps = Some(BTreeMap::new());
-    }
-
-    /// When each event since [`Self::stamp`] was handed over, by [`crate::Received::digest`].
-    pub fn take_stamps(&mut self) -> BTreeMap<u128, Instant> {
-        self.stamps.take().unwrap_or_default()
+    pub(super) fn reversed(mut self) -> Self {
+        self.ready.reverse();
+        self
     }
 
     /// Events left.
@@ -73,12 +58,9 @@ impl Pregenerated {
     pub async fn play(&mut self, events: u64) -> u64 {
         let mut played = 0;
         while played < events {
-            let Some((host, frame, event)) = self.ready.pop_front() else { break };
+            let Some((host, frame, event)) = self.ready.pop() else { break };
             while host.was_asked() && host.undelivered() > self.backlog_max {
                 tokio::time::sleep(BACKLOG_PAUSE).await;
-            }
-            if let Some(stamps) = &mut self.stamps {
-                stamps.insert(event.digest, Instant::now());
             }
             host.send_prepared([(frame, event)]);
             played += 1;
@@ -89,15 +71,15 @@ impl Pregenerated {
         played
     }
 
-    /// Hands over so many events at a rate, or what is left; returns how many.
-    pub async fn play_at(&mut self, events_per_second: u32, events: u64) -> u64 {
+    /// Hands over all events at a rate; returns how many.
+    pub async fn play_at(&mut self, events_per_second: u32) -> u64 {
         let begin = Instant::now();
         let mut played = 0;
         let mut ticks = tokio::time::interval(STEP);
-        while played < events && !self.ready.is_empty() {
+        while !self.ready.is_empty() {
             ticks.tick().await;
-            let due = due(begin.elapsed(), events_per_second).min(events);
-            played += self.play(due.saturating_sub(played)).await;
+            let missing = due(begin.elapsed(), events_per_second).saturating_sub(played);
+            played += self.play(missing).await;
         }
         played
     }

@@ -16,7 +16,7 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use host::Host;
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -103,6 +103,8 @@ pub struct Fleet {
     servers: Vec<Server>,
     directory: Server,
     retained: Mutex<Retained>,
+    /// When each event was handed to its host, by its digest; only if someone wants to know.
+    stamps: Mutex<Option<BTreeMap<u64, Instant>>>,
 }
 
 impl Fleet {
@@ -139,7 +141,15 @@ impl Fleet {
         let (listener, addr) = Server::bind().await?;
         let router = directory::router(Arc::clone(&world));
         let directory = Server::start(listener, addr, Connections::default(), router);
-        Ok(Self { options, world, hosts, servers, directory, retained: Mutex::default() })
+        Ok(Self {
+            options,
+            world,
+            hosts,
+            servers,
+            directory,
+            retained: Mutex::default(),
+            stamps: Mutex::default(),
+        })
     }
 
     /// Base address of the directory.
@@ -204,6 +214,17 @@ impl Fleet {
             .with_context(|| format!("only {} of {all} hosts are read", self.subscribed()))
     }
 
+    /// Remembers from now on when each event is handed to its host.
+    pub fn stamp(&self) {
+        *lock(&self.stamps) = Some(BTreeMap::new());
+    }
+
+    /// When each event since [`Self::stamp`] was handed to its host, by the upper half of
+    /// [`crate::Received::digest`]; those whose bytes a relay may change cannot be found.
+    pub fn take_stamps(&self) -> BTreeMap<u64, Instant> {
+        lock(&self.stamps).take().unwrap_or_default()
+    }
+
     /// Ends every connection to every host at once, without a close frame.
     pub fn cut_all(&self) {
         for server in &self.servers {
@@ -243,6 +264,9 @@ impl Fleet {
             tokio::time::sleep(PAUSE).await;
         }
         self.world.ledger.sent(&event)?;
+        if let Some(stamps) = &mut *lock(&self.stamps) {
+            stamps.insert(event.digest, Instant::now());
+        }
         if event.rev > 0
             && self.world.population.host(event.account) == event.host
             && let Some(head) = lock(&self.world.heads).get_mut(event.account as usize)

@@ -2,7 +2,7 @@
 
 use super::{Event, Generator, Plan, file::Reader};
 use anyhow::Result;
-use std::{collections::VecDeque, path::Path};
+use std::{collections::VecDeque, path::Path, time::Duration};
 use tokio::sync::mpsc;
 
 /// Events that are handed over at once.
@@ -10,6 +10,9 @@ const BATCH: usize = 64;
 
 /// Batches that may wait: 8,192 events, some 32 MB.
 const BATCHES: usize = 128;
+
+/// Pause between two looks at what waits.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Events in the order in which they are sent, made or read ahead by another thread.
 #[derive(Debug)]
@@ -58,6 +61,22 @@ impl Source {
     /// The plan of these events.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Makes so many events ready, and lets the thread make as many more as may wait, so that sending
+    /// the former costs nothing.
+    ///
+    /// # Errors
+    /// When one could not be read or made.
+    pub async fn prefetch(&mut self, events: usize) -> Result<()> {
+        while self.ready.len() < events {
+            let Some(batch) = self.batches.recv().await else { return Ok(()) };
+            self.ready.extend(batch?);
+        }
+        while self.batches.len() < BATCHES && !self.batches.is_closed() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
     }
 
     /// The next event; `None` after the last one.
