@@ -32,6 +32,12 @@ bench *flags:
     cargo build --quiet --profile dist --bin relay
     cargo bench --quiet -p relay --bench pipeline -- --dist {{ flags }}
 
+# The relay for HOURS among all adversaries, its consumers compared, its memory judged; flags such as `--rate 300`.
+[group("test")]
+soak hours="1" *flags:
+    cargo build --release -p relay --bin relay
+    cargo run --release -p relay --example soak -- --hours {{ hours }} {{ flags }}
+
 # What takes longer than CI has: a hundred kills, all faults on both databases, traffic, the long bench.
 [group("test")]
 nightly:
@@ -40,6 +46,7 @@ nightly:
     {{ just_executable() }} torture 600 3
     cargo run --release --example demo -- --for 10m
     {{ just_executable() }} bench --long
+    {{ just_executable() }} soak 1
 
 # The reference PDSes and foreign consumers alone.
 [group("test")]

@@ -173,6 +173,10 @@ impl Account {
         self.inner.web.as_ref()
     }
 
+    pub(crate) fn world(&self) -> &World {
+        &self.world
+    }
+
     /// The present handle.
     pub async fn current_handle(&self) -> String {
         self.inner.state.lock().await.handle.clone()

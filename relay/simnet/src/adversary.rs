@@ -5,7 +5,12 @@
 
 use crate::wire::Kind;
 
+mod catalogue;
+pub mod deep;
 pub(crate) mod spoil;
+
+pub(crate) use catalogue::PathAnswer;
+pub use catalogue::{Adversary, CheckTrick, HandshakeTrick, IdentityTrick, StreamTrick};
 
 /// Where a relay meets a fault; the checks of the decision table come in this order (spec 8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,6 +136,14 @@ faults! {
     UnrelatedBlock: Passes, SIGNED, [];
     /// The commit object of the same rev, but another one (SYNC-5).
     Fork: Content, SYNC, ["fork"];
+    /// A well signed `#sync` of an older rev that says the repository is empty (SYNC-6).
+    SyncRollback: Rev, SYNC, ["stale"];
+    /// One of many `#sync` events in a row, each of which would have a repository fetched (SYNC-7).
+    SyncFlood: Passes, SYNC, [];
+    /// Operations on keys that make the tree fifteen nodes deep, or flat again; see [`deep`].
+    DeepTree: Passes, COMMIT, [];
+    /// A root below hundreds of nodes without entries, deeper than any key could make it (MST-4).
+    HollowTower: Content, COMMIT, ["bad_tree", "proof_incomplete"];
     /// A required field is missing (MSG-4).
     MissingField: Decode, SIGNED, ["malformed"];
     /// A required field has the wrong type (MSG-4).

@@ -63,6 +63,9 @@
 //!   [`Consumer::connect_secure`] reads through it.
 //! - [`scale`]: the same network at its real size: [`scale::Plan`], [`scale::Generator`],
 //!   [`scale::Fleet`], [`scale::Ledger`] and [`scale::Checker`].
+//! - [`Mix`]: `prepare(&net, `[`MixOptions`]`)` with every [`Adversary`] or one alone, `knock_at(relay)`,
+//!   `send(n)`, `run(rate, span)`, `strikes()`, `unfired()`, `misled()`, `make_peace()`. A
+//!   [`NameServer`] plays one [`NameTrick`].
 //! - [`mst`]: [`mst::Tree`] (naive) and [`mst::CachedTree`]: `insert`, `remove`, `root`,
 //!   `root_and_blocks`, `proof(&[keys])`; [`mst::layer`]. [`keys::SigningKey`], [`block::car`],
 //!   [`block::decode`], [`wire::frame`] build inputs by hand out of [`Ipld`].
@@ -84,7 +87,9 @@ pub mod clock;
 pub mod consumer;
 pub mod keys;
 pub mod load;
+pub mod mix;
 pub mod mst;
+pub mod names;
 pub mod net;
 pub mod oracle;
 pub mod pds;
@@ -98,11 +103,15 @@ mod repo;
 mod server;
 
 pub use account::{Account, AccountOptions, Sent};
-pub use adversary::{Fault, RawFrame};
+pub use adversary::{
+    Adversary, CheckTrick, Fault, HandshakeTrick, IdentityTrick, RawFrame, StreamTrick,
+};
 pub use consumer::{Consumer, Item, Received, Refused, Start};
 pub use ipld_core::ipld::Ipld;
 pub use keys::{Curve, KeyForm};
 pub use load::{COMMIT_FAULTS, Load, LoadOptions, Pregenerated};
+pub use mix::{Mix, MixOptions};
+pub use names::{NameServer, NameTrick};
 pub use net::Net;
 pub use oracle::{Checker, KindCounts, Oracle, Report};
 pub use pds::{Pds, Upgrade};

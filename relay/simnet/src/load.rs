@@ -22,10 +22,10 @@ pub use pregenerated::Pregenerated;
 const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
 
 /// Length of one step when a rate is given.
-const STEP: Duration = Duration::from_millis(5);
+pub(crate) const STEP: Duration = Duration::from_millis(5);
 
 /// Events between two looks at the backlog of all hosts.
-const ROUND: u64 = 64;
+pub(crate) const ROUND: u64 = 64;
 
 /// Records that one silent commit adds while repositories are filled.
 const FILL_STEP: usize = 200;
@@ -236,7 +236,7 @@ impl Load {
         Ok(())
     }
 
-    async fn wait_for_room(&self) {
+    pub(crate) async fn wait_for_room(&self) {
         for host in &self.hosts {
             while host.shared.was_asked() && host.undelivered() > self.options.backlog_max {
                 tokio::time::sleep(BACKLOG_PAUSE).await;
@@ -245,7 +245,7 @@ impl Load {
     }
 
     /// One event of one account.
-    async fn step(&mut self, stock: Option<&Stock>) -> Result<()> {
+    pub(crate) async fn step(&mut self, stock: Option<&Stock>) -> Result<()> {
         let announcements = self.options.announcements_per_mille;
         let impostors = announcements + self.options.impostors_per_mille;
         let faults = impostors + self.options.faults_per_mille;
@@ -312,7 +312,7 @@ async fn announce(account: &Account, rng: &mut StdRng, turn: usize) -> Result<Se
     }
 }
 
-fn due(elapsed: Duration, events_per_second: u32) -> u64 {
+pub(crate) fn due(elapsed: Duration, events_per_second: u32) -> u64 {
     let due = elapsed.as_micros() * u128::from(events_per_second) / 1_000_000;
     u64::try_from(due).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,7 @@
 //! The simulated network as a whole.
 
 use crate::{
-    Account, Authority, Oracle, Pds, Plc,
+    Account, Adversary, Authority, Oracle, Pds, Plc,
     account::Inner as AccountInner,
     clock::Clock,
     oracle::Ledger,
@@ -144,6 +144,20 @@ impl Net {
                 pending.into_iter().map(|fault| format!("{}: {fault:?}", account.name()))
             })
             .collect()
+    }
+
+    /// How often a relay met each adversary: was given such an event or frame, or asked and got such
+    /// an answer.
+    pub fn strikes(&self) -> BTreeMap<Adversary, u64> {
+        self.world.ledger.strikes()
+    }
+
+    /// A server of this name that is not among [`Self::hosts`]: it wants to become a host.
+    pub async fn stranger(&self, name: &str) -> Result<Pds> {
+        let number = u32::try_from(self.world.number())?;
+        let ledger = Arc::clone(&self.world.ledger);
+        let (shared, server) = Pds::start((name, number), ledger, None).await?;
+        Ok(Pds { shared, server, world: Arc::clone(&self.world) })
     }
 
     /// Events that hosts sent and that no relay was given yet, over all hosts that a relay ever

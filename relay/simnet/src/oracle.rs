@@ -11,7 +11,7 @@ mod kinds;
 mod model;
 
 use crate::{
-    adversary::{Fault, Stage},
+    adversary::{Adversary, Fault, Stage},
     server::lock,
     wire::Kind,
 };
@@ -40,6 +40,8 @@ pub(crate) enum Served {
     Document { host: u32, key: u64, handle: String },
     /// An answer that says that the identity does not work.
     Invalid,
+    /// An answer that is no document of this DID: nobody is met by it, and what is known stays.
+    Nonsense,
     /// No usable answer; a later one may be another.
     Unavailable,
 }
@@ -63,6 +65,8 @@ pub(crate) struct SentEvent {
     /// Number of the key that signed, else 0.
     pub(crate) key: u64,
     pub(crate) faults: Box<[Fault]>,
+    /// Whether another host than the account's sends it.
+    pub(crate) foreign: bool,
     /// The `active` of an `#account`.
     pub(crate) says_active: bool,
     /// Whether `getRepoStatus` of the host says active.
@@ -75,7 +79,7 @@ impl SentEvent {
     /// The stage of the first check that the event fails, and the reasons that fit.
     fn flaw(&self) -> Option<(Stage, Vec<&'static str>)> {
         // Whether a rev is stale follows from what was accepted, not from the intention.
-        let computed = [Fault::EqualRev, Fault::StaleRev, Fault::Fork];
+        let computed = [Fault::EqualRev, Fault::StaleRev, Fault::Fork, Fault::SyncRollback];
         let flaws = || {
             self.faults
                 .iter()
@@ -150,6 +154,8 @@ pub(crate) struct Ledger {
     books: Mutex<Books>,
     /// Events that hosts with a relay have not handed over yet.
     owed: AtomicU64,
+    /// How often a relay met each adversary.
+    struck: Mutex<BTreeMap<Adversary, u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -190,6 +196,16 @@ impl Ledger {
         self.owed.load(Ordering::Relaxed)
     }
 
+    /// A relay met an adversary.
+    pub(crate) fn struck(&self, adversary: Adversary) {
+        *lock(&self.struck).entry(adversary).or_default() += 1;
+    }
+
+    /// How often a relay met each adversary.
+    pub(crate) fn strikes(&self) -> BTreeMap<Adversary, u64> {
+        lock(&self.struck).clone()
+    }
+
     /// A relay is given this event; `again` if it was given it before.
     pub(crate) fn delivered(&self, event: &SentEvent, again: bool) {
         let mut books = lock(&self.books);
@@ -198,6 +214,12 @@ impl Ledger {
             let flaws = event.flaw().map(|(_, reasons)| reasons).unwrap_or_default();
             books.drops.possible(&[["stale"].as_slice(), &flaws].concat());
             return;
+        }
+        for fault in &event.faults {
+            self.struck(Adversary::Event(*fault));
+        }
+        if event.foreign {
+            self.struck(Adversary::ForeignAccount);
         }
         books.delivered += 1;
         let now = Instant::now();

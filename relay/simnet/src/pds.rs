@@ -1,8 +1,10 @@
 //! A scriptable host: its event stream, its endpoints and what it was asked.
 
 mod raw;
+mod script;
 mod stream;
 mod subscription;
+mod tricks;
 mod xrpc;
 
 use crate::{
@@ -23,9 +25,12 @@ use std::{
 };
 use tokio::sync::{broadcast, watch};
 
+use script::Script;
+pub use script::Upgrade;
 use stream::Stream;
 pub(crate) use stream::{Outgoing, SeqClaim};
 pub(crate) use subscription::switch;
+pub(crate) use tricks::Intercept;
 
 /// How many requests a host remembers word for word.
 const REQUESTS_KEPT: usize = 10_000;
@@ -35,34 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// User agent of our own consumers; what they are sent does not count as delivered to a relay.
 pub(crate) const OBSERVER: &str = "relay-simnet observer";
-
-/// How a host answers the next requests for its stream.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Upgrade {
-    /// With the stream.
-    #[default]
-    Accept,
-    /// With a status instead of 101.
-    Status {
-        /// Such as 429 or 502.
-        status: u16,
-        /// `Retry-After` in seconds.
-        retry_after: Option<u64>,
-        /// Whether the body is a page of HTML instead of JSON.
-        html: bool,
-    },
-    /// With a redirect to this address (UP-12).
-    Redirect(String),
-    /// Not at all: the handshake never ends.
-    Silence,
-}
-
-impl Upgrade {
-    /// A status with a JSON body.
-    pub const fn status(status: u16) -> Self {
-        Self::Status { status, retry_after: None, html: false }
-    }
-}
 
 /// One request that a host has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,17 +59,6 @@ pub(crate) struct RepoEntry {
     pub(crate) status: Option<String>,
     pub(crate) rev: u64,
     pub(crate) commit: Option<Cid36>,
-}
-
-#[derive(Debug)]
-struct Script {
-    upgrades: VecDeque<Upgrade>,
-    upgrade: Upgrade,
-    server_header: String,
-    /// Unsent events above which a subscriber is told that it is too slow (UP-5).
-    lag_max: Option<u64>,
-    /// Statuses by the end of the path.
-    statuses: BTreeMap<String, u16>,
 }
 
 #[derive(Debug, Default)]
@@ -146,14 +112,8 @@ impl Shared {
         }
     }
 
-    fn next_upgrade(&self) -> Upgrade {
-        let mut script = lock(&self.script);
-        script.upgrades.pop_front().unwrap_or_else(|| script.upgrade.clone())
-    }
-
-    fn scripted_status(&self, path: &str) -> Option<u16> {
-        let script = lock(&self.script);
-        script.statuses.iter().find(|(end, _)| path.ends_with(*end)).map(|(_, status)| *status)
+    fn ledger(&self) -> Arc<Ledger> {
+        lock(&self.stream).ledger()
     }
 
     /// Number of the host, as the oracle compares it.
@@ -255,21 +215,16 @@ impl Pds {
             changed: watch::Sender::new(0),
             commands: broadcast::Sender::new(1),
             subscribers: watch::Sender::new(0),
-            script: Mutex::new(Script {
-                upgrades: VecDeque::new(),
-                upgrade: Upgrade::Accept,
-                server_header: "simulated-pds/1".to_owned(),
-                lag_max: None,
-                statuses: BTreeMap::new(),
-            }),
+            script: Mutex::new(Script::default()),
             requests: Mutex::default(),
             repos: Mutex::default(),
             connections: connections.clone(),
         });
         let router = xrpc::router(Arc::clone(&shared));
-        let server = Server::start_with(listener, addr, (connections, router), tls.cloned());
-        let server = Arc::new(server);
-        Ok((shared, server))
+        let intercept: Arc<dyn Intercept> = Arc::<Shared>::clone(&shared);
+        let manners = (tls.cloned(), Some(intercept));
+        let server = Server::start_with(listener, addr, (connections, router), manners);
+        Ok((shared, Arc::new(server)))
     }
 
     /// Name given by the test.
@@ -361,35 +316,6 @@ impl Pds {
     pub async fn restart(&self) -> Result<()> {
         self.down();
         self.up().await
-    }
-
-    /// Answers the next request for the stream like this, and only that one.
-    pub fn answer_next(&self, upgrade: Upgrade) {
-        lock(&self.shared.script).upgrades.push_back(upgrade);
-    }
-
-    /// Answers all requests for the stream like this.
-    pub fn answer_all(&self, upgrade: Upgrade) {
-        lock(&self.shared.script).upgrade = upgrade;
-    }
-
-    /// Answers requests whose path ends like this with a status; `None` undoes it.
-    pub fn answer_path(&self, end_of_path: &str, status: Option<u16>) {
-        let mut script = lock(&self.shared.script);
-        match status {
-            Some(status) => drop(script.statuses.insert(end_of_path.to_owned(), status)),
-            None => drop(script.statuses.remove(end_of_path)),
-        }
-    }
-
-    /// The `Server` header of every answer, for loop detection (UP-11).
-    pub fn set_server_header(&self, value: &str) {
-        value.clone_into(&mut lock(&self.shared.script).server_header);
-    }
-
-    /// Tells a subscriber that it is too slow when it lags by more than this (UP-5).
-    pub fn set_lag_max(&self, events: Option<u64>) {
-        lock(&self.shared.script).lag_max = events;
     }
 
     /// Sends `ConsumerTooSlow` to every subscriber that is up to date, and closes.

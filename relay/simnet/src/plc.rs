@@ -1,6 +1,9 @@
 //! A scriptable PLC directory, and the documents of did:web accounts.
 
+mod replies;
+
 use crate::{
+    Adversary,
     keys::{KeyForm, SigningKey},
     oracle::{Ledger, Served},
     server::{Connections, Server, lock},
@@ -8,7 +11,6 @@ use crate::{
 use anyhow::Result;
 use axum::{
     Router,
-    body::Body,
     extract::{Path, State},
     response::Response,
     routing::get,
@@ -19,6 +21,9 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+
+pub(crate) use replies::{endless_body, json_response, redirect};
+use replies::{hostile_text, message, respond};
 
 /// How the directory answers a question for a document.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,6 +58,16 @@ pub enum Answer {
     Oversized,
     /// No answer at all while the connection lasts.
     Silence,
+    /// 302 to this address (RES-1).
+    Redirect(String),
+    /// A body that never ends (RES-1).
+    EndlessBody,
+    /// Lists in lists, thousands deep.
+    Nested,
+    /// The document beside names that are none, unknown fields and lists of hundreds (DOC-5).
+    HostileText,
+    /// The document with a PDS at a private address (DOC-3, SEC-1).
+    PrivateEndpoint,
 }
 
 /// A DID document before it is written as JSON.
@@ -122,6 +137,8 @@ struct Entry {
     /// What [`Answer::Stale`] serves.
     stale: Option<Document>,
     answer: Answer,
+    /// The adversary whose answer it is.
+    adversary: Option<Adversary>,
     tombstone: bool,
     lookups: u64,
 }
@@ -142,6 +159,7 @@ impl Registry {
                 document,
                 stale: None,
                 answer: Answer::Document,
+                adversary: None,
                 tombstone: false,
                 lookups: 0,
             };
@@ -164,6 +182,15 @@ impl Registry {
         }
     }
 
+    /// Answers questions for this DID as an adversary does; `None` undoes it.
+    pub(crate) fn play(&self, did: &str, trick: Option<(Answer, Adversary)>) {
+        self.change(did, |entry| {
+            let (answer, adversary) = trick.unzip();
+            entry.answer = answer.unwrap_or_default();
+            entry.adversary = adversary;
+        });
+    }
+
     fn set_everywhere(&self, answer: Option<Answer>) {
         let mut inner = lock(&self.inner);
         inner.everywhere = answer;
@@ -179,6 +206,9 @@ impl Registry {
             let everywhere = inner.everywhere.clone();
             let answer = inner.entries.get_mut(did).map(|entry| {
                 entry.lookups += 1;
+                if let Some(adversary) = entry.adversary {
+                    self.ledger.struck(adversary);
+                }
                 entry.answer(everywhere.as_ref())
             });
             (inner.latency, answer)
@@ -228,15 +258,14 @@ impl Entry {
         let key = document.key.number();
         match self.effective(everywhere) {
             _ if self.tombstone => Served::Invalid,
-            Answer::Document | Answer::Stale => {
+            Answer::Document | Answer::Stale | Answer::HostileText => {
                 Served::Document { host: document.host, key, handle: document.handle.clone() }
             }
             Answer::WrongKey => {
                 Served::Document { host: document.host, key: 0, handle: document.handle.clone() }
             }
-            Answer::NotFound | Answer::Gone | Answer::NoKey | Answer::NoHost | Answer::WrongId => {
-                Served::Invalid
-            }
+            Answer::NotFound | Answer::Gone | Answer::WrongId | Answer::Nested => Served::Nonsense,
+            Answer::NoKey | Answer::NoHost | Answer::PrivateEndpoint => Served::Invalid,
             _ => Served::Unavailable,
         }
     }
@@ -285,25 +314,20 @@ impl Entry {
                 json_response(200, &body)
             }
             Answer::Silence => return Reply::Silence,
+            Answer::Redirect(location) => redirect(location),
+            Answer::EndlessBody => endless_body(),
+            Answer::Nested => respond(200, "application/json", "[".repeat(20_000)),
+            Answer::HostileText => {
+                hostile_text(&mut body);
+                json_response(200, &body)
+            }
+            Answer::PrivateEndpoint => {
+                body["service"][0]["serviceEndpoint"] = json!("http://169.254.169.254");
+                json_response(200, &body)
+            }
         };
         Reply::Http(response)
     }
-}
-
-fn respond(status: u16, content_type: &'static str, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
-    let content_type = http::HeaderValue::from_static(content_type);
-    response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
-    response
-}
-
-pub(crate) fn json_response(status: u16, body: &Value) -> Response {
-    respond(status, "application/json", body.to_string())
-}
-
-fn message(status: u16, text: &str) -> Response {
-    json_response(status, &json!({ "message": text }))
 }
 
 /// A directory of did:plc documents on a port of its own.
@@ -347,6 +371,7 @@ impl Plc {
         self.registry.change(did.as_ref(), |entry| {
             entry.stale = (answer == Answer::Stale).then(|| entry.document.clone());
             entry.answer = answer;
+            entry.adversary = None;
         });
     }
 
@@ -442,6 +467,11 @@ impl Web {
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// Base address of its server.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.server.addr())
     }
 }
 

@@ -1,7 +1,7 @@
 //! An HTTP server on a free port of the loopback, with or without TLS, that can be cut, stopped and
 //! started again.
 
-use crate::tls::Authority;
+use crate::{pds::Intercept, tls::Authority};
 use anyhow::{Context, Result};
 use axum::Router;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
@@ -47,6 +47,7 @@ pub(crate) struct Server {
     accepting: Mutex<Option<AbortHandle>>,
     router: Router,
     tls: Option<Authority>,
+    intercept: Option<Arc<dyn Intercept>>,
 }
 
 impl Server {
@@ -64,17 +65,21 @@ impl Server {
         connections: Connections,
         router: Router,
     ) -> Self {
-        Self::start_with(listener, addr, (connections, router), None)
+        Self::start_with(listener, addr, (connections, router), (None, None))
     }
 
-    /// The same, with TLS if there is an authority.
+    /// The same.
+    ///
+    /// * `tls` – whose certificate is shown, if there is TLS
+    /// * `intercept` – takes connections away from HTTP
     pub(crate) fn start_with(
         listener: TcpListener,
         addr: SocketAddr,
         (connections, router): (Connections, Router),
-        tls: Option<Authority>,
+        (tls, intercept): (Option<Authority>, Option<Arc<dyn Intercept>>),
     ) -> Self {
-        let server = Self { addr, connections, accepting: Mutex::new(None), router, tls };
+        let accepting = Mutex::new(None);
+        let server = Self { addr, connections, accepting, router, tls, intercept };
         server.accept(listener);
         server
     }
@@ -82,6 +87,7 @@ impl Server {
     fn accept(&self, listener: TcpListener) {
         let (connections, router) = (self.connections.clone(), self.router.clone());
         let tls = self.tls.as_ref().map(Authority::acceptor);
+        let intercept = self.intercept.clone();
         let task = spawn(async move {
             loop {
                 // An accept error is one of that connection, or of too many open files.
@@ -89,7 +95,8 @@ impl Server {
                     tokio::task::yield_now().await;
                     continue;
                 };
-                connections.spawn(serve(stream, router.clone(), tls.clone()));
+                let intercept = intercept.clone();
+                connections.spawn(serve(stream, router.clone(), (tls.clone(), intercept)));
             }
         });
         *lock(&self.accepting) = Some(task);
@@ -146,9 +153,18 @@ impl Drop for Server {
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, tls: Option<TlsAcceptor>) {
+async fn serve(
+    mut stream: TcpStream,
+    router: Router,
+    (tls, intercept): (Option<TlsAcceptor>, Option<Arc<dyn Intercept>>),
+) {
     // Without this small frames wait for the acknowledgement of earlier ones.
     if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    if let Some(intercept) = intercept.filter(|intercept| intercept.is_due())
+        && intercept.take(&mut stream).await
+    {
         return;
     }
     match tls {

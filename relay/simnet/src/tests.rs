@@ -3,6 +3,7 @@
 mod bounds;
 mod faults;
 mod judging;
+mod mixing;
 mod secure;
 mod servers;
 mod speed;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod account_status;
+mod adversaries;
 mod at_scale;
 mod clocks;
 mod commit_validation;

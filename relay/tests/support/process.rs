@@ -68,10 +68,10 @@ impl RelayProcess {
             .chain(setup.settings.iter().map(|(name, value)| (*name, (*value).to_owned())))
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
-        let binary = setup
-            .binary
-            .as_ref()
-            .map_or(env!("CARGO_BIN_EXE_relay").into(), |path| path.to_string_lossy());
+        // Examples are not told where it lies.
+        let built = option_env!("CARGO_BIN_EXE_relay").map(Into::into);
+        let binary = setup.binary.as_ref().map(|path| path.to_string_lossy()).or(built);
+        let binary = binary.context("which relay?")?;
         let words: Vec<String> =
             setup.under.iter().copied().chain([&*binary]).map(str::to_owned).collect();
         let child = spawn(dir.path(), &settings, &words)?;

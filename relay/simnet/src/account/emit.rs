@@ -72,7 +72,8 @@ impl Account {
     ) -> Result<Sent> {
         let mut fired = Vec::new();
         if told {
-            self.fire(Kind::Commit, &mut fired, |fault| spoil::writes(fault, &mut writes));
+            let tree = &state.repo.tree;
+            self.fire(Kind::Commit, &mut fired, |fault| spoil::writes(fault, &mut writes, tree));
         }
         let micros = self.world.clock.tick();
         let key = state.key.clone();
@@ -266,6 +267,7 @@ impl Account {
                 .fold(0, |all, byte| (all << 8) | u64::from(*byte)),
             key: details.key,
             faults: fired.into_boxed_slice(),
+            foreign: self.outlet.is_some() && kind == Kind::Commit,
             says_active: details.says_active,
             host_active: state.active,
             handle: details.handle,

@@ -1,10 +1,11 @@
 //! How each fault changes a draft or a payload.
 
-use super::Fault;
+use super::{Fault, deep};
 use crate::{
-    block::{Cid36, cid_of, cid_of_nothing, encode, link},
+    block::{Cid36, cid_of, cid_of_nothing, encode, from_link, link},
     clock::{tid, tid_text, wall_micros},
     keys::SigningKey,
+    mst::{CachedTree, encode_node},
     repo::{Draft, Op, Signing, Write},
     wire::{Fields, Kind},
 };
@@ -24,6 +25,9 @@ const TOO_LARGE_SYNC: usize = 10_001;
 
 /// Just above the limit for `ops` (MSG-1).
 const TOO_MANY_OPS: usize = 201;
+
+/// Nodes without entries above the root of a hollow tower; more layers than SHA-256 has room for.
+const HOLLOW_NODES: usize = 300;
 
 /// What a fault may need to know besides the draft.
 #[derive(Debug)]
@@ -69,6 +73,12 @@ fn object(fault: Fault, draft: &mut Draft, kind: Kind, around: &Surroundings<'_>
         Fault::EqualRev if draft.since != 0 => set_rev(draft, draft.since),
         Fault::StaleRev if draft.since != 0 => set_rev(draft, draft.since - (1 << 20)),
         Fault::FutureRev => set_rev(draft, tid(wall_micros() + AHEAD_MICROS, 0)),
+        Fault::SyncFlood => {}
+        Fault::SyncRollback if draft.since != 0 => {
+            set_rev(draft, draft.since - (1 << 20));
+            let (empty, _) = CachedTree::new().root_and_proof(&[]);
+            draft.object.insert("data".to_owned(), Ipld::Link(link(&empty)));
+        }
         Fault::Fork if kind == Kind::Sync && around.last_commit.is_some() => {
             set_rev(draft, draft.since);
             let other = cid_of_nothing(around.number);
@@ -128,6 +138,16 @@ fn proof(fault: Fault, draft: &mut Draft, around: &Surroundings<'_>) -> bool {
             }
             None => return false,
         },
+        Fault::HollowTower => {
+            let Some(Ipld::Link(root)) = draft.object.get("data") else { return false };
+            let Some(mut top) = from_link(root) else { return false };
+            for _ in 0..HOLLOW_NODES {
+                let block = encode_node(Some(top), &[]);
+                top = cid_of(&block);
+                draft.blocks.push((top, block));
+            }
+            draft.object.insert("data".to_owned(), Ipld::Link(link(&top)));
+        }
         _ => return false,
     }
     true
@@ -225,7 +245,11 @@ fn carrier(fault: Fault, draft: &mut Draft, kind: Kind, around: &Surroundings<'_
 }
 
 /// Spoils the writes before they enter the tree.
-pub(crate) fn writes(fault: Fault, writes: &mut [Write]) -> bool {
+pub(crate) fn writes(fault: Fault, writes: &mut Vec<Write>, tree: &CachedTree) -> bool {
+    if fault == Fault::DeepTree {
+        writes.extend(deep::toggle(tree));
+        return true;
+    }
     let record = writes.iter_mut().find_map(|write| match write {
         Write::Create { record: Ipld::Map(fields), .. }
         | Write::Update { record: Ipld::Map(fields), .. } => Some(fields),

@@ -4,6 +4,8 @@
 //! document it held. Where two are possible and lead to different ends, the event may go either
 //! way. Everything else is decided.
 
+mod looks;
+
 use super::{Expected, SentEvent, Served, Verdict};
 use crate::{adversary::Stage, wire::Kind};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -11,9 +13,6 @@ use tokio::time::Instant;
 
 /// How long after a delivery a relay may still be busy with the event.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// How long after a forced refresh the next one may be refused (RES-3 suggests 60 s).
-const REFRESH_PAUSE: Duration = Duration::from_secs(70);
 
 /// How long after an `#identity` a relay may look again by itself (RES-4 suggests 60 s).
 const SECOND_LOOK: Duration = Duration::from_secs(90);
@@ -24,6 +23,7 @@ const REPEATED: Duration = Duration::from_secs(70);
 /// `#sync` events per minute, and `#identity` events per hour, that are never too many
 /// (SYNC-7, IDE-5).
 const SYNCS_PER_MINUTE: usize = 5;
+const SYNCS_PER_DAY: u32 = 100;
 const IDENTITIES_PER_HOUR: usize = 10;
 
 /// Announcements in this time for which a relay surely looks into the directory each time, so that
@@ -67,8 +67,11 @@ pub(super) struct AccountModel {
     moved: Option<(Instant, u32, usize)>,
     fetched_at: Option<Instant>,
     forced_at: Option<Instant>,
+    forced_today: u32,
     identities: VecDeque<Instant>,
     syncs: VecDeque<Instant>,
+    /// All that may have passed; no run lasts a day.
+    syncs_today: u32,
     last_identity: Option<(Instant, Option<u128>)>,
     last_account: Option<(Instant, Option<u128>)>,
     active: Activity,
@@ -90,8 +93,10 @@ impl Default for AccountModel {
             moved: None,
             fetched_at: None,
             forced_at: None,
+            forced_today: 0,
             identities: VecDeque::new(),
             syncs: VecDeque::new(),
+            syncs_today: 0,
             last_identity: None,
             last_account: None,
             active: Activity::Yes,
@@ -135,8 +140,11 @@ impl AccountModel {
             if let Some((_, last)) = &mut self.view {
                 *last = newest;
             }
+            // What came behind a look waits for its answer, and then goes by it.
+            let looked_at = self.fetched_at;
             let open = |expected: &&Arc<Expected>| {
-                expected.fetched && within(Some(expected.at), now, GRACE)
+                let is_behind = looked_at.is_some_and(|looked_at| expected.at >= looked_at);
+                (expected.fetched || is_behind) && within(Some(expected.at), now, GRACE)
             };
             return self.recent.iter().filter(open).cloned().collect();
         }
@@ -236,7 +244,10 @@ impl AccountModel {
                 self.authority(event, now, doubts)?;
                 self.status(event, doubts)?;
                 self.rev(event, doubts)?;
-                if let Some((_, reasons)) = flaw {
+                if let Some((_, mut reasons)) = flaw {
+                    if self.is_flooded(event, now) {
+                        reasons.push("rate_limited");
+                    }
                     if reasons.contains(&"bad_signature") {
                         self.force(now);
                     }
@@ -248,104 +259,6 @@ impl AccountModel {
                 Ok(())
             }
         }
-    }
-
-    fn first_look(&mut self, now: Instant, doubts: &mut Doubts) -> Result<(), Dropped> {
-        doubts.fetched = true;
-        let newest = self.newest();
-        match self.version(newest) {
-            Served::Document { .. } => {
-                self.fetched_at = Some(now);
-                self.view = Some((newest, newest));
-                Ok(())
-            }
-            Served::Invalid => Err((Verdict::Never, vec!["identity_invalid"])),
-            // It waits and may be judged later (DESIGN 10.7).
-            Served::Unavailable => Err((
-                Verdict::May,
-                vec!["identity_unavailable", "parking_full", "identity_invalid"],
-            )),
-        }
-    }
-
-    /// A look into the directory that replaces the view, if there is an answer.
-    fn look(&mut self, now: Instant) {
-        let newest = self.newest();
-        if *self.version(newest) != Served::Unavailable {
-            self.view = Some((newest, newest));
-            self.fetched_at = Some(now);
-        }
-    }
-
-    /// A refresh because of a mismatch; `false` when it may be refused.
-    fn force(&mut self, now: Instant) -> bool {
-        if within(self.forced_at, now, REFRESH_PAUSE) {
-            return false;
-        }
-        self.forced_at = Some(now);
-        self.look(now);
-        true
-    }
-
-    /// Versions that the relay may hold when it meets an event of this host.
-    fn possible(&self, host: u32, now: Instant) -> Vec<usize> {
-        let Some((mut first, last)) = self.view else { return Vec::new() };
-        if let Some((at, by, before)) = self.moved
-            && by != host
-            && within(Some(at), now, GRACE)
-        {
-            first = first.min(before);
-        }
-        (first..=last).collect()
-    }
-
-    /// Checks something against the documents, with one refresh if it does not fit.
-    fn against_documents(
-        &mut self,
-        event: &SentEvent,
-        now: Instant,
-        doubts: &mut Doubts,
-        (reason, fits): (&'static str, fn(&SentEvent, &Served) -> bool),
-    ) -> Result<(), Dropped> {
-        let possible = self.possible(event.host, now);
-        let fitting = possible.iter().filter(|at| fits(event, self.version(**at))).count();
-        if fitting == possible.len() {
-            return Ok(());
-        }
-        doubts.fetched = true;
-        let newest = self.newest();
-        let now_fits = fits(event, self.version(newest));
-        let unavailable = *self.version(newest) == Served::Unavailable;
-        let refreshed = if fitting == 0 {
-            self.force(now)
-        } else {
-            // It may have been refreshed, or not.
-            let pause = within(self.forced_at, now, REFRESH_PAUSE);
-            if let Some((_, last)) = &mut self.view {
-                *last = newest;
-            }
-            self.forced_at = Some(now);
-            !pause
-        };
-        match (fitting, now_fits) {
-            _ if unavailable => doubts.reasons.extend([reason, "identity_unavailable"]),
-            (_, true) if refreshed => {}
-            (_, true) => {
-                doubts.reasons.push(reason);
-                if let Some((_, last)) = &mut self.view {
-                    *last = newest;
-                }
-            }
-            (0, false) => {
-                let mut reasons = vec![reason];
-                if *self.version(newest) == Served::Invalid {
-                    reasons.push("identity_invalid");
-                }
-                return Err((Verdict::Never, reasons));
-            }
-            (_, false) => doubts.reasons.push(reason),
-        }
-        Ok(())
     }
 
     fn authority(
@@ -375,8 +288,7 @@ impl AccountModel {
     }
 
     fn identity(&mut self, event: &SentEvent, now: Instant, doubts: &mut Doubts) {
-        self.look(now);
-        doubts.fetched = true;
+        self.look_announced(event, now, doubts);
         while self
             .identities
             .front()
@@ -402,7 +314,7 @@ impl AccountModel {
                 doubts.reasons.extend(["wrong_host", "redundant"]);
                 doubts.reasons.extend((!self.introduced).then_some("identity_unavailable"));
             }
-            Served::Invalid => {
+            Served::Invalid | Served::Nonsense => {
                 doubts.reasons.extend(["identity_invalid", "wrong_host", "redundant"]);
             }
             Served::Unavailable => {
@@ -460,19 +372,27 @@ impl AccountModel {
         Ok(())
     }
 
-    fn sync_rate(&mut self, event: &SentEvent, now: Instant, doubts: &mut Doubts) {
+    /// Whether one more `#sync` may be one too many (SYNC-7).
+    fn is_flooded(&mut self, event: &SentEvent, now: Instant) -> bool {
         if event.kind != Kind::Sync {
-            return;
+            return false;
         }
         let minute = Duration::from_mins(1);
         while self.syncs.front().is_some_and(|at| !within(Some(*at), now, minute)) {
             self.syncs.pop_front();
         }
-        if self.syncs.len() >= SYNCS_PER_MINUTE {
+        self.syncs.len() >= SYNCS_PER_MINUTE || self.syncs_today >= SYNCS_PER_DAY
+    }
+
+    fn sync_rate(&mut self, event: &SentEvent, now: Instant, doubts: &mut Doubts) {
+        if self.is_flooded(event, now) {
             doubts.reasons.push("rate_limited");
             self.syncs.pop_front();
         }
-        self.syncs.push_back(now);
+        if event.kind == Kind::Sync {
+            self.syncs.push_back(now);
+            self.syncs_today = self.syncs_today.saturating_add(1);
+        }
     }
 
     fn accept(&mut self, event: &SentEvent, doubts: &Doubts) {

@@ -17,7 +17,7 @@ const NO_ONE: &str = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
 
 pub(super) fn send(stream: &mut Stream, raw: RawFrame, once: bool) {
     let number = stream.take_number();
-    stream.push_raw(message(raw, number), raw.reason(), once);
+    stream.push_raw(message(raw, number), Some(raw), once);
 }
 
 /// An event of the test's own making, under the next number.

@@ -1,6 +1,7 @@
 //! The event stream of one host: numbered, retained for a while, read by position.
 
 use crate::{
+    Adversary, RawFrame,
     block::encode,
     oracle::{Ledger, SentEvent},
     wire::{self, Fields, frame},
@@ -24,8 +25,8 @@ struct Entry {
     message: Option<Message>,
     event: Option<SentEvent>,
     did: Arc<str>,
-    /// Why a relay may count it as dropped although it is no event.
-    reason: Option<&'static str>,
+    /// Which frame it is when it is no event.
+    raw: Option<RawFrame>,
     delivered: bool,
     /// Sent to one subscriber only, so that a broken frame does not break every reconnection.
     once: bool,
@@ -127,6 +128,10 @@ impl Stream {
         }
     }
 
+    pub(crate) fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.ledger)
+    }
+
     /// Number of the newest event.
     pub(crate) fn head(&self) -> u64 {
         self.last_number
@@ -188,18 +193,18 @@ impl Stream {
             did: Arc::clone(&event.did),
             message: Some(Message::Binary(frame)),
             event: Some(event),
-            reason: None,
+            raw: None,
             delivered: false,
             once: false,
         });
     }
 
     /// Appends a message that is no event.
-    pub(crate) fn push_raw(&mut self, message: Message, reason: Option<&'static str>, once: bool) {
+    pub(crate) fn push_raw(&mut self, message: Message, raw: Option<RawFrame>, once: bool) {
         let did = Arc::from("");
         let number = self.last_number;
         let message = Some(message);
-        self.push(Entry { number, message, event: None, did, reason, delivered: false, once });
+        self.push(Entry { number, message, event: None, did, raw, delivered: false, once });
     }
 
     /// Takes the next number without an event, for frames that carry it.
@@ -280,9 +285,10 @@ impl Stream {
             }
             if counts
                 && entry.message.is_some()
-                && let Some(reason) = entry.reason
+                && let Some(raw) = entry.raw
             {
-                self.ledger.broke(reason);
+                self.ledger.struck(Adversary::Frame(raw));
+                raw.reason().into_iter().for_each(|reason| self.ledger.broke(reason));
             }
             let message = if entry.once { entry.message.take() } else { entry.message.clone() };
             if entry.once {

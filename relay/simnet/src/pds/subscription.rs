@@ -29,7 +29,7 @@ use tokio_tungstenite::{
 /// hold them back.
 const BATCH: usize = 64;
 
-type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+pub(super) type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
 /// Answers a request for the stream as the script says.
 pub(super) async fn subscribe(
@@ -39,9 +39,13 @@ pub(super) async fn subscribe(
     let query = request.uri().query().unwrap_or_default().to_owned();
     let text = query.split('&').find_map(|pair| pair.strip_prefix("cursor=")).unwrap_or_default();
     shared.log(&request, Some(text));
-    match shared.next_upgrade() {
+    let counts = !super::is_observer(request.headers());
+    let mut lost = false;
+    match shared.next_upgrade(counts) {
         Upgrade::Accept => {}
-        Upgrade::Silence => std::future::pending().await,
+        Upgrade::FutureCursor => lost = true,
+        // Those below were taken before HTTP, unless a proxy keeps the connection.
+        Upgrade::Silence | Upgrade::Dribble | Upgrade::EndlessHead => std::future::pending().await,
         Upgrade::Status { status, retry_after, html } => {
             return scripted(status, retry_after, html);
         }
@@ -60,17 +64,21 @@ pub(super) async fn subscribe(
         number => number.parse::<u64>().map(Some),
     };
     // Before the answer: what is sent after it reaches a subscriber without a cursor.
-    let start = cursor.ok().map(|cursor| lock(&shared.stream).start(cursor));
-    let counts = !super::is_observer(request.headers());
-    if counts {
+    let is_live = cursor == Ok(None);
+    let start = cursor
+        .ok()
+        .map(|cursor| if lost { Start::Future } else { lock(&shared.stream).start(cursor) });
+    if counts && !lost {
         lock(&shared.stream).owe_to_a_relay();
     }
+    // A relay that looks at the live edge without having what came before does not take it.
+    let takes = counts && (!is_live || lock(&shared.stream).undelivered() == 0);
     let task_shared = Arc::clone(&shared);
     shared.connections.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
         let io = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
-        let session = Session { shared: task_shared, socket, counts };
+        let session = Session { shared: task_shared, socket, counts, takes };
         if let Err(error) = session.run(start).await {
             tracing::debug!(%error, "simulated host: subscriber left");
         }
@@ -118,6 +126,8 @@ struct Session {
     socket: Socket,
     /// Whether this is a relay, whose deliveries the oracle counts.
     counts: bool,
+    /// Whether it is given the events, in order.
+    takes: bool,
 }
 
 impl Session {
@@ -148,7 +158,13 @@ impl Session {
         let mut live = false;
         loop {
             news.mark_unchanged();
-            let next = lock(&self.shared.stream).next(position, BATCH, self.counts);
+            if live
+                && self.counts
+                && let Some(trick) = self.shared.next_trick()
+            {
+                return Arc::clone(&self.shared).play_on(&mut self.socket, trick).await;
+            }
+            let next = lock(&self.shared.stream).next(position, BATCH, self.takes);
             match next {
                 Next::Messages(messages, after) => {
                     for message in messages {

@@ -1,7 +1,13 @@
 //! The HTTP endpoints of a host that a relay asks.
 
 use super::{Shared, subscription::subscribe};
-use crate::{block::cid_text, clock::tid_text, plc::json_response, server::lock};
+use crate::{
+    adversary::PathAnswer,
+    block::cid_text,
+    clock::tid_text,
+    plc::{endless_body, json_response, redirect},
+    server::lock,
+};
 use axum::{
     Router,
     body::Body,
@@ -33,16 +39,26 @@ async fn common(State(shared): State<Arc<Shared>>, request: Request<Body>, next:
     let mut scripted = None;
     if !request.uri().path().ends_with("subscribeRepos") {
         shared.log(&request, None);
-        scripted = shared.scripted_status(request.uri().path());
+        scripted = shared.scripted(request.uri().path());
     }
     let mut response = match scripted {
-        Some(status) => error(status, "Scripted", "scripted"),
+        Some(answer) => scripted_response(answer).await,
         None => next.run(request).await,
     };
     if let Ok(value) = HeaderValue::from_str(&lock(&shared.script).server_header) {
         response.headers_mut().insert(header::SERVER, value);
     }
     response
+}
+
+async fn scripted_response(answer: PathAnswer) -> Response {
+    match answer {
+        PathAnswer::Status(status) => error(status, "Scripted", "scripted"),
+        PathAnswer::Redirect(location) => redirect(&location),
+        PathAnswer::Silence => std::future::pending().await,
+        PathAnswer::EndlessBody => endless_body(),
+        PathAnswer::Body(text) => Response::new(Body::from(text)),
+    }
 }
 
 fn error(status: u16, name: &str, text: &str) -> Response {

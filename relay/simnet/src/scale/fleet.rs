@@ -135,7 +135,7 @@ impl Fleet {
             let host = Arc::new(Host::new(number, Arc::clone(&world), connections.clone()));
             let router = xrpc::router(Arc::clone(&host));
             let tls = world.authority.clone();
-            servers.push(Server::start_with(listener, addr, (connections, router), tls));
+            servers.push(Server::start_with(listener, addr, (connections, router), (tls, None)));
             hosts.push(host);
         }
         let (listener, addr) = Server::bind().await?;
