@@ -1,9 +1,10 @@
-//! What a person types: `relay [serve]`, `relay config`, `relay dev`, `relay health`.
+//! What a person types: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay log`.
 //!
 //! Answers go to stdout through [`print`], failures are one sentence on stderr and exit code 1.
 
 mod dev;
 mod health;
+mod log;
 mod print;
 mod serve;
 
@@ -33,6 +34,10 @@ pub fn main() -> ExitCode {
             Command::Health => {
                 print::warnings(&config);
                 print::ended(health::run(&config).await)
+            }
+            Command::Log(what) => {
+                print::warnings(&config);
+                log::run(&config, what)
             }
             Command::Config => {
                 print::warnings(&config);

@@ -24,7 +24,7 @@ use std::{
 use relay_protocol::Hostname;
 
 pub use self::{
-    cli::{Command, DevOptions, Flags, Invocation, Stop, parse},
+    cli::{Command, DevOptions, Flags, Invocation, LogCommand, Stop, parse},
     reference::env_example,
     schema::{SETTINGS, Setting},
     secret::Secret,

@@ -6,7 +6,7 @@
 
 mod ground;
 mod listeners;
-mod lock;
+pub(crate) mod lock;
 #[cfg(test)]
 mod tests;
 

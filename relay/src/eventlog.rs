@@ -18,7 +18,11 @@
 //!
 //! Source: OUT-1…6, CUR-9, CUR-11; DESIGN 10.1, 10.5, 10.9…11, 10.18.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use relay_protocol::Unsequenced;
@@ -43,12 +47,14 @@ mod compression;
 mod creation;
 mod files;
 mod index;
+mod inspect;
 mod loading;
 mod measures;
 mod queue;
 mod reader;
 mod recent;
 mod recovery;
+mod repair;
 mod retention;
 mod scan;
 mod segment;
@@ -61,8 +67,10 @@ mod writer;
 mod tests;
 
 pub use files::{File, Files, Machine};
+pub use inspect::{Fault, FaultKind, FileReport, Span};
 pub use queue::Appender;
 pub use reader::{Position, Reader};
+pub use repair::{LogReport, Loss, Step};
 
 /// How the log is kept.
 #[derive(Debug, Clone)]
@@ -264,6 +272,30 @@ pub fn open_on(
     on_durable: OnDurable,
 ) -> Result<(Appender, Reader), LogError> {
     open_with(files, (options, Tuning::default()), clock, on_durable)
+}
+
+/// Reads all that is in the directory of a log and says what is wrong and what `repair` would do.
+/// Changes nothing; a relay may be running on it.
+///
+/// # Errors
+/// When the directory cannot be listed.
+pub fn verify(files: &dyn Files, dir: &Path) -> std::io::Result<LogReport> {
+    let reports = inspect::inspect(files, dir)?;
+    let instance = inspect::instance(&reports);
+    Ok(repair::plan(reports, instance))
+}
+
+/// Does what the report says. No relay may be running on the directory.
+///
+/// # Errors
+/// [`LogError::Fatal`] when a step could not be done; what was done before is sound.
+pub fn repair(
+    files: &dyn Files,
+    dir: &Path,
+    report: &LogReport,
+    clock: &Clock,
+) -> Result<(), LogError> {
+    repair::act(files, dir, report, clock.now_us())
 }
 
 fn open_with(

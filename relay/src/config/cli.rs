@@ -1,4 +1,5 @@
-//! The command line: `relay [serve]`, `relay config`, `relay dev`, `relay health`. Parses only.
+//! The command line: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay log`. Parses
+//! only.
 //!
 //! Every setting is a flag, made from the table; it may stand before or after the command.
 
@@ -26,6 +27,25 @@ pub enum Command {
     Dev(DevOptions),
     /// Ask the running relay.
     Health,
+    /// Look at the files of the event log, or repair them.
+    Log(LogCommand),
+}
+
+/// What to do with the files of the event log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogCommand {
+    /// Read and check everything.
+    Verify {
+        /// The answer is one JSON object.
+        json: bool,
+    },
+    /// Make a log of it that a relay can start on.
+    Repair {
+        /// Only say what would be done.
+        dry_run: bool,
+        /// Do it.
+        yes: bool,
+    },
 }
 
 /// What `relay dev` was told.
@@ -111,6 +131,7 @@ pub fn parse(
     let (command, deepest) = match matches.subcommand() {
         Some(("config", inner)) => (Command::Config, inner),
         Some(("health", inner)) => (Command::Health, inner),
+        Some(("log", inner)) => log_command(inner),
         Some(("dev", inner)) => {
             let hosts = inner.get_many::<String>("pds").into_iter().flatten().cloned().collect();
             (
@@ -127,6 +148,19 @@ pub fn parse(
     let ignored = NOT_YET.iter().map(|(flag, _)| *flag);
     let ignored = ignored.filter(|flag| typed(deepest, flag).is_some());
     Ok((command, Flags(given.collect(), ignored.collect())))
+}
+
+fn log_command(matches: &ArgMatches) -> (Command, &ArgMatches) {
+    match matches.subcommand() {
+        Some(("repair", inner)) => {
+            let (dry_run, yes) = (inner.get_flag("dry-run"), inner.get_flag("yes"));
+            (Command::Log(LogCommand::Repair { dry_run, yes }), inner)
+        }
+        Some((_, inner)) => {
+            (Command::Log(LogCommand::Verify { json: inner.get_flag("json") }), inner)
+        }
+        None => (Command::Log(LogCommand::Verify { json: false }), matches),
+    }
 }
 
 fn typed(matches: &ArgMatches, id: &str) -> Option<Vec<String>> {
@@ -160,6 +194,27 @@ fn model() -> clap::Command {
         )
         .subcommand(clap::Command::new("health").about("Asks the running relay whether all is well"))
         .subcommand(dev())
+        .subcommand(log())
+}
+
+fn log() -> clap::Command {
+    let switch = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    clap::Command::new("log")
+        .about("Checks and repairs the files of the event log")
+        .subcommand_required(true)
+        .subcommand(
+            clap::Command::new("verify")
+                .about("Reads every event and says what is damaged; changes nothing, also while the relay runs. Exit code 3 when something is")
+                .arg(switch("json", "Answers with one JSON object")),
+        )
+        .subcommand(
+            clap::Command::new("repair")
+                .about("Says what is lost, then makes a log that the relay starts on; damaged files are kept under another name. The relay must be stopped")
+                .arg(switch("dry-run", "Only says what would be done"))
+                .arg(switch("yes", "Does it").conflicts_with("dry-run")),
+        )
 }
 
 fn dev() -> clap::Command {
@@ -266,6 +321,24 @@ mod tests {
             dev(&["a:1", "b:2"], Some("http://localhost:3"))
         );
         assert!(matches!(parse(["relay", "dev", "--plc", "nowhere"]), Err(Stop::Usage(_))));
+    }
+
+    /// Verifying and repairing have switches of their own, beside the settings.
+    #[test]
+    fn the_log_is_verified_or_repaired() {
+        let log = |line: &str| match command(line).0 {
+            Command::Log(what) => what,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(log("relay log verify"), LogCommand::Verify { json: false });
+        assert_eq!(log("relay log verify --json"), LogCommand::Verify { json: true });
+        let repair = |dry_run, yes| LogCommand::Repair { dry_run, yes };
+        assert_eq!(log("relay log repair"), repair(false, false));
+        assert_eq!(log("relay log repair --dry-run"), repair(true, false));
+        assert_eq!(log("relay --data-dir /d log repair --yes"), repair(false, true));
+        for line in ["relay log", "relay log mend", "relay log repair --yes --dry-run"] {
+            assert!(matches!(parse(line.split(' ')), Err(Stop::Usage(_))), "{line}");
+        }
     }
 
     /// A switch needs no value, a list may be repeated, what does nothing is remembered.

@@ -53,6 +53,11 @@ impl Index {
         self.marks.get(after.checked_sub(1)?).copied()
     }
 
+    /// The first offset behind this one.
+    pub(super) fn after_offset(&self, offset: u64) -> Option<u64> {
+        self.marks.iter().map(|mark| mark.offset).find(|marked| *marked > offset)
+    }
+
     /// The marks as the footer holds them.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.marks.len() * MARK);

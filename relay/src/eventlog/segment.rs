@@ -269,6 +269,11 @@ pub(super) fn parse_trusted(bytes: &[u8]) -> Parsed {
 }
 
 impl Record {
+    /// Numbers of account and host.
+    pub(super) fn source(&self) -> (u64, u32) {
+        (self.account, self.host)
+    }
+
     /// The event of this record, which begins at `at` in `bytes` and shares their memory.
     pub(super) fn event(&self, bytes: &Bytes, at: usize) -> Event {
         let frame_at = at + RECORD + self.note;

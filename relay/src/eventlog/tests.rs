@@ -11,6 +11,7 @@ mod faults;
 mod format;
 mod pace;
 mod points;
+mod repaired;
 mod replay;
 mod space;
 mod support;
