@@ -1,6 +1,7 @@
 # The verbs a person types; logic lives in programs.
 
 cache := env("PROVISION_CACHE_DIR", env("XDG_CACHE_HOME", env("HOME") / ".cache") / "atproto-relay")
+provision := "PROVISION_CACHE_DIR=" + quote(cache) + " cargo run --quiet --release --locked -p provision --target-dir " + quote(cache / "provision") + " --"
 
 # List the verbs.
 default:
@@ -38,13 +39,25 @@ soak hours="1" *flags:
     cargo build --release -p relay --bin relay
     cargo run --release -p relay --example soak -- --hours {{ hours }} {{ flags }}
 
-# What takes longer than CI has: a hundred kills, all faults on both databases, traffic, the long bench.
+# Search for bytes that break a decoder, such as `just fuzz 4h` or `just fuzz 10m frame car`.
+[group("test")]
+fuzz time="10m" *targets:
+    {{ provision }} fuzz --for {{ time }} {{ targets }}
+
+# Make the product wrong in one place after the other: does a test notice?
+[group("test")]
+mutants *names:
+    {{ provision }} mutants {{ names }}
+
+# What takes longer than CI has: a hundred kills, all faults on both databases, traffic, fuzzing, the mutants, the long bench.
 [group("test")]
 nightly:
     TORTURE_KILLS=100 cargo test --release -p relay --test torture -- --nocapture random_moments
     {{ just_executable() }} torture 600 2
     {{ just_executable() }} torture 600 3
     cargo run --release --example demo -- --for 10m
+    {{ just_executable() }} fuzz 1h
+    {{ just_executable() }} mutants
     {{ just_executable() }} bench --long
     {{ just_executable() }} soak 1
 

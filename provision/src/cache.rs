@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::run;
+
 /// Folders of one kind that are kept; older ones are removed.
 const KEPT_PER_KIND: usize = 2;
 
@@ -24,6 +26,12 @@ impl Cache {
     pub(crate) fn open(root: &Path) -> Result<Self> {
         fs::create_dir_all(root).with_context(|| format!("create the cache {}", root.display()))?;
         Ok(Self { root: root.to_owned() })
+    }
+
+    /// Cargo's target directory for the checkout's lock file and the present compiler.
+    pub(crate) fn target(&self, root: &Path) -> Result<PathBuf> {
+        let rustc = run::quiet(run::program(root, &["rustc", "-vV"]))?;
+        self.folder("target", &[root.join("Cargo.lock")], &rustc)
     }
 
     /// The folder of `kind` for the present contents of `lock_files` and `extra`. Marks it as used

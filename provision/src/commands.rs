@@ -1,3 +1,5 @@
 //! One file per verb.
 
+pub(crate) mod fuzz;
+pub(crate) mod mutants;
 pub(crate) mod test;

@@ -1,7 +1,9 @@
-//! The operator's program. Today it has one verb: `provision test` installs what the project's tests
-//! need on a Debian or Ubuntu machine, runs all of them and tells what it did.
+//! The operator's program. Today its verbs are those of the project's own proof: `provision test`
+//! installs what the tests need on a Debian or Ubuntu machine, runs all of them and tells what it did;
+//! `provision fuzz` searches for bytes that break a decoder; `provision mutants` makes the product wrong
+//! on purpose and sees whether a test notices.
 //!
-//! `provision/test` in the checkout is the way to call it: it builds this program first.
+//! `provision/test` and the verbs of the `justfile` call it: they build this program first.
 
 mod cache;
 mod commands;
@@ -24,11 +26,17 @@ struct Cli {
 enum Verb {
     /// Installs what the tests need and runs format, lints, all tests, the demo and the real peers.
     Test(commands::test::TestArgs),
+    /// Searches for bytes that break a decoder.
+    Fuzz(commands::fuzz::FuzzArgs),
+    /// Makes the product wrong on purpose and sees whether a test notices.
+    Mutants(commands::mutants::MutantsArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Test(args) => commands::test::run(&args),
+        Verb::Fuzz(args) => commands::fuzz::run(&args),
+        Verb::Mutants(args) => commands::mutants::run(&args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

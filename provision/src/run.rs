@@ -36,6 +36,21 @@ pub(crate) fn quiet(mut command: Command) -> Result<String> {
     Ok(text)
 }
 
+/// Runs to the end and gives whether it succeeded, and all that it said.
+pub(crate) fn captured(command: Command) -> Result<(bool, String)> {
+    let (code, text) = coded(command)?;
+    Ok((code == Some(0), text))
+}
+
+/// Runs to the end and gives the exit code, `None` after a signal, and all that it said.
+pub(crate) fn coded(mut command: Command) -> Result<(Option<i32>, String)> {
+    let shown = show(&command);
+    let output = command.output().with_context(|| format!("start `{shown}`"))?;
+    let text =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat();
+    Ok((output.status.code(), text))
+}
+
 fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

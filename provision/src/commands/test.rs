@@ -12,7 +12,7 @@ use std::{path::PathBuf, time::Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{cache::Cache, out, run, tools};
+use crate::{cache::Cache, out, tools};
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -76,9 +76,8 @@ pub(crate) fn run(args: &TestArgs) -> Result<bool> {
     out::line("== tools");
     let missing = tools::provide(&root, args.strict)?;
     let cache = Cache::open(&args.cache)?;
-    let rustc = run::quiet(run::program(&root, &["rustc", "-vV"]))?;
     let work = Workplace {
-        target: cache.folder("target", &[root.join("Cargo.lock")], &rustc)?,
+        target: cache.target(&root)?,
         peers: peers::Folders::open(&root, &cache)?,
         strict: args.strict,
         missing: missing.iter().map(|tool| tool.name).collect(),

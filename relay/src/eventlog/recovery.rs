@@ -108,7 +108,9 @@ fn list(files: &dyn Files, dir: &Path) -> Result<(Vec<Found>, Vec<(PathBuf, u64)
                 .and_then(|file| read_up_to(&*file, 0, HEADER))
                 .map_err(|error| unusable("read", &path, &error))?;
             let header = Header::decode(&header).and_then(|header| {
-                if header.base == base { Ok(header) } else { Err(HeaderFault::Damaged) }
+                // What lies before a segment ends before it begins.
+                let is_sound = header.base == base && header.previous < base;
+                if is_sound { Ok(header) } else { Err(HeaderFault::Damaged) }
             });
             found.push(Found { base, path, bytes, header });
         } else if name.strip_suffix(".tmp").is_some() {

@@ -5,8 +5,11 @@
 
 mod accounts;
 mod admin;
+mod corpus;
 mod crawling;
 mod dressing;
+#[path = "../../fuzz/examples/fuzz/daemon.rs"]
+mod fuzz_daemon;
 mod garbage;
 mod health;
 mod http;

@@ -1,11 +1,14 @@
 //! The stages of `provision test`, in order.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
 use super::{Outcome, Workplace, readme};
-use crate::{out, run};
+use crate::{commands::fuzz, out, run};
+
+/// What CI can spare for all targets of `fuzz` together.
+const FUZZ_TIME: Duration = Duration::from_mins(1);
 
 /// One stage.
 #[derive(Debug)]
@@ -43,6 +46,12 @@ pub(crate) const STAGES: &[Stage] = &[
         about: "the commands that the README begins with, word by word",
         needs_peers: false,
         run: readme::run,
+    },
+    Stage {
+        name: "fuzz",
+        about: "a minute of searching for bytes that break a decoder",
+        needs_peers: false,
+        run: fuzz,
     },
     Stage {
         name: "bench",
@@ -124,6 +133,10 @@ fn clippy(work: &Workplace) -> Result<Outcome> {
         cargo(work, &["doc", "--quiet", "--release", "--locked", "--workspace", "--no-deps"]);
     docs.env("RUSTDOCFLAGS", "-D warnings");
     Ok(passed(run::streamed(docs)? && good))
+}
+
+fn fuzz(work: &Workplace) -> Result<Outcome> {
+    fuzz::stage(&work.root, &work.target, FUZZ_TIME).map(passed)
 }
 
 fn bench(work: &Workplace) -> Result<Outcome> {

@@ -307,6 +307,13 @@ async fn a_newest_segment_without_a_header_or_of_another_format_is_refused() -> 
         bytes[124..128].copy_from_slice(&sum);
     });
     assert!(other.contains("format 9"), "{other}");
+    // What would lie before the segment ends behind its beginning; found by fuzzing.
+    let behind = refusal(|bytes| {
+        bytes[24..32].copy_from_slice(&7_u64.to_le_bytes());
+        let sum = crc32fast::hash(&bytes[..124]).to_le_bytes();
+        bytes[124..128].copy_from_slice(&sum);
+    });
+    assert!(behind.contains("damaged at byte 0"), "{behind}");
     assert!(Log::open(&disk_with(&path, bytes.clone()), one_segment()).is_ok());
     Ok(())
 }
