@@ -120,10 +120,11 @@ impl Lab {
     fn cargo(&self, mutant: &Mutant) -> Command {
         let words = ["timeout", TEST_SECONDS, "cargo", "test", "--release", "--locked"];
         let mut command = run::program(&self.tree, &words);
-        // Quick to compile: a wrong version needs no speed.
+        // Quick to compile again: a wrong version needs no speed, and changes in one place.
         for member in ["relay", "relay-protocol"] {
-            let quick = format!("profile.release.package.{member}.opt-level=0");
-            command.args(["--config", &quick]);
+            for quick in ["opt-level=0", "debug=false", "codegen-units=256"] {
+                command.args(["--config", &format!("profile.release.package.{member}.{quick}")]);
+            }
         }
         command
             .args(["--package", &mutant.target.package])

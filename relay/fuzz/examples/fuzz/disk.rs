@@ -17,7 +17,7 @@ const FILES_MAX: usize = 3;
 
 // Offsets and lengths of `docs/event-log.md`.
 const HEADER: usize = 128;
-const RECORD: usize = 56;
+const RECORDS_MIN: usize = 24; // of a compressed block, which begins as a record does
 const TRAILER: usize = 64;
 
 /// The disk.
@@ -83,11 +83,11 @@ fn mend(file: &mut [u8]) {
     }
 }
 
-/// The length that a record says it has, if it is all there.
+/// The length that a record or block says it has, if it is all there.
 fn record_length(file: &[u8], at: usize) -> Option<usize> {
     let length = file.get(at + 4..at + 8)?.try_into().ok()?;
     let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
-    (length >= RECORD && at + length <= file.len()).then_some(length)
+    (length >= RECORDS_MIN && at + length <= file.len()).then_some(length)
 }
 
 fn checksum(salt: u32, bytes: &[u8]) -> u32 {

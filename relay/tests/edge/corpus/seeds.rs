@@ -60,7 +60,11 @@ pub(crate) async fn all() -> Vec<Seed> {
         for _ in 0..lives {
             known = live(&disk, known).await.unwrap().1;
         }
-        add("segment", input_of(&disk));
+        let input = input_of(&disk);
+        if lives == 3 {
+            add("segment", with_a_compressed_file(&input));
+        }
+        add("segment", input);
     }
     seeds
 }
@@ -77,6 +81,37 @@ fn input_of(disk: &Disk) -> Vec<u8> {
         input.extend_from_slice(&bytes);
     }
     input
+}
+
+/// The same input, the records of its first file, which is sealed, being in one compressed block.
+/// Checksums are left open: the target makes them true.
+fn with_a_compressed_file(input: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 128;
+    const TRAILER: usize = 64;
+    let length = usize::from(u16::from_le_bytes([input[1], input[2]]));
+    let (file, rest) = input[4..].split_at(length);
+    let (body, trailer) = file.split_at(length - TRAILER);
+    let number = |at: usize| u64::from_le_bytes(trailer[at..at + 8].try_into().unwrap());
+    let (records, marks) = body[HEADER..].split_at(usize::try_from(number(40)).unwrap() - HEADER);
+    let packed = zstd::bulk::compress(records, 1).unwrap();
+
+    let small = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
+    let mut out = file[..HEADER].to_vec();
+    out[10] = 1;
+    out.extend([0; 4]);
+    out.extend(small(24 + packed.len()));
+    out.extend(small(records.len()));
+    out.extend(small(usize::try_from(number(16) - number(8)).unwrap() + 1));
+    out.extend(&trailer[8..16]);
+    out.extend(&packed);
+    let records_end = u64::try_from(out.len()).unwrap();
+    out.extend(&marks[..24]);
+    out.extend(&trailer[..40]);
+    out.extend(records_end.to_le_bytes());
+    out.extend(small(1));
+    out.extend(&trailer[52..]);
+    let length = u16::try_from(out.len()).unwrap().to_le_bytes();
+    [&[1], length.as_slice(), &[0], &out, rest].concat()
 }
 
 /// One event of each kind as a host sends them, and the frames that end a stream.
