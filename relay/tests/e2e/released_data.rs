@@ -1,7 +1,8 @@
 //! Data directories that a released relay left are opened and replayed, for ever (DESIGN 10.1, 10.17).
 //!
-//! `tests/data/format-N` is what a killed relay of format N left: sealed segments, an unsealed end that
-//! is newer than the last checkpoint, and the SQLite file, its pages made small; `expected.txt` says
+//! `tests/data/format-N` is what a killed relay of format N left: sealed segments (in format 2 the oldest
+//! is compressed), an unsealed end, events newer than the last checkpoint, and the SQLite file, its pages
+//! made small; `expected.txt` says
 //! what is in it. A new format gets a new directory, made by the ignored test below; an old one is
 //! never changed.
 
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Of the format that this version writes.
-const NEWEST: &str = "format-1";
+const NEWEST: &str = "format-2";
 /// What is in a directory.
 const EXPECTED: &str = "expected.txt";
 /// The files are older every day, and must not be removed for that.
