@@ -49,6 +49,11 @@ fuzz time="10m" *targets:
 mutants *names:
     {{ provision }} mutants {{ names }}
 
+# The simulated network at its real size, such as `just simnet serve --wait`.
+[group("test")]
+simnet *flags:
+    cargo run --release -p relay-simnet --bin simnet -- {{ flags }}
+
 # What takes longer than CI has: a hundred kills, all faults on both databases, traffic, fuzzing, the mutants, the long bench.
 [group("test")]
 nightly:

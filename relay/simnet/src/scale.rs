@@ -10,6 +10,23 @@
 //! a fault was asked for. They go into a file ([`file`]) or straight to a [`Fleet`], which serves
 //! the hosts and the directory. Its [`Ledger`] holds what has to come out of a relay; any number of
 //! [`Checker`]s compare what consumers get.
+//!
+//! # How a run reads
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+//! use relay_simnet::scale::{Fleet, FleetOptions, Pace, Plan, Source};
+//!
+//! let plan = Plan { hosts: 3, accounts: 30, events: 50, ..Plan::default() };
+//! let fleet = Fleet::start(&plan, FleetOptions::default()).await?;
+//! // Here the relay under test joins: `fleet.addresses()`, `fleet.plc_url()`; then a consumer.
+//! let checker = fleet.ledger().checker();
+//! let mut source = Source::live(&plan)?;
+//! assert_eq!(fleet.play(&mut source, u64::MAX, Pace::Fast).await?, plan.total());
+//! // `checker.settle(&mut consumer)`; nothing has come here.
+//! assert_eq!(checker.report().lost, fleet.ledger().must());
+//! # Ok(()) }
+//! ```
+//! A relay permits 100 accounts of a new host unless told otherwise; 3,000 hosts of 500,000 have 167.
 
 pub mod file;
 

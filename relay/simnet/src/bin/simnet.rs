@@ -2,15 +2,18 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are for a person")]
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use relay_simnet::{
-    Consumer, Start,
-    scale::{Fleet, FleetOptions, Generator, Pace, Plan, Source, file},
+    Consumer, Report, Start,
+    scale::{Checker, Fleet, FleetOptions, Generator, Pace, Plan, Source, file},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::{fs, path::PathBuf};
-use tokio::time::Instant;
+use std::{fs, path::PathBuf, time::Duration};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
+
+/// Longest silence of a relay while events are missing.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Parser)]
 #[command(about)]
@@ -29,31 +32,40 @@ enum Verb {
         plan: PlanArgs,
     },
     /// Serve the hosts and the directory, print where they are, and let the hosts send.
-    Serve {
-        /// A file of events; without one they are made while they are sent.
-        #[arg(long)]
-        file: Option<PathBuf>,
-        #[command(flatten)]
-        plan: PlanArgs,
-        /// Events per second; as fast as a relay takes them unless given.
-        #[arg(long)]
-        rate: Option<u32>,
-        /// How much of each second's events comes in one burst.
-        #[arg(long, default_value_t = 0)]
-        burst_percent: u32,
-        /// Where to write the addresses of directory and hosts, one a line.
-        #[arg(long)]
-        addresses: Option<PathBuf>,
-        /// Serve with TLS, and write the certificate of the authority to this file.
-        #[arg(long)]
-        tls: Option<PathBuf>,
-        /// Wait until a relay reads every host before anything is sent.
-        #[arg(long)]
-        wait: bool,
-        /// Subscribe to every host, as a relay does, and throw away what comes.
-        #[arg(long)]
-        sink: bool,
-    },
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// A file of events; without one they are made while they are sent.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Events per second; as fast as a relay takes them unless given.
+    #[arg(long)]
+    rate: Option<u32>,
+    /// How much of each second's events comes in one burst.
+    #[arg(long, default_value_t = 0)]
+    burst_percent: u32,
+    /// Where to write the addresses of directory and hosts, one a line.
+    #[arg(long)]
+    addresses: Option<PathBuf>,
+    /// Serve with TLS, and write the certificate of the authority to this file.
+    #[arg(long)]
+    tls: Option<PathBuf>,
+    /// Wait until a relay reads every host before anything is sent.
+    #[arg(long)]
+    wait: bool,
+    /// Subscribe to every host, as a relay does, and throw away what comes.
+    #[arg(long)]
+    sink: bool,
+    /// Compare what consumers of this relay get, such as `ws://127.0.0.1:2470`.
+    #[arg(long)]
+    relay: Option<String>,
+    /// How many consumers.
+    #[arg(long, default_value_t = 1)]
+    consumers: usize,
 }
 
 #[derive(Debug, Args)]
@@ -101,32 +113,7 @@ impl PlanArgs {
 async fn main() -> Result<()> {
     match Cli::parse().verb {
         Verb::Generate { file, plan } => generate(&file, &plan.plan()),
-        Verb::Serve { file, plan, rate, burst_percent, addresses, tls, wait, sink } => {
-            raise_descriptor_limit()?;
-            let mut source = match file {
-                Some(file) => Source::open(&file)?,
-                None => Source::live(&plan.plan())?,
-            };
-            let pace = rate.map_or(Pace::Fast, |events| Pace::PerSecond { events, burst_percent });
-            let options = FleetOptions { tls: tls.is_some(), ..FleetOptions::default() };
-            let fleet = Fleet::start(source.plan(), options).await?;
-            if let (Some(authority), Some(file)) = (fleet.authority(), tls) {
-                authority.write(&file)?;
-            }
-            println!("{} hosts listen; {}", fleet.hostnames().len(), memory()?);
-            if let Some(addresses) = addresses {
-                let lines = [vec![fleet.plc_url()], fleet.addresses()].concat();
-                fs::write(addresses, lines.join("\n"))?;
-            }
-            if sink {
-                drain(&fleet).await?;
-            }
-            if wait {
-                fleet.connected().await?;
-                println!("all hosts are read; {}", memory()?);
-            }
-            serve(&fleet, &mut source, pace).await
-        }
+        Verb::Serve(args) => serve(args).await,
     }
 }
 
@@ -151,7 +138,50 @@ fn generate(path: &std::path::Path, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-async fn serve(fleet: &Fleet, source: &mut Source, pace: Pace) -> Result<()> {
+async fn serve(args: ServeArgs) -> Result<()> {
+    raise_descriptor_limit()?;
+    let mut source = match &args.file {
+        Some(file) => Source::open(file)?,
+        None => Source::live(&args.plan.plan())?,
+    };
+    let options = FleetOptions { tls: args.tls.is_some(), ..FleetOptions::default() };
+    let fleet = Fleet::start(source.plan(), options).await?;
+    println!("{} hosts listen; {}", fleet.hostnames().len(), memory()?);
+    if let (Some(authority), Some(file)) = (fleet.authority(), &args.tls) {
+        authority.write(file)?;
+    }
+    if let Some(addresses) = &args.addresses {
+        let lines = [vec![fleet.plc_url()], fleet.addresses()].concat();
+        fs::write(addresses, lines.join("\n"))?;
+    }
+    if args.sink {
+        drain(&fleet).await?;
+    }
+    if args.wait {
+        fleet.connected().await?;
+        println!("all hosts are read; {}", memory()?);
+    }
+    let (end, ended) = watch::channel(false);
+    let mut watching = JoinSet::new();
+    for _ in 0..args.relay.as_ref().map_or(0, |_| args.consumers) {
+        let relay = args.relay.clone().unwrap_or_default();
+        let consumer = Consumer::connect(&relay, Start::After(0)).await?.patient(PATIENCE);
+        watching.spawn(compare(consumer, fleet.ledger().checker(), ended.clone()));
+    }
+    let events = args.rate;
+    let burst_percent = args.burst_percent;
+    let pace = events.map_or(Pace::Fast, |events| Pace::PerSecond { events, burst_percent });
+    play(&fleet, &mut source, pace).await?;
+    end.send_replace(true);
+    while let Some(report) = watching.join_next().await {
+        println!("{}; {}", report??.clean()?, memory()?);
+    }
+    let unfired = fleet.ledger().unfired_faults();
+    ensure!(unfired.is_empty(), "faults that never struck: {unfired:?}");
+    Ok(())
+}
+
+async fn play(fleet: &Fleet, source: &mut Source, pace: Pace) -> Result<()> {
     let begin = Instant::now();
     let mut played = 0;
     loop {
@@ -165,9 +195,25 @@ async fn serve(fleet: &Fleet, source: &mut Source, pace: Pace) -> Result<()> {
         }
     }
     println!("{played} events in {:.1} s; {}", begin.elapsed().as_secs_f64(), memory()?);
-    let unfired = fleet.ledger().unfired_faults();
-    anyhow::ensure!(unfired.is_empty(), "faults that never struck: {unfired:?}");
     Ok(())
+}
+
+/// Compares until everything was sent and has come.
+async fn compare(
+    mut consumer: Consumer,
+    mut checker: Checker,
+    mut ended: watch::Receiver<bool>,
+) -> Result<Report> {
+    loop {
+        let all_sent = async { ended.wait_for(|ended| *ended).await.map(drop) };
+        tokio::select! {
+            told = all_sent => {
+                told?;
+                return checker.settle(&mut consumer).await;
+            }
+            event = consumer.next() => checker.observe(&event?),
+        }
+    }
 }
 
 /// Reads every host until the end of the program.

@@ -117,6 +117,15 @@ impl Generator {
         Ok(leaves.into_iter().map(|leaf| (leaf.key.path(), cid(&leaf.value))).collect())
     }
 
+    /// Bytes that are stored of all accounts, without what the allocator adds.
+    pub fn stored_bytes(&self) -> usize {
+        let of = |holding: &Holding| {
+            let pages = holding.pages.as_ref().map_or(0, |pages| pages.bytes());
+            holding.changes.bytes() + pages
+        };
+        self.holdings.iter().map(of).sum::<usize>() + self.holdings.len() * size_of::<Holding>()
+    }
+
     /// Events made so far.
     pub fn made(&self) -> u64 {
         self.made

@@ -35,6 +35,13 @@ pub(super) struct Changes {
     added: Vec<Leaf>,
 }
 
+impl Changes {
+    /// Memory behind it.
+    pub(super) fn bytes(&self) -> usize {
+        self.removed.capacity() * size_of::<u32>() + self.added.capacity() * size_of::<Leaf>()
+    }
+}
+
 /// The records of a repository.
 #[derive(Debug)]
 pub(super) struct Leaves<'a> {

@@ -103,7 +103,7 @@ fn commits_agree_with_a_naive_tree() -> Result<()> {
     Ok(())
 }
 
-/// Issue 4, section 1: kinds of events and operations, sizes of repositories and frames.
+/// The network of 2026: kinds of events and operations, sizes of repositories and frames.
 #[test]
 fn the_mix_is_that_of_the_network() -> Result<()> {
     let mut kinds: BTreeMap<Kind, u32> = BTreeMap::new();
@@ -145,7 +145,7 @@ fn the_mix_is_that_of_the_network() -> Result<()> {
     Ok(())
 }
 
-/// Issue 4, section 1: median 20 records, mean at most 60, a tail to 100,000.
+/// The network of 2026: median 20 records, mean at most 60, a tail to 100,000.
 #[test]
 fn repositories_have_the_sizes_of_the_network() {
     let population = Population::of(&Plan::default());
@@ -196,6 +196,21 @@ fn events_follow_from_the_plan() -> Result<()> {
     std::fs::write(&dir, bytes)?;
     assert!(file::Reader::open(&dir).is_err());
     std::fs::remove_file(&dir)?;
+    Ok(())
+}
+
+/// 500,000 accounts fit into 6 GB many times. Stored is what changed and, of the
+/// large repositories, the part above the cut; not the records, of which there are 50 an account.
+#[test]
+fn an_account_needs_some_hundred_bytes() -> Result<()> {
+    let mut generator = Generator::new(&SMALL)?;
+    assert_eq!(generator.stored_bytes(), 112 * 1_000);
+    for event in generator.by_ref() {
+        event?;
+    }
+    assert_eq!(generator.made(), SMALL.total());
+    let bytes = generator.stored_bytes() / 1_000;
+    assert!((200..1_000).contains(&bytes), "{bytes} bytes an account");
     Ok(())
 }
 

@@ -164,6 +164,12 @@ impl Pages {
         Self { floor, uppers, gaps }
     }
 
+    /// Memory behind it.
+    pub(super) fn bytes(&self) -> usize {
+        let (uppers, gaps) = (self.uppers.capacity(), self.gaps.capacity());
+        size_of::<Self>() + uppers * size_of::<Leaf>() + gaps * size_of::<Gap>()
+    }
+
     /// Takes notice of a change of this key.
     fn touch(&mut self, leaves: &Leaves<'_>, key: Key) {
         let place = self.uppers.binary_search_by_key(&key, |leaf| leaf.key);
