@@ -132,9 +132,9 @@ impl Open {
         let (mut budget, mut events) = (bytes_max, Vec::new());
         while let Some(rest) = block.bytes.get(within..).filter(|rest| !rest.is_empty()) {
             let record = match parse_trusted(rest) {
+                Parsed::Whole(record) if record.seq != next => return Err("wrong seq"),
                 Parsed::Whole(record) if record.seq > head => break,
-                Parsed::Whole(record) if record.seq == next => record,
-                Parsed::Whole(_) => return Err("wrong seq"),
+                Parsed::Whole(record) => record,
                 Parsed::Short(_) => return Err("the block ends inside a record"),
                 Parsed::Bad(why) => return Err(why),
             };
