@@ -133,9 +133,9 @@ impl Net {
                 .map_err(|error| DialError::Failed(format!("not a TLS name: {error}")))?;
             let tls = parts.tls.connect(server, tcp).await;
             let tls = tls.map_err(|error| DialError::Failed(format!("TLS failed: {error}")))?;
-            Stream::Tls(Box::new(tls))
+            Stream::over(Carrier::Tls(Box::new(tls)))
         } else {
-            Stream::Plain(tcp)
+            Stream::over(Carrier::Plain(tcp))
         };
         let request = self.request(host, cursor)?;
         let (socket, response) = client_async_with_config(request, stream, Some(limits()))
@@ -221,13 +221,30 @@ fn answered(response: &Response<Option<Vec<u8>>>) -> DialError {
     }
 }
 
-/// A connection with or without TLS.
+/// A connection with or without TLS, which counts what was read.
 #[derive(Debug)]
-pub enum Stream {
+pub struct Stream {
+    carrier: Carrier,
+    read: u64,
+}
+
+#[derive(Debug)]
+enum Carrier {
     /// Development mode only.
     Plain(TcpStream),
     /// Certificate checked against the roots of the machine.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    const fn over(carrier: Carrier) -> Self {
+        Self { carrier, read: 0 }
+    }
+
+    /// Bytes read so far.
+    pub const fn bytes_read(&self) -> u64 {
+        self.read
+    }
 }
 
 impl AsyncRead for Stream {
@@ -236,10 +253,14 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, into),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, into),
-        }
+        let this = self.get_mut();
+        let before = into.filled().len();
+        let polled = match &mut this.carrier {
+            Carrier::Plain(stream) => Pin::new(stream).poll_read(context, into),
+            Carrier::Tls(stream) => Pin::new(stream).poll_read(context, into),
+        };
+        this.read += (into.filled().len() - before) as u64;
+        polled
     }
 }
 
@@ -249,23 +270,23 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, from),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, from),
+        match &mut self.get_mut().carrier {
+            Carrier::Plain(stream) => Pin::new(stream).poll_write(context, from),
+            Carrier::Tls(stream) => Pin::new(stream).poll_write(context, from),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        match &mut self.get_mut().carrier {
+            Carrier::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Carrier::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        match &mut self.get_mut().carrier {
+            Carrier::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Carrier::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -20,6 +20,12 @@ const PING_WRITE_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for a goodbye to be written.
 const CLOSE_WRITE_MAX: Duration = Duration::from_secs(1);
 
+/// Bytes without a message that may still be noise of the protocol.
+const PART_BYTES_MIN: u64 = 4 << 10;
+
+/// Most bytes around the contents of a ping or pong.
+const CONTROL_HEAD_BYTES: u64 = 14;
+
 /// Kept part of what a peer says when it closes.
 const WORDS_CHARS_MAX: usize = 200;
 
@@ -34,7 +40,7 @@ pub(super) enum Incoming {
     TooLarge,
     /// The connection ended; in words.
     Closed(String),
-    /// Nothing was heard for too long.
+    /// Nothing was heard for too long, or parts of a message that does not end.
     Dead,
     /// We stop.
     Stopped,
@@ -48,6 +54,9 @@ pub(super) struct Link {
     dead_after: Duration,
     next_ping: Instant,
     timer: Pin<Box<Sleep>>,
+    /// Bytes read up to the last message, and those of pings and pongs since.
+    read_before: u64,
+    since_unfinished: Option<Instant>,
 }
 
 impl Link {
@@ -59,6 +68,8 @@ impl Link {
             dead_after: options.dead_after,
             next_ping,
             timer: Box::pin(sleep_until(next_ping)),
+            read_before: 0,
+            since_unfinished: None,
         }
     }
 
@@ -86,10 +97,17 @@ impl Link {
             };
             heard = Instant::now();
             match message {
-                Some(Ok(Message::Binary(frame))) => return Incoming::Frame(frame),
+                Some(Ok(Message::Binary(frame))) => {
+                    self.read_before = self.socket.get_ref().bytes_read();
+                    self.since_unfinished = None;
+                    return Incoming::Frame(frame);
+                }
                 Some(Ok(Message::Text(_))) => return Incoming::Text,
                 Some(Ok(Message::Close(close))) => return Incoming::Closed(goodbye(close)),
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Ping(said) | Message::Pong(said))) => {
+                    self.read_before += said.len() as u64 + CONTROL_HEAD_BYTES;
+                }
+                Some(Ok(Message::Frame(_))) => {}
                 Some(Err(WsError::Capacity(_))) => return Incoming::TooLarge,
                 Some(Err(error)) => {
                     let why = printable(&error.to_string(), WORDS_CHARS_MAX);
@@ -104,7 +122,7 @@ impl Link {
     async fn on_timer(&mut self, heard: Instant) -> Option<Incoming> {
         let now = Instant::now();
         let dead_at = heard + self.dead_after;
-        if now >= dead_at {
+        if now >= dead_at || self.is_strung_along(now) {
             return Some(Incoming::Dead);
         }
         if now >= self.next_ping {
@@ -121,6 +139,17 @@ impl Link {
         }
         self.timer.as_mut().reset(self.next_ping.min(dead_at));
         None
+    }
+
+    /// Whether a message has been coming for too long. Pongs between its parts are signs of life, but
+    /// each such message holds up to 5 MB of memory.
+    fn is_strung_along(&mut self, now: Instant) -> bool {
+        let unfinished = self.socket.get_ref().bytes_read().saturating_sub(self.read_before);
+        if unfinished <= PART_BYTES_MIN {
+            return false;
+        }
+        let since = *self.since_unfinished.get_or_insert(now);
+        now.duration_since(since) >= self.dead_after
     }
 
     /// Says goodbye, shortly.

@@ -106,7 +106,9 @@ fn held_up_because(adversary: Adversary) -> Option<&'static [&'static str]> {
             HandshakeTrick::FutureCursor => &["FutureCursor", "without cursor"],
             HandshakeTrick::Page => &["200"],
         },
-        Adversary::Stream(StreamTrick::EndlessFrame) => &["nothing was heard"],
+        Adversary::Stream(StreamTrick::EndlessFrame | StreamTrick::SlowMessage) => {
+            &["nothing was heard"]
+        }
         Adversary::Stream(_) | Adversary::Frame(RawFrame::Oversized) => &["5,000,000", "large"],
         _ => return None,
     })
@@ -161,8 +163,9 @@ async fn each_wrong_event_alone_is_counted_and_hides_no_honest_one() -> Result<(
     each(3_000, events).await
 }
 
-/// UP-1 to UP-7, UP-12, ENC-9, MSG-1, SEC-5: each way to hold up a connection: answers that never end
-/// or lead elsewhere, frames that break, announce too much or never end, cursors that lie ahead.
+/// UP-1, UP-2, UP-3, UP-6, UP-12, ENC-9, MSG-1, SEC-5: each way to hold up a connection: answers that
+/// never end or lead elsewhere, frames that break, announce too much or never end, cursors that lie
+/// ahead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_trick_with_a_connection_holds_up_its_own_host_only() -> Result<()> {
     each(3_200, those(|one| one.holds_up())).await

@@ -9,6 +9,8 @@ use std::fmt;
 pub enum StreamTrick {
     /// A message in continuation frames without end, as fast as they are read (MSG-1).
     EndlessMessage,
+    /// The same a little at a time, with an answer to every ping in between (UP-2).
+    SlowMessage,
     /// A frame that announces almost 5 MB and brings a byte now and then (UP-2).
     EndlessFrame,
     /// A frame that announces a terabyte (MSG-1).
@@ -17,14 +19,15 @@ pub enum StreamTrick {
 
 impl StreamTrick {
     /// Every trick.
-    pub const ALL: &'static [Self] = &[Self::EndlessMessage, Self::EndlessFrame, Self::HugeFrame];
+    pub const ALL: &'static [Self] =
+        &[Self::EndlessMessage, Self::SlowMessage, Self::EndlessFrame, Self::HugeFrame];
 
     /// The reason under which a relay may count it as dropped; `None` when nothing has come that
     /// could be dropped.
     pub const fn reason(self) -> Option<&'static str> {
         match self {
             Self::EndlessMessage | Self::HugeFrame => Some("oversized"),
-            Self::EndlessFrame => None,
+            Self::SlowMessage | Self::EndlessFrame => None,
         }
     }
 }

@@ -26,6 +26,9 @@ const TRICKLE: Duration = Duration::from_millis(100);
 /// One part of an endless message.
 const PART_BYTES: usize = 64 << 10;
 
+/// One part of a slow message: at ten in a second it would take minutes to be too large.
+const SLOW_PART_BYTES: usize = 2 << 10;
+
 /// What an endless frame announces: just below the limit (MSG-1).
 const ANNOUNCED: u64 = 4_900_000;
 
@@ -118,27 +121,36 @@ impl Shared {
             ledger.broke(reason);
         }
         match trick {
-            StreamTrick::EndlessMessage => endless_message(socket).await,
+            StreamTrick::EndlessMessage => endless_message(socket, PART_BYTES, None).await,
+            StreamTrick::SlowMessage => {
+                endless_message(socket, SLOW_PART_BYTES, Some(TRICKLE)).await
+            }
             StreamTrick::EndlessFrame => announced(socket, ANNOUNCED).await,
             StreamTrick::HugeFrame => announced(socket, HUGE).await,
         }
     }
 }
 
-async fn endless_message(socket: &mut Socket) -> Result<(), Error> {
-    let part = Bytes::from(vec![0x5a; PART_BYTES]);
+/// Parts of a message without the last one. Pings are answered all the while.
+async fn endless_message(
+    socket: &mut Socket,
+    part_bytes: usize,
+    pause: Option<Duration>,
+) -> Result<(), Error> {
+    let part = Bytes::from(vec![0x5a; part_bytes]);
     let mut code = Data::Binary;
     loop {
         let frame = Frame::message(part.clone(), OpCode::Data(code), false);
         socket.send(Message::Frame(frame)).await?;
         code = Data::Continue;
-        // Pings are answered all the while.
-        if let Some(read) = socket.next().now_or_never() {
-            match read {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error),
-                None => return Ok(()),
-            }
+        let read = match pause {
+            Some(pause) => tokio::time::timeout(pause, socket.next()).await.ok(),
+            None => socket.next().now_or_never(),
+        };
+        match read {
+            None | Some(Some(Ok(_))) => {}
+            Some(Some(Err(error))) => return Err(error),
+            Some(None) => return Ok(()),
         }
     }
 }
