@@ -8,10 +8,14 @@ mod clocks;
 mod commit_validation;
 mod crawl_requests;
 mod cursors;
+mod damaged_log;
 mod database_cuts;
 mod disk;
 mod drop_reasons;
 mod failing_hosts;
+#[path = "../support/faulty.rs"]
+mod faulty;
+mod file_faults;
 mod host_authority;
 mod hostile_input;
 mod identities;

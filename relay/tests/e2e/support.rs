@@ -106,6 +106,37 @@ impl Relay {
         Self::start(dir, plc, tweak).await
     }
 
+    /// Waits until it must stop, stops it as the program does, lets `between` mend what was wrong,
+    /// and starts it again; gives the sentence that it stopped with as well.
+    pub(crate) async fn restart_after_failure(
+        self,
+        between: impl AsyncFnOnce(&Path) -> Result<()>,
+    ) -> Result<(String, Self)> {
+        let Self { running, dir, plc, tweak } = self;
+        let failed = tokio::time::timeout(PATIENCE, running.failed()).await;
+        let failed = failed.context("it goes on")?.to_string();
+        // It ends with the same sentence once more.
+        let stopped = running.stop().await;
+        anyhow::ensure!(stopped.is_err(), "a stop after {failed:?} is no success");
+        between(&dir.path().join("data")).await?;
+        Ok((failed, Self::start(dir, plc, tweak).await?))
+    }
+
+    /// Stops it and starts it again, although something is wrong with its disk: what a stop cannot
+    /// write the next start finds out, and a start may take several attempts.
+    pub(crate) async fn restart_until_it_runs(self) -> Result<Self> {
+        const ATTEMPTS: u32 = 3;
+        let Self { running, dir, plc, tweak } = self;
+        drop(running.stop().await);
+        let mut attempt = 1;
+        loop {
+            match Self::start(Arc::clone(&dir), plc.clone(), Arc::clone(&tweak)).await {
+                Err(_) if attempt < ATTEMPTS => attempt += 1,
+                started => return started,
+            }
+        }
+    }
+
     /// Where it keeps everything.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")

@@ -345,7 +345,14 @@ fn signal(pid: u32, signal: Signal) -> Result<()> {
     Ok(kill_process(pid, signal)?)
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. Below those that the system gives to connections, or one of
+/// them would sit on it while the relay is down.
 fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    for _ in 0..1_000 {
+        let port = rand::random_range(12_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port of 127.0.0.1 is free")
 }

@@ -87,13 +87,14 @@ async fn killed_at_random_moments_the_relay_loses_and_repeats_nothing() -> Resul
         net,
     };
     torture.run(kills).await?;
-    sending.stop().await?.check("the hosts sent", RATE_MIN)?;
-    torture.pace.check("the relay took while it was up", RATE_MIN)?;
+    let sent = sending.stop().await?;
     let report = torture.settle().await?;
     let again = torture.net.oracle().redelivered();
     println!("{report}\n{again} events were sent again after a crash");
     ensure!(again > 0, "no host was ever asked again for what it had sent");
     compared(&report.clean()?)?;
+    sent.check("the hosts sent", RATE_MIN)?;
+    torture.pace.check("the relay took while it was up", RATE_MIN)?;
     let Torture { mut relay, seen, .. } = torture;
     replay::over_sockets(&relay, &seen).await?;
     relay.kill()?;

@@ -27,6 +27,10 @@ use steps::Step;
 const SECONDS: u64 = 10;
 /// Events per second.
 const RATE: u32 = 600;
+/// Starts in a row that may end by themselves, as when the database is not back yet.
+const TRIES: u32 = 20;
+/// Events before the first step.
+const KNOWN: usize = 1_000;
 /// As many small files as there can be, and a log that is over its limit after some seconds.
 const SETTINGS: [(&str, &str); 2] =
     [("RELAY_SEGMENT_BYTES", "512KiB"), ("RELAY_REPLAY_MAX_BYTES", "16MiB")];
@@ -116,6 +120,8 @@ impl Mix {
     }
 
     async fn run(&mut self, time: Duration) -> Result<()> {
+        // Accounts that nobody knows cannot go on without a directory.
+        self.live(KNOWN, false).await?;
         let begin = Instant::now();
         let mut number = 0;
         while begin.elapsed() < time {
@@ -185,8 +191,11 @@ impl Mix {
     async fn up(&mut self, may_stop: bool) -> Result<()> {
         self.count("starts");
         self.rig.relay.begin(&[])?;
+        let mut tries = 1;
         while let Some(status) = self.rig.relay.up_or_ended().await? {
             self.stopped(status, may_stop)?;
+            tries += 1;
+            ensure!(tries < TRIES, "it does not start again");
             self.count("starts");
             self.rig.relay.begin(&[])?;
         }

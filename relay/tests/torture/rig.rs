@@ -12,7 +12,11 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use parking_lot::Mutex;
 use relay_simnet::{Consumer, Load, LoadOptions, Net, Report, Start};
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{OwnedMutexGuard, watch},
+    task::JoinSet,
+    time::Instant,
+};
 
 use crate::{
     process::{RelayProcess, Setup},
@@ -181,10 +185,15 @@ impl Rig {
     }
 
     /// Stops the traffic until the guard is dropped; returns when the relay has judged everything.
-    pub(crate) async fn pause(&self) -> Result<tokio::sync::OwnedMutexGuard<()>> {
-        let paused = Arc::clone(&self.sending.going).lock_owned().await;
+    pub(crate) async fn pause(&self) -> Result<OwnedMutexGuard<()>> {
+        let paused = self.hold().await;
         self.relay.reach(&self.net).await?;
         Ok(paused)
+    }
+
+    /// Stops the traffic until the guard is dropped.
+    pub(crate) async fn hold(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.sending.going).lock_owned().await
     }
 
     /// Stops the traffic; everything that must come has to come once.

@@ -105,7 +105,7 @@ impl Mix {
                 self.directory_down().await?;
                 // Known accounts go on.
                 self.live(200, false).await?;
-                self.rig.net.plc().up().await
+                self.directory_up().await
             }
             Step::DatabaseRestart => self.database_restart().await,
             Step::Storm => {
@@ -213,6 +213,17 @@ impl Mix {
         Ok(())
     }
 
+    /// A relay remembers for minutes which lookups failed, and may leave out a handle meanwhile: it
+    /// forgets that when it is killed, so that the oracle can expect every handle again.
+    async fn directory_up(&mut self) -> Result<()> {
+        let paused = self.rig.hold().await;
+        self.rig.net.plc().up().await?;
+        self.kill_and_start().await?;
+        self.rig.relay.reach(&self.rig.net).await?;
+        drop(paused);
+        Ok(())
+    }
+
     /// Leaves it a few files more than it has, and lets consumers want them. Lookups would find no
     /// socket by chance, so that the directory is down as well.
     async fn no_files(&mut self) -> Result<()> {
@@ -228,7 +239,7 @@ impl Mix {
         if self.rig.relay.pid() == pid {
             self.rig.relay.limit_files(before)?;
         }
-        self.rig.net.plc().up().await
+        self.directory_up().await
     }
 
     /// Waits until its log, from there on, holds these words, or it has ended.
