@@ -37,7 +37,7 @@ const EVENTS: u64 = 50_000_000;
 pub(crate) struct Extent {
     pub(crate) hosts: u32,
     pub(crate) accounts: u32,
-    /// Median records of a repository; with 20 a frame has 2.5 kB, with 250 it has 3.9 kB.
+    /// Median records of a repository; with 20 a frame has 2.7 kB, with 80 almost 4.
     pub(crate) records: u32,
     /// Of 1,000 events, how many are commits with each fault.
     pub(crate) each_fault_per_mille: u32,

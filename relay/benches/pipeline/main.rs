@@ -1,13 +1,14 @@
 //! What the relay costs and how fast it is: one table, a row per measure.
 //!
 //! The relay is the built program in a process of its own, so that its CPU time is its own; another
-//! build of it may be named with `--relay PATH`, the one that ships with `--dist`. Costs are multiples of V, one secp256k1 verification
-//! measured before and after, because only these travel from machine to machine. Frames are made
-//! before the clock starts. With two cores or more the relay has one of them and the simulated
-//! network another, unless a row says otherwise.
+//! build of it may be named with `--relay PATH`, the one that ships with `--dist`. Costs are multiples
+//! of V, one secp256k1 verification measured before and after, because only these travel from
+//! machine to machine. Frames are made before the clock starts. With two cores or more the relay has
+//! one of them and the simulated network another, unless a row says otherwise.
 //!
 //! `--only NAMES` measures some rows, `--smoke` all that fit into a minute at a small size, `--long`
-//! also those that take ten minutes and more, `--json FILE` keeps the table for a program.
+//! also those that take ten minutes and more, `--json FILE` keeps the table for a program, `--runs N`
+//! gives a profiler time.
 //!
 //! Nothing absolute is a failure, because machines differ; a lost or doubled event is one.
 

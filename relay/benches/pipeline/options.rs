@@ -73,7 +73,7 @@ const EXTENT: Extent =
     Extent { hosts: 3_000, accounts: 500_000, records: 20, each_fault_per_mille: 0, tls: false };
 
 const FULL: Size = Size {
-    extent: Extent { hosts: 100, accounts: 10_000, records: 250, ..EXTENT },
+    extent: Extent { hosts: 100, accounts: 10_000, records: 80, ..EXTENT },
     warm_up: 10_000,
     bursts: (5, 15_000),
     timed: (1_000, 15_000),
@@ -149,6 +149,7 @@ impl Options {
                 "--dist" => options.relay = Some(shipped()?),
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
                 "--relay" => options.relay = Some(value()?.into()),
+                "--runs" => options.size.bursts.0 = value()?.parse()?,
                 "--json" => options.json = Some(value()?.into()),
                 _ => bail!("{word} is not known; see the head of relay/benches/pipeline/main.rs"),
             }

@@ -105,8 +105,10 @@ impl Run {
         let kernel = (self.after.cpu.kernel - self.before.cpu.kernel) * 1e6 / self.events;
         let logged = self.after.grown(&self.before, "relay_eventlog_appended_events_total")?;
         let syncs = self.after.grown(&self.before, "relay_eventlog_batch_events_count")?;
+        let bytes = self.after.grown(&self.before, "relay_upstream_bytes_total")? / self.events;
         Ok(format!(
-            "{:.1} us (kernel {kernel:.1}), V {:.1} us, {:.0} events/s, {:.0} events per sync",
+            "{:.1} us (kernel {kernel:.1}), V {:.1} us, {bytes:.0} bytes, {:.0} events/s, \
+             {:.0} events per sync",
             self.cpu_us(),
             self.v_us,
             self.rate(),

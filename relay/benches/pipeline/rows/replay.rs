@@ -26,7 +26,7 @@ const ALWAYS_PLAIN: usize = 2;
 /// Where a segment says how its records are kept.
 const CODEC_AT: usize = 10;
 /// Longest wait for one more segment to be compressed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
