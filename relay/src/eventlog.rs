@@ -282,7 +282,7 @@ pub fn open_on(
 pub fn verify(files: &dyn Files, dir: &Path) -> std::io::Result<LogReport> {
     let reports = inspect::inspect(files, dir)?;
     let instance = inspect::instance(&reports);
-    Ok(repair::plan(reports, instance))
+    Ok(repair::plan(reports, instance.as_deref()))
 }
 
 /// Does what the report says. No relay may be running on the directory.

@@ -77,7 +77,7 @@ fn verify(dir: &Path, json: bool) -> Result<bool, Ended> {
 
 fn repair(dir: &Path, (dry_run, yes): (bool, bool)) -> Result<(), Ended> {
     // Held to the end: no relay may start between the look and the last step.
-    let held = if dir.is_dir() {
+    let guard = if dir.is_dir() {
         Some(DataLock::take(dir, lock::LOG).map_err(|why| why.to_string())?)
     } else {
         None
@@ -103,7 +103,7 @@ fn repair(dir: &Path, (dry_run, yes): (bool, bool)) -> Result<(), Ended> {
         return Err("nothing was changed; say `relay log repair --yes` to do it".to_owned().into());
     }
     eventlog::repair(&Machine, dir, &report, &Clock::system()).map_err(|why| why.to_string())?;
-    drop(held);
+    drop(guard);
     print::line("done; damaged files end in `.damaged` now, remove them when you have seen enough")
 }
 

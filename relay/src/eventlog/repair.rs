@@ -106,10 +106,10 @@ struct Kept {
 /// Decides.
 ///
 /// * `instance` – of the log; `None` when no header can be read
-pub(super) fn plan(files: Vec<FileReport>, instance: Option<String>) -> LogReport {
+pub(super) fn plan(files: Vec<FileReport>, instance: Option<&str>) -> LogReport {
     let mut planner =
         Planner { steps: Vec::new(), kept: Vec::new(), is_used: vec![false; files.len()], files };
-    let base = planner.decide(instance.as_deref());
+    let base = planner.decide(instance);
     let Planner { steps, kept, files, .. } = planner;
     let sound = files.iter().all(|file| file.faults.is_empty());
     let hopeless = match base {
@@ -143,8 +143,8 @@ impl Planner {
         if self.files.iter().any(|file| file.has(FaultKind::UnknownFormat)) {
             return Err("a file is of a later version of the relay: use that version");
         }
-        let order = self.in_order();
-        let Some((newest, older)) = order.split_last() else {
+        let sorted = self.in_order();
+        let Some((newest, older)) = sorted.split_last() else {
             return if self.files.is_empty() { Ok(None) } else { self.begin(instance) };
         };
         let lost_later = self
@@ -159,6 +159,11 @@ impl Planner {
                 Next::Goes(previous) => expected = previous,
                 Next::Stray => {}
                 Next::Ends => break,
+                Next::Cut => {
+                    // What is missing lies in this file, not between two.
+                    expected = u64::MAX;
+                    break;
+                }
             }
         }
         self.blame_gap(expected);
@@ -258,7 +263,7 @@ impl Planner {
             self.files[index].blame(FaultKind::Duplicate, 0, what);
         }
         self.keep(index, (first, expected), previous);
-        if is_whole { Next::Goes(previous) } else { Next::Ends }
+        if is_whole { Next::Goes(previous) } else { Next::Cut }
     }
 
     /// Keeps events of a file, in a new one unless it is sound as it is.
@@ -323,8 +328,10 @@ enum Next {
     Goes(u64),
     /// It does not belong here.
     Stray,
-    /// The window begins in it or behind it.
+    /// The window begins behind it.
     Ends,
+    /// The window begins in it.
+    Cut,
 }
 
 /// Everything that was in the log and is not kept, in order.
