@@ -101,6 +101,8 @@ impl Cores {
 pub(crate) struct Look {
     pub(crate) at: Instant,
     pub(crate) cpu: CpuTime,
+    /// CPU seconds of this process: the network, the consumers and the check.
+    pub(crate) ours: f64,
     pub(crate) cores: Cores,
     metrics: String,
 }
@@ -110,13 +112,15 @@ impl Look {
     pub(crate) async fn before(relay: &RelayProcess) -> Result<Self> {
         let metrics = relay.metrics().await?;
         let (cpu, cores) = (CpuTime::of(relay.pid())?, Cores::read()?);
-        Ok(Self { at: Instant::now(), cpu, cores, metrics })
+        let ours = CpuTime::of(std::process::id())?.all;
+        Ok(Self { at: Instant::now(), cpu, ours, cores, metrics })
     }
 
     /// After it: the metrics last.
     pub(crate) async fn after(relay: &RelayProcess) -> Result<Self> {
         let (at, cpu, cores) = (Instant::now(), CpuTime::of(relay.pid())?, Cores::read()?);
-        Ok(Self { at, cpu, cores, metrics: relay.metrics().await? })
+        let ours = CpuTime::of(std::process::id())?.all;
+        Ok(Self { at, cpu, ours, cores, metrics: relay.metrics().await? })
     }
 
     /// A metric, summed over its labels; `None` where the relay has none of this name.

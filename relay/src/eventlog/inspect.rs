@@ -192,7 +192,7 @@ pub(super) fn instance(reports: &[FileReport]) -> Option<String> {
         *count.entry(id).or_default() += 1;
     }
     let most = count.values().max().copied()?;
-    ids().filter(|id| count.get(id) == Some(&most)).next_back().map(ToOwned::to_owned)
+    ids().rfind(|id| count.get(id) == Some(&most)).map(ToOwned::to_owned)
 }
 
 fn check_instances(reports: &mut [FileReport]) {

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::Measured;
 use crate::{
     ground::{Extent, Ground},
-    meter::{CpuTime, median},
+    meter::median,
     options::Options,
     run::{Play, Run},
     table::{Must, Row},
@@ -68,9 +68,7 @@ pub(super) async fn shards(
     let one = bursts(ground, SHARD_BURSTS, burst).await?;
     ground.restart(&[("RELAY_SHARDS", "2")], options.shared).await?;
     ground.receive(Play::Fast(warm_up)).await?;
-    let ours = CpuTime::of(std::process::id())?.all;
     let two = bursts(ground, SHARD_BURSTS, burst).await?;
-    let ours = CpuTime::of(std::process::id())?.all - ours;
 
     let ((cost_one, raw_one), (cost_two, raw_two)) = (middle(&one)?, middle(&two)?);
     let row = Row::new("shards", "CPU per event, 2 shards against 1", "x");
@@ -83,6 +81,7 @@ pub(super) async fn shards(
     };
     let least = median(two.iter().map(busy).collect());
     let seconds: f64 = two.iter().map(|run| run.seconds).sum();
+    let ours: f64 = two.iter().map(|run| run.after.ours - run.before.ours).sum();
     let relay: f64 = two.iter().map(|run| run.after.spent_since(&run.before)).sum();
     let raw = format!(
         "the less busy core; of both the relay has {:.0} %, the network and its check {:.0} %",
