@@ -60,6 +60,7 @@ nightly:
     TORTURE_KILLS=100 cargo test --release -p relay --test torture -- --nocapture random_moments
     {{ just_executable() }} torture 600 2
     {{ just_executable() }} torture 600 3
+    cargo test --release -p relay --test faults -- --ignored
     cargo run --release --example demo -- --for 10m
     {{ just_executable() }} fuzz 1h
     {{ just_executable() }} mutants

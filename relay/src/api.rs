@@ -23,7 +23,7 @@ use axum::{Router, middleware, routing::get};
 use tokio::time::Instant;
 
 pub use health::Trouble;
-pub use serve::serve;
+pub use serve::{Room, serve};
 
 use crate::{
     clock::Clock,

@@ -33,6 +33,8 @@ use crate::{
 
 /// Longest time between two checkpoints; what a restart has to replay stays small.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+/// Time to the next try while the database takes no writes.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
 /// Dirty rows that trigger one earlier.
 const DIRTY_ROWS_MAX: usize = 100_000;
 /// Low-water marks alone are written this often (UP-9).
@@ -118,7 +120,11 @@ impl Checkpointer {
             }
             // The log may shrink only as far as the last checkpoint, and hosts wait for that.
             let is_awaited = *self.reader.health().borrow() == LogHealth::AwaitingCheckpoint;
-            let due = last.elapsed() >= CHECKPOINT_EVERY
+            let every = match self.store.write_trouble() {
+                None => CHECKPOINT_EVERY,
+                Some(_) => RETRY_EVERY,
+            };
+            let due = last.elapsed() >= every
                 || is_awaited
                 || self.ingest.dirty_count() >= DIRTY_ROWS_MAX
                 || self.ingest.wants_checkpoint();

@@ -15,10 +15,11 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use crate::{
-    api::{ApiParts, ApiState},
+    api::{ApiParts, ApiState, Room},
     checkpoint::{self, Checkpointer},
     clock::Clock,
     config::Config,
+    descriptors,
     domain::Seq,
     drops::Drops,
     eventlog::{Appender, Files, LogHealth, Reader},
@@ -194,7 +195,8 @@ fn compose(
         disable_request_crawl: config.disable_request_crawl,
         admin_passwords: config.admin_passwords.clone(),
     });
-    let addresses = door.listeners.serve(&state, &tasks.edge);
+    let room = room_for_clients(&ground.hosts, &firehose);
+    let addresses = door.listeners.serve(&state, room, &tasks.edge);
     let checkpointer = ground.checkpointer(&ingest);
     tasks.fatal.start(checkpointer.clone().run(tasks.fatal.child()));
     watch_log(&ground.reader, &tasks.fatal);
@@ -362,6 +364,21 @@ fn watch_log(reader: &Reader, tasks: &Tasks) {
             }
         }
     });
+}
+
+/// Connections that may be open beside all hosts and the consumers that there are.
+fn room_for_clients(hosts: &Hosts, firehose: &Firehose) -> Room {
+    let known = hosts.all().len();
+    if descriptors::needed_for(known) > descriptors::limit() {
+        tracing::warn!(
+            "{} files may be open, which is little for {known} hosts: raise the limit to {} or more \
+             (`LimitNOFILE=` of the service, or `ulimit -n`)",
+            descriptors::limit(),
+            descriptors::needed_for(known)
+        );
+    }
+    let (hosts, firehose) = (hosts.clone(), firehose.clone());
+    Arc::new(move || descriptors::for_clients(hosts.all().len()).saturating_sub(firehose.count()))
 }
 
 /// Two relays must not write one database: the one that lost it stops.

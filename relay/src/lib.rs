@@ -19,6 +19,7 @@ pub mod commands;
 pub mod config;
 pub mod crash;
 pub mod daemon;
+pub mod descriptors;
 pub mod domain;
 pub mod drops;
 pub mod eventlog;

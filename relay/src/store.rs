@@ -104,6 +104,8 @@ struct Shared {
     adding_hosts: Mutex<()>,
     /// What keeps other relays out of the database.
     claim: Mutex<Option<claim::Claim>>,
+    /// Why the last checkpoint or the last marks were not written.
+    refused: parking_lot::Mutex<Option<String>>,
 }
 
 impl fmt::Debug for Store {
@@ -136,7 +138,12 @@ impl Store {
             db.close().await;
             return Err(error);
         }
-        let shared = Shared { db, adding_hosts: Mutex::default(), claim: Mutex::default() };
+        let shared = Shared {
+            db,
+            adding_hosts: Mutex::default(),
+            claim: Mutex::default(),
+            refused: parking_lot::Mutex::default(),
+        };
         Ok(Self { shared: Arc::new(shared), account_limit: ACCOUNT_LIMIT })
     }
 
@@ -227,9 +234,23 @@ impl Store {
         &self,
         cursors: &[(HostId, Epoch, HostSeq)],
     ) -> Result<(), StoreError> {
-        let mut tx = self.db().begin().await?;
-        hosts::raise_cursors(&mut tx, cursors).await?;
-        tx.commit().await
+        let written = async {
+            let mut tx = self.db().begin().await?;
+            hosts::raise_cursors(&mut tx, cursors).await?;
+            tx.commit().await
+        };
+        self.note(written.await)
+    }
+
+    /// Why the last regular write failed, as long as none has succeeded since; a database that is only
+    /// read may answer well.
+    pub fn write_trouble(&self) -> Option<String> {
+        self.shared.refused.lock().clone()
+    }
+
+    fn note(&self, written: Result<(), StoreError>) -> Result<(), StoreError> {
+        *self.shared.refused.lock() = written.as_ref().err().map(ToString::to_string);
+        written
     }
 
     /// UP-6: new epoch, no cursor.
@@ -275,6 +296,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.note(self.write_checkpoint(checkpoint).await)
+    }
+
+    async fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let mut tx = self.db().begin().await?;
         accounts::upsert(&mut tx, &checkpoint.accounts).await?;
         hosts::raise_cursors(&mut tx, &checkpoint.cursors).await?;

@@ -97,6 +97,11 @@ pub fn start(filter: &str, format: LogFormat) -> Result<Screen, TelemetryError> 
             .with_current_span(false)
             .with_span_list(false)
             .with_writer(screen.clone());
+        // What reads JSON reads nothing else.
+        std::panic::set_hook(Box::new(|panic| {
+            let backtrace = std::backtrace::Backtrace::capture();
+            tracing::error!(%backtrace, "{panic}; this is a bug");
+        }));
         registry.with(layer).try_init()
     };
     started.map_err(|_taken| TelemetryError::AlreadyStarted)?;

@@ -26,6 +26,7 @@ use tokio::{
 use self::{reading::Meters, subscription::Subscription};
 use crate::{
     clock::Clock,
+    descriptors,
     domain::{HostId, HostStatus},
     drops::{Dropped, Drops},
     hosts::{Host, Hosts},
@@ -108,6 +109,8 @@ struct Common<I> {
     parts: UpstreamParts<I>,
     tasks: Tasks,
     handshakes: Semaphore,
+    /// Sockets that there are file descriptors for.
+    sockets: Semaphore,
     meters: Meters,
     /// Open sockets.
     connected: watch::Sender<usize>,
@@ -137,6 +140,7 @@ impl Upstream {
             parts,
             tasks: tasks.clone(),
             handshakes: Semaphore::new(handshakes_max),
+            sockets: Semaphore::new(descriptors::for_hosts().min(Semaphore::MAX_PERMITS)),
             meters: Meters::new(),
             connected: watch::Sender::new(0),
             running: watch::Sender::new(0),

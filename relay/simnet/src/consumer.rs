@@ -246,6 +246,20 @@ impl Consumer {
         self.socket = None;
     }
 
+    /// Ends the connection with a close frame, and waits until the other side has closed too.
+    ///
+    /// # Errors
+    /// When it does not within our patience.
+    pub async fn leave(&mut self) -> Result<()> {
+        let Some(mut socket) = self.socket.take() else { return Ok(()) };
+        let leaving = async {
+            socket.close(None).await?;
+            while let Some(Ok(_)) = socket.next().await {}
+            anyhow::Ok(())
+        };
+        timeout(self.patience, leaving).await.context("the other side does not close")?
+    }
+
     /// The next thing that the stream brings.
     ///
     /// # Errors

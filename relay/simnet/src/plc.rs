@@ -56,6 +56,10 @@ pub enum Answer {
     NoHost,
     /// The document with 100 KiB of filler, above the limit for bodies (RES-1).
     Oversized,
+    /// The document with 5 MB of filler.
+    Huge,
+    /// The first half of the document.
+    Truncated,
     /// No answer at all while the connection lasts.
     Silence,
     /// 302 to this address (RES-1).
@@ -312,6 +316,15 @@ impl Entry {
             Answer::Oversized => {
                 body["filler"] = json!("x".repeat(100 * 1024));
                 json_response(200, &body)
+            }
+            Answer::Huge => {
+                body["filler"] = json!("x".repeat(5_000_000));
+                json_response(200, &body)
+            }
+            Answer::Truncated => {
+                let mut text = body.to_string();
+                text.truncate(text.len() / 2);
+                respond(200, "application/json", text)
             }
             Answer::Silence => return Reply::Silence,
             Answer::Redirect(location) => redirect(location),

@@ -23,6 +23,8 @@ const PING_MAX: Duration = Duration::from_secs(2);
 pub enum Trouble {
     /// The database does not answer; the words are for the operator.
     Database(String),
+    /// The database answers and takes no writes; the words are for the operator.
+    DatabaseWrites(String),
     /// OUT-5.
     DiskFull,
     /// DESIGN 10.5.
@@ -40,6 +42,9 @@ impl Trouble {
     pub const fn words(&self) -> &'static str {
         match self {
             Self::Database(_) => "the database does not answer",
+            Self::DatabaseWrites(_) => {
+                "the database takes no writes: events are served, and replayed after a restart"
+            }
             Self::DiskFull => "the disk is full: new events wait, the firehose is served",
             Self::AwaitingCheckpoint => {
                 "the event log is full and waits for the database: new events wait, the firehose \
@@ -53,7 +58,10 @@ impl Trouble {
 
     fn detail(&self) -> Option<&str> {
         match self {
-            Self::Database(why) | Self::LogDamaged(why) | Self::LogFailed(why) => Some(why),
+            Self::Database(why)
+            | Self::DatabaseWrites(why)
+            | Self::LogDamaged(why)
+            | Self::LogFailed(why) => Some(why),
             Self::DiskFull | Self::AwaitingCheckpoint | Self::Stopping => None,
         }
     }
@@ -70,6 +78,11 @@ impl Health {
     pub(super) async fn check(&self, state: &ApiState) -> Vec<Trouble> {
         let database = self.database(state).await;
         let stopping = state.tasks.stopping().is_cancelled();
+        let writes = state.store.write_trouble();
+        let database = match database {
+            Some(why) => Some(Trouble::Database(why)),
+            None => writes.map(Trouble::DatabaseWrites),
+        };
         troubles(stopping, &state.log.health().borrow(), database)
     }
 
@@ -91,8 +104,8 @@ impl Health {
     }
 }
 
-/// What is wrong, from what was found out; `database` is its complaint.
-fn troubles(stopping: bool, log: &LogHealth, database: Option<String>) -> Vec<Trouble> {
+/// What is wrong, from what was found out.
+fn troubles(stopping: bool, log: &LogHealth, database: Option<Trouble>) -> Vec<Trouble> {
     let log = match log {
         LogHealth::Writing => None,
         LogHealth::DiskFull => Some(Trouble::DiskFull),
@@ -101,7 +114,7 @@ fn troubles(stopping: bool, log: &LogHealth, database: Option<String>) -> Vec<Tr
         LogHealth::Failed(what) => Some(Trouble::LogFailed(what.clone())),
     };
     let stopping = stopping.then_some(Trouble::Stopping);
-    stopping.into_iter().chain(log).chain(database.map(Trouble::Database)).collect()
+    stopping.into_iter().chain(log).chain(database).collect()
 }
 
 /// `/_health`, `/xrpc/_health`: 200, or 503 with reasons that anyone may read.
@@ -152,7 +165,8 @@ mod tests {
     async fn every_trouble_is_told_and_paths_only_inside() {
         let secret = || "/var/lib/relay".to_owned();
         let rows = [
-            (false, LogHealth::Writing, Some(secret())),
+            (false, LogHealth::Writing, Some(Trouble::Database(secret()))),
+            (false, LogHealth::Writing, Some(Trouble::DatabaseWrites(secret()))),
             (false, LogHealth::DiskFull, None),
             (false, LogHealth::AwaitingCheckpoint, None),
             (false, LogHealth::Damaged(secret()), None),
@@ -176,7 +190,8 @@ mod tests {
 
     #[test]
     fn several_troubles_are_all_told() {
-        let found = troubles(true, &LogHealth::DiskFull, Some("gone".to_owned()));
+        let gone = Trouble::Database("gone".to_owned());
+        let found = troubles(true, &LogHealth::DiskFull, Some(gone));
         let all = [Trouble::Stopping, Trouble::DiskFull, Trouble::Database("gone".to_owned())];
         assert_eq!(found, all);
     }

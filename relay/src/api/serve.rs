@@ -2,17 +2,28 @@
 
 mod wire;
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
+use http::{HeaderValue, header::CONNECTION};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use self::wire::Wire;
-use crate::{firehose::Seats, tasks::Tasks, telemetry::metrics};
+use super::error::Error;
+use crate::{
+    descriptors,
+    firehose::{Seat, Seats},
+    tasks::Tasks,
+    telemetry::metrics,
+};
 
 /// Most connections of one listener; consumers of the firehose are counted apart.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -26,41 +37,122 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const FINISH_MAX: Duration = Duration::from_secs(3);
 /// Wait after a failed accept: out of file descriptors, which only time can mend.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// Connections that are told at the same time that there is no room.
+const REFUSALS_MAX: usize = 16;
+/// How long one of them may take to ask.
+const REFUSAL_MAX: Duration = Duration::from_secs(1);
+/// The log is told that there is no room at most this often.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// How many connections a listener may have now.
+pub type Room = Arc<dyn Fn() -> usize + Send + Sync>;
 
 /// Serves a router until `tasks` stop: then no connection is taken, the open ones finish what they
 /// are answering.
-pub fn serve(listener: TcpListener, router: Router, tasks: &Tasks) {
-    let own = tasks.clone();
+///
+/// * `room` – connections that there are file descriptors for, asked before each one is taken
+pub fn serve(listener: TcpListener, router: Router, room: Room, tasks: &Tasks) {
     ::metrics::gauge!(metrics::API_CONNECTIONS_LIMIT)
         .set(u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX));
-    tasks.start(async move {
-        let seats = Seats::new(CONNECTIONS_MAX, PER_CLIENT_MAX);
+    let door = Door {
+        listener,
+        router,
+        room,
+        tasks: tasks.clone(),
+        seats: Seats::new(CONNECTIONS_MAX, PER_CLIENT_MAX),
+        refusing: Arc::new(Semaphore::new(REFUSALS_MAX)),
+        told: None,
+    };
+    tasks.start(door.run());
+}
+
+/// A listener and who is inside.
+struct Door {
+    listener: TcpListener,
+    router: Router,
+    room: Room,
+    tasks: Tasks,
+    seats: Seats,
+    refusing: Arc<Semaphore>,
+    /// When the log was last told that there is no room.
+    told: Option<Instant>,
+}
+
+impl Door {
+    async fn run(mut self) {
+        let stopping = self.tasks.stopping().clone();
         loop {
             let accepted = tokio::select! {
-                () = own.stopping().cancelled() => return,
-                accepted = listener.accept() => accepted,
+                () = stopping.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
             };
             let (socket, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    self.tell(&error.to_string());
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                     continue;
                 }
             };
-            let Ok(seat) = seats.take(peer.ip(), peer.ip().to_canonical().is_loopback()) else {
-                ::metrics::counter!(metrics::API_CONNECTIONS_REFUSED).increment(1);
-                continue;
-            };
-            let (router, stopping) = (router.clone(), own.stopping().clone());
-            own.start(async move {
-                ::metrics::gauge!(metrics::API_CONNECTIONS).increment(1);
-                connection(socket, peer, router, stopping).await;
-                ::metrics::gauge!(metrics::API_CONNECTIONS).decrement(1);
-                drop(seat);
-            });
+            let is_room = self.seats.taken() < (self.room)();
+            if !is_room {
+                self.tell("no file descriptor is left for it");
+            }
+            let local = peer.ip().to_canonical().is_loopback();
+            match self.seats.take(peer.ip(), local) {
+                Ok(seat) if is_room => self.answer(socket, peer, seat),
+                _ => {
+                    // While all who refuse are busy the others wait outside.
+                    let place = tokio::select! {
+                        () = stopping.cancelled() => return,
+                        place = Arc::clone(&self.refusing).acquire_owned() => place,
+                    };
+                    let Ok(place) = place else { return };
+                    self.refuse(socket, peer, place);
+                }
+            }
         }
-    });
+    }
+
+    fn answer(&self, socket: TcpStream, peer: SocketAddr, seat: Seat) {
+        let (router, stopping) = (self.router.clone(), self.tasks.stopping().clone());
+        self.tasks.start(async move {
+            ::metrics::gauge!(metrics::API_CONNECTIONS).increment(1);
+            connection(socket, peer, router, stopping).await;
+            ::metrics::gauge!(metrics::API_CONNECTIONS).decrement(1);
+            drop(seat);
+        });
+    }
+
+    /// Says in one answer that there is no room, to those who ask within a moment.
+    fn refuse(&self, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        ::metrics::counter!(metrics::API_CONNECTIONS_REFUSED).increment(1);
+        let stopping = self.tasks.stopping().clone();
+        let router = Router::new().fallback(|| async {
+            let full = Error::unavailable("this relay has as many connections as it can serve");
+            ([(CONNECTION, HeaderValue::from_static("close"))], full)
+        });
+        self.tasks.start(async move {
+            let answered = connection(socket, peer, super::dressed(router), stopping);
+            if tokio::time::timeout(REFUSAL_MAX, answered).await.is_err() {
+                tracing::debug!(%peer, "a connection that there was no room for asked nothing");
+            }
+            drop(place);
+        });
+    }
+
+    /// Now and then: thousands may knock.
+    fn tell(&mut self, why: &str) {
+        let now = Instant::now();
+        if self.told.is_none_or(|told| now - told >= TELL_EVERY) {
+            self.told = Some(now);
+            tracing::warn!(
+                limit = descriptors::limit(),
+                "a connection could not be taken ({why}); raise the limit of open files: \
+                 `LimitNOFILE=` of the service, or `ulimit -n`"
+            );
+        }
+    }
 }
 
 /// One connection until it closes or becomes a WebSocket.

@@ -1,15 +1,19 @@
 //! The three listening sockets: bound before anything else, so that a port in use costs nothing.
 
-use std::{io::ErrorKind, net::SocketAddr};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc};
 
 use tokio::net::TcpListener;
 
 use super::Fatal;
 use crate::{
-    api::{self, ApiState},
+    api::{self, ApiState, Room},
     config::Config,
     tasks::Tasks,
 };
+
+/// Most connections to the admin API, and to the metrics: they stay open when clients have taken all
+/// that is for clients, so that one can ask what is wrong.
+const INSIDE_MAX: usize = 32;
 
 /// Where the sockets listen.
 #[derive(Debug, Clone, Copy)]
@@ -44,16 +48,18 @@ impl Listeners {
         Ok(Self { api, admin, metrics, addresses })
     }
 
-    pub(crate) fn serve(self, state: &ApiState, tasks: &Tasks) -> Addresses {
+    /// * `room` – connections that the public listener may have
+    pub(crate) fn serve(self, state: &ApiState, room: Room, tasks: &Tasks) -> Addresses {
         let public = api::public_router(state);
+        let inside: Room = Arc::new(|| INSIDE_MAX);
         match self.admin {
             Some(listener) => {
-                api::serve(self.api, public, tasks);
-                api::serve(listener, api::admin_router(state), tasks);
+                api::serve(self.api, public, room, tasks);
+                api::serve(listener, api::admin_router(state), Arc::clone(&inside), tasks);
             }
-            None => api::serve(self.api, public.merge(api::admin_router(state)), tasks),
+            None => api::serve(self.api, public.merge(api::admin_router(state)), room, tasks),
         }
-        api::serve(self.metrics, api::metrics_router(state), tasks);
+        api::serve(self.metrics, api::metrics_router(state), inside, tasks);
         self.addresses
     }
 }

@@ -93,6 +93,11 @@ impl Seats {
         Self { inner: Arc::default(), total_max, per_client_max }
     }
 
+    /// Seats that are taken now.
+    pub fn taken(&self) -> usize {
+        self.inner.lock().total
+    }
+
     /// Takes a seat until the answer is dropped. `shared` clients (a proxy of ours) have no limit of
     /// their own.
     ///

@@ -21,6 +21,8 @@ use super::{
 const KEY: i64 = 0x0072_656c_6179;
 /// Name of the row that names the owner.
 const OWNER: &str = "owner";
+const SET_OWNER: &str = "INSERT INTO relay_meta (name, value) VALUES ($1, $2) \
+                         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 /// A relay that was killed a moment ago holds its claim until the server notices.
 const WITHIN: Duration = Duration::from_secs(6);
 /// An owner elsewhere that did not say goodbye may be alive and about to take its lock again.
@@ -70,7 +72,11 @@ impl Drop for LockFile {
 /// * `place` – what tells this relay from others: its data directory, which has a lock itself
 pub(super) async fn claim(db: &Db, place: &Path) -> Result<Claim, StoreError> {
     match db {
-        Db::Sqlite { path, .. } => lock_beside(path).map(Claim::File),
+        Db::Sqlite { path, .. } => {
+            let lock = lock_beside(path)?;
+            try_to_write(db, place).await.map_err(|error| unwritable(path, &error))?;
+            Ok(Claim::File(lock))
+        }
         Db::Postgres { pool, owner } => {
             let name = owner_name(place);
             // Names the session too, so that a ghost of it can be told from another relay.
@@ -108,6 +114,22 @@ fn lock_beside(path: &Path) -> Result<LockFile, StoreError> {
             beside.display()
         ))),
     }
+}
+
+/// SQLite opens a file that it may not write, and would say so only at the first checkpoint.
+async fn try_to_write(db: &Db, place: &Path) -> Result<(), StoreError> {
+    let mut tx = db.begin().await?;
+    let values = vec![OWNER.into(), owner_name(place).as_str().into()];
+    tx.execute(Statement::new(SET_OWNER, values)).await?;
+    tx.commit().await
+}
+
+fn unwritable(path: &Path, error: &StoreError) -> StoreError {
+    StoreError::Setup(format!(
+        "the database file {} cannot be written ({error}); give this user the right to write it, the \
+         files beside it whose names begin like its own, and its directory, and end what locks it",
+        path.display()
+    ))
 }
 
 /// A random number, then what stays the same over restarts.
@@ -266,7 +288,6 @@ async fn owner(session: &mut PgConnection) -> Result<Option<String>, StoreError>
 }
 
 async fn set_owner(session: &mut PgConnection, owner: &str) -> Result<(), StoreError> {
-    let sql = "INSERT INTO relay_meta (name, value) VALUES ($1, $2) \
-               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    sqlx::query(sql).bind(OWNER).bind(owner).execute(session).await.map(drop).map_err(trouble)
+    let question = sqlx::query(SET_OWNER).bind(OWNER).bind(owner);
+    question.execute(session).await.map(drop).map_err(trouble)
 }

@@ -276,6 +276,12 @@ impl Db {
                     .acquire_timeout(WRITER_WITHIN)
                     .idle_timeout(None)
                     .max_lifetime(None)
+                    // SQLite ends a transaction by itself when it cannot write the file; the library
+                    // does not know of that, and would begin no other on this connection.
+                    .before_acquire(|connection, _| {
+                        let is_usable = !connection.is_in_transaction();
+                        Box::pin(std::future::ready(Ok(is_usable)))
+                    })
                     .connect_with(options.clone())
                     .await
                     .map_err(|error| trouble::opening_file(&path, error))?;

@@ -16,6 +16,7 @@ use super::{
     reading::{End, InHand, Reading, Reason},
 };
 use crate::{
+    descriptors,
     domain::{DropReason, HostSeq, HostStatus},
     drops::Dropped,
     hosts::{Host, is_relay},
@@ -78,6 +79,14 @@ impl<I: Inlet> Subscription<I> {
         *self.retry_after.lock() = None;
         self.host.dialling();
         let (epoch, resume) = self.host.resume_from();
+        let Ok(_socket) = self.common.sockets.try_acquire() else {
+            let why = format!(
+                "no file descriptor is left for this host: {} may be open; raise `LimitNOFILE=` of \
+                 the service, or `ulimit -n`",
+                descriptors::limit()
+            );
+            return End::Lost(Reason::DialFailed, why);
+        };
         // A new host is read from its beginning: it asks for us only after its first event (UP-8).
         let cursor = resume.unwrap_or(HostSeq(0));
         let dialled = match self.dial(Some(cursor)).await {

@@ -5,8 +5,13 @@
 //! when it is over the relay is well again by itself. `docs/faults.md` lists them.
 #![expect(clippy::print_stdout, reason = "the figures are for a person too")]
 
+mod consumers;
+mod descriptors;
+mod directory;
+mod hosts;
 mod postgres;
 mod scene;
+mod sqlite;
 
 #[path = "../support/postgres.rs"]
 mod postgres_cluster;

@@ -38,8 +38,7 @@ async fn postgres_that_is_stopped_and_started_under_load_costs_no_event() -> Res
 
     for _ in 0..2 {
         cluster.stop();
-        let told = scene.relay.health(503).await?;
-        ensure!(told["reasons"][0] == AWAY, "{told}");
+        scene.suffers(AWAY).await?;
         scene.flows(150).await?;
         cluster.resume();
         scene.relay.health(200).await?;
@@ -58,8 +57,7 @@ async fn frozen(seed: u64, at_least: Duration) -> Result<()> {
 
     cluster.freeze(true);
     let since = tokio::time::Instant::now();
-    let told = scene.relay.health(503).await?;
-    ensure!(told["reasons"][0] == AWAY, "{told}");
+    scene.suffers(AWAY).await?;
     scene.flows(200).await?;
     while since.elapsed() < at_least {
         scene.flows(200).await?;

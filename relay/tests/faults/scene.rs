@@ -93,8 +93,29 @@ impl Scene {
         Ok(())
     }
 
+    /// Waits until health gives this reason first.
+    pub(crate) async fn suffers(&self, reason: &str) -> Result<()> {
+        let told = async {
+            while self.relay.health(503).await?["reasons"][0] != reason {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            anyhow::Ok(())
+        };
+        let told = tokio::time::timeout(PATIENCE, told).await;
+        told.with_context(|| format!("health never says {reason:?}"))?
+    }
+
     /// Ends the traffic; everything that was sent must have been judged and be out once.
     pub(crate) async fn end(self) -> Result<Ended> {
+        self.end_from(true).await
+    }
+
+    /// The same when the window does not hold all events any more.
+    pub(crate) async fn end_of_a_short_window(self) -> Result<Ended> {
+        self.end_from(false).await
+    }
+
+    async fn end_from(self, is_whole: bool) -> Result<Ended> {
         let Self { net, relay, sending, watching, warm_bytes } = self;
         sending.stop().await?;
         let ended = async {
@@ -102,7 +123,9 @@ impl Scene {
             let (mut consumer, mut checker) = watching.stop().await?;
             let report = consumer.settle(&mut checker).await?.clean()?;
             relay.health(200).await?;
-            whole(&relay, consumer.last_seq()).await?;
+            if is_whole {
+                whole(&relay, consumer.last_seq()).await?;
+            }
             let grown = relay.resident_bytes()?.saturating_sub(warm_bytes);
             println!("{} events; {} MB more than warm", report.seen, grown / 1_000_000);
             ensure!(grown <= GROWTH_BYTES_MAX, "it grew by {grown} bytes");
@@ -149,6 +172,12 @@ fn dropped(metrics: &str) -> Result<BTreeMap<String, u64>> {
         *counted.entry(reason.to_owned()).or_default() += count.trim().parse::<u64>()?;
     }
     Ok(counted)
+}
+
+/// The value of a gauge or counter without labels.
+pub(crate) fn value(metrics: &str, name: &str) -> Result<f64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(line.with_context(|| format!("{name} is not among the metrics"))?.trim().parse()?)
 }
 
 /// The load in a task of its own.

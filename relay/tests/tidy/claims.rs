@@ -44,6 +44,36 @@ fn every_invariant_has_one_row_whose_tests_exist_and_speak_of_it() -> io::Result
     Ok(())
 }
 
+#[test]
+fn every_fault_is_told_to_everyone_and_has_a_test() -> io::Result<()> {
+    const PAGE: &str = "docs/faults.md";
+    let page = read(PAGE)?;
+    let mut tests = Tests::default();
+    let mut findings = Vec::new();
+    let mut count = 0;
+    for row in rows(&page).filter(|row| row.cells[0] != "fault") {
+        let mut say = |what: String| findings.push(format!("{PAGE}:{}: {what}", row.line));
+        let [fault, operator, consumer, proof] = row.cells[..] else {
+            say(format!("{} cells instead of 4", row.cells.len()));
+            continue;
+        };
+        count += 1;
+        let named = Tests::named(proof);
+        if [fault, operator, consumer].contains(&"") || named.is_empty() {
+            say(format!("{fault}: a cell is empty, or no test is named"));
+        }
+        // The first runs by itself; longer variants may be started by hand.
+        for (place, (path, name)) in named.iter().enumerate() {
+            if let Some(wrong) = tests.wrong(path, name, place > 0) {
+                say(wrong);
+            }
+        }
+    }
+    assert!(count > 20, "{count} faults found");
+    report(&findings);
+    Ok(())
+}
+
 /// I5: what can fill up is seen filling up, and against what.
 #[test]
 fn every_depth_has_its_limit_and_every_limit_its_depth() -> io::Result<()> {

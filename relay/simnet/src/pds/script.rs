@@ -32,6 +32,8 @@ pub enum Upgrade {
     },
     /// With a redirect to this address (UP-12).
     Redirect(String),
+    /// With the stream, after so long.
+    Late(Duration),
     /// Not at all: the handshake never ends.
     Silence,
     /// One byte per second, for ever.

@@ -16,6 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use std::{borrow::Cow, sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -41,8 +42,10 @@ pub(super) async fn subscribe(
     shared.log(&request, Some(text));
     let counts = !super::is_observer(request.headers());
     let mut lost = false;
+    let begin = Instant::now();
     match shared.next_upgrade(counts) {
         Upgrade::Accept => {}
+        Upgrade::Late(pause) => tokio::time::sleep(pause).await,
         Upgrade::FutureCursor => lost = true,
         // Those below were taken before HTTP, unless a proxy keeps the connection.
         Upgrade::Silence | Upgrade::Dribble | Upgrade::EndlessHead => std::future::pending().await,
@@ -70,6 +73,7 @@ pub(super) async fn subscribe(
         .map(|cursor| if lost { Start::Future } else { lock(&shared.stream).start(cursor) });
     if counts && !lost {
         lock(&shared.stream).owe_to_a_relay();
+        lock(&shared.requests).handshakes.push((begin, Instant::now()));
     }
     // A relay that looks at the live edge without having what came before does not take it.
     let takes = counts && (!is_live || lock(&shared.stream).undelivered() == 0);
