@@ -86,7 +86,7 @@ faults! {
     EqualRev: Rev, COMMIT, ["stale"];
     /// A rev below that of the event before (VAL-7, SYNC-6).
     StaleRev: Rev, SIGNED, ["stale"];
-    /// A rev six minutes ahead of the real time (VAL-8).
+    /// A rev a day ahead of the real time (VAL-8).
     FutureRev: Rev, SIGNED, ["future_rev"];
     /// `prevData` is not the root before the operations (VAL-12).
     WrongPrevData: Content, COMMIT, ["proof_mismatch"];

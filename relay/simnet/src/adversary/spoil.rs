@@ -11,8 +11,8 @@ use crate::{
 };
 use ipld_core::ipld::Ipld;
 
-/// Where the future begins: above the five minutes of VAL-8.
-const AHEAD_MICROS: u64 = 6 * 60 * 1_000_000;
+/// Far above the five minutes of VAL-8, so that it is still the future when a relay is behind.
+const AHEAD_MICROS: u64 = 24 * 60 * 60 * 1_000_000;
 
 /// Just above the limit for `blocks` of a commit (MSG-1).
 const TOO_LARGE_BLOCKS: usize = 2_000_001;
