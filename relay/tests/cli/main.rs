@@ -4,6 +4,7 @@
 mod dev;
 mod ending;
 mod half_started;
+mod log_files;
 mod logs;
 mod program;
 mod secrets;

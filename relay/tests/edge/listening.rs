@@ -1,6 +1,6 @@
 //! The listener itself: slow, broken and crowding clients (SEC-7).
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
 use relay::{api, tasks::Tasks};
@@ -16,7 +16,7 @@ async fn listen(router: Router) -> (SocketAddr, Tasks) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let tasks = Tasks::default();
-    api::serve(listener, router, &tasks);
+    api::serve(listener, router, Arc::new(|| usize::MAX), &tasks);
     (at, tasks)
 }
 

@@ -1,6 +1,6 @@
 //! How a request becomes a consumer, and what it is told otherwise (WS-1…3, 10, 11, CUR-7, OUT-7).
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay::{
@@ -53,7 +53,7 @@ impl Edge {
         let firehose = Firehose::with_options(reader.clone(), Clock::system(), &tasks, options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        api::serve(listener, firehose.router(), &tasks);
+        api::serve(listener, firehose.router(), Arc::new(|| usize::MAX), &tasks);
         Self { at, firehose, appender, reader, tasks, _dir: dir }
     }
 
