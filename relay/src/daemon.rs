@@ -199,6 +199,10 @@ fn compose(
     let addresses = door.listeners.serve(&state, room, &tasks.edge);
     let checkpointer = ground.checkpointer(&ingest);
     tasks.fatal.start(checkpointer.clone().run(tasks.fatal.child()));
+    let stopping = tasks.edge.stopping().clone();
+    tasks.edge.start(async move {
+        stopping.run_until_cancelled(telemetry::metrics::keep_up()).await;
+    });
     watch_log(&ground.reader, &tasks.fatal);
     keep_claim(&ground.store, &tasks.fatal);
     crawl(config.crawl, ground.hosts.clone(), &tasks.upstream);

@@ -5,6 +5,7 @@
 //! Levels: error = a person must act, warn = degraded and healing itself, info = lifecycle and admin
 //! actions, debug = per event.
 
+pub mod heap;
 pub mod metrics;
 mod screen;
 mod status;

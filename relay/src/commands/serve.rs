@@ -38,6 +38,7 @@ pub(super) async fn run(config: Config) -> ExitCode {
 }
 
 async fn serve(config: Config, screen: &Screen, signals: &mut Signals) -> Result<(), String> {
+    telemetry::heap::give_back_in_background();
     let named_hosts = !config.crawl.is_empty();
     if config.dev {
         tracing::warn!(

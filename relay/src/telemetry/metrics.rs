@@ -5,7 +5,7 @@
 //! is a level. Labels come from closed sets only: no DID, host, address or user agent (SEC-4); what
 //! there is per host is in the admin API. `relay/tests/tidy.rs` fails on one that nobody records.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -124,6 +124,11 @@ pub const INGEST_ACCOUNTS_LIMIT: &str = "relay_ingest_accounts_limit";
 pub const INGEST_DIRTY_DEPTH: &str = "relay_ingest_dirty_depth";
 /// Most changed accounts that may wait so; then no host is read. Checkpoints begin far below.
 pub const INGEST_DIRTY_LIMIT: &str = "relay_ingest_dirty_limit";
+/// Seconds of 1 ms and more that frames waited while their shard did something else: checkpoints,
+/// answers to lookups, the way into the log, other tasks.
+pub const INGEST_STALL_SECONDS: &str = "relay_ingest_stall_seconds";
+/// The longest of these, in milliseconds, since start.
+pub const INGEST_STALL_MS_MAX: &str = "relay_ingest_stall_ms_max";
 /// Identity lookups asked for, by `cause`.
 pub const INGEST_LOOKUPS_TOTAL: &str = "relay_ingest_lookups_total";
 /// Status probes, by `outcome`.
@@ -168,10 +173,22 @@ pub const API_ADMIN_REFUSED: &str = "relay_api_admin_refused_total";
 /// Resident memory of the process.
 pub const PROCESS_RESIDENT_BYTES: &str = "relay_process_resident_bytes";
 
+/// Bytes of the heap in use; a leak shows here.
+pub const PROCESS_HEAP_ALLOCATED_BYTES: &str = "relay_process_heap_allocated_bytes";
+/// Bytes of heap pages that hold anything in use.
+pub const PROCESS_HEAP_ACTIVE_BYTES: &str = "relay_process_heap_active_bytes";
+/// Bytes of heap pages that are kept in memory.
+pub const PROCESS_HEAP_RESIDENT_BYTES: &str = "relay_process_heap_resident_bytes";
+/// Kept heap pages in percent of what is in use; above 150 for hours, memory is fragmented.
+pub const PROCESS_HEAP_FRAGMENTATION: &str = "relay_process_heap_fragmentation_percent";
+
 /// Upper bounds of the buckets of any other distribution.
 const COUNT_BUCKETS: [f64; 8] = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0];
 /// Upper bounds of the buckets of every `_seconds` metric: 1 ms to 30 s.
 const SECONDS_BUCKETS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+/// How often single values are summed up: some thousand of them by then.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// This file: the doc comments above are the help texts, written once.
 const CATALOGUE: &str = include_str!("metrics.rs");
@@ -182,6 +199,18 @@ static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 /// the first metric is recorded; what was recorded before is lost.
 pub fn describe() {
     recorder();
+}
+
+/// Sums up what was recorded of distributions, now and then, until dropped. Otherwise the library keeps
+/// every single value until somebody asks: gigabytes in a relay that nobody scrapes (I5).
+pub async fn keep_up() {
+    let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Some(handle) = recorder() {
+            handle.run_upkeep();
+        }
+    }
 }
 
 /// All metrics in the text format of Prometheus.
