@@ -7,7 +7,7 @@
 //! 3. wait until everything appended so far is durable: a row must not hold an event that a crash
 //!    takes back, or the host's replay of that event would count as stale and be lost (I3);
 //! 4. write rows, marks and `P` in one transaction;
-//! 5. tell the shards and the log.
+//! 5. tell the log and the shards.
 //!
 //! Replay starts after `P` and applies every event in order. Rows may already hold some of them;
 //! applying these again ends in the same row, because the last event of an account decides.
@@ -31,18 +31,28 @@ use crate::{
     tasks::Tasks,
 };
 
-/// Longest time between two checkpoints; what a restart has to replay stays small.
+/// Shortest time between two checkpoints, unless one is needed earlier.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// Time to the next try while the database takes no writes.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
-/// Dirty rows that trigger one earlier.
-const DIRTY_ROWS_MAX: usize = 100_000;
+/// Longest time between two checkpoints.
+const CHECKPOINT_AFTER_MAX: Duration = Duration::from_mins(2);
+/// Events after which one is due at once; what a restart has to replay stays small.
+const EVENTS_MAX: u64 = 120_000;
+/// A checkpoint waits, up to its longest time, until so many events share the write of one row: the
+/// busy accounts send again and again, and only their last state is written.
+const EVENTS_PER_ROW: u64 = 4;
 /// Low-water marks alone are written this often (UP-9).
 const CURSORS_EVERY: Duration = Duration::from_secs(4);
+/// The same while thousands of hosts send little each: until so many events share the write of one
+/// mark, or a checkpoint comes.
+const EVENTS_PER_CURSOR: u64 = 100;
 /// How often the conditions are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// Events that recovery applies between two writes.
+/// Events that recovery reads before it asks the store for the rows that they need.
 const REPLAY_CHUNK: usize = 2_000;
+/// Rows that recovery holds before it writes them: about 30 MB.
+const REPLAY_ROWS_MAX: usize = 50_000;
 /// Bytes that recovery reads at once.
 const REPLAY_BYTES: usize = 8 << 20;
 
@@ -109,8 +119,8 @@ impl Checkpointer {
 
     /// Writes checkpoints until the tasks stop; the daemon writes the last one itself.
     pub async fn run(self, tasks: Tasks) {
-        let mut last = Instant::now();
-        let mut last_cursors = Instant::now();
+        let head = self.reader.window().head;
+        let (mut last, mut last_cursors) = (Since::at(head), Since::at(head));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -120,17 +130,13 @@ impl Checkpointer {
             }
             // The log may shrink only as far as the last checkpoint, and hosts wait for that.
             let is_awaited = *self.reader.health().borrow() == LogHealth::AwaitingCheckpoint;
-            let every = match self.store.write_trouble() {
-                None => CHECKPOINT_EVERY,
-                Some(_) => RETRY_EVERY,
-            };
-            let due = last.elapsed() >= every
-                || is_awaited
-                || self.ingest.dirty_count() >= DIRTY_ROWS_MAX
-                || self.ingest.wants_checkpoint();
-            let outcome = if due {
-                last = Instant::now();
-                last_cursors = last;
+            let head = self.reader.window().head;
+            let is_due = is_awaited
+                || self.ingest.wants_checkpoint()
+                || last.is_checkpoint_due(head, self.ingest.dirty_count())
+                || (self.store.write_trouble().is_some() && last.at.elapsed() >= RETRY_EVERY);
+            let outcome = if is_due {
+                (last, last_cursors) = (Since::at(head), Since::at(head));
                 tokio::select! {
                     // With a full disk this lasts until there is room.
                     gathered = self.gather() => match gathered {
@@ -139,8 +145,8 @@ impl Checkpointer {
                     },
                     () = tasks.stopping().cancelled() => return,
                 }
-            } else if last_cursors.elapsed() >= CURSORS_EVERY {
-                last_cursors = Instant::now();
+            } else if last_cursors.are_cursors_due(head, self.hosts.all().len()) {
+                last_cursors = Since::at(head);
                 self.write_cursors().await
             } else {
                 Ok(())
@@ -195,8 +201,9 @@ impl Checkpointer {
     }
 
     async fn written(&self, this: Unsure) {
-        self.ingest.checkpointed(this.ticket).await;
+        // First the log: with a full disk shards wait for the room that this may give.
         self.appender.set_checkpoint(this.position);
+        self.ingest.checkpointed(this.ticket).await;
     }
 
     /// A connection that is cut between a commit and its answer leaves open whether it was done. If it
@@ -224,6 +231,42 @@ impl Checkpointer {
     }
 }
 
+/// When something was written last, and where the head was.
+#[derive(Debug, Clone, Copy)]
+struct Since {
+    at: Instant,
+    head: Seq,
+}
+
+impl Since {
+    fn at(head: Seq) -> Self {
+        Self { at: Instant::now(), head }
+    }
+
+    fn events(&self, head: Seq) -> u64 {
+        head.0.saturating_sub(self.head.0)
+    }
+
+    /// Whether enough happened since the last checkpoint for one more.
+    fn is_checkpoint_due(&self, head: Seq, dirty: usize) -> bool {
+        let (age, events) = (self.at.elapsed(), self.events(head));
+        let rows = u64::try_from(dirty).unwrap_or(u64::MAX);
+        age >= CHECKPOINT_AFTER_MAX
+            || events >= EVENTS_MAX
+            || rows >= EVENTS_MAX
+            || (age >= CHECKPOINT_EVERY && rows.saturating_mul(EVENTS_PER_ROW) <= events)
+    }
+
+    /// Whether the marks are worth a write. At most `hosts` of them have moved.
+    fn are_cursors_due(&self, head: Seq, hosts: usize) -> bool {
+        let events = self.events(head);
+        let marks = u64::try_from(hosts).unwrap_or(u64::MAX).min(events);
+        let age = self.at.elapsed();
+        age >= CHECKPOINT_EVERY
+            || (age >= CURSORS_EVERY && marks.saturating_mul(EVENTS_PER_CURSOR) <= events)
+    }
+}
+
 /// What recovery did, for the start-up log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovered {
@@ -244,6 +287,7 @@ pub async fn recover(store: &Store, reader: &Reader) -> Result<Recovered, Checkp
     let head = reader.window().head;
     let mut recovered = Recovered { events: 0, accounts: 0, position: from };
     let mut place = begin(reader, from);
+    let mut tail = Tail::default();
     while place.seq() < head {
         let chunk = match read_chunk(&mut place).await {
             Err(ReadError::Overtaken) => {
@@ -253,15 +297,16 @@ pub async fn recover(store: &Store, reader: &Reader) -> Result<Recovered, Checkp
             }
             chunk => chunk?,
         };
-        if chunk.is_empty() {
-            break;
-        }
-        let rows = apply(store, &chunk).await?;
+        let Some(last) = chunk.last() else { break };
+        recovered.position = last.seq;
         recovered.events += chunk.len() as u64;
-        recovered.accounts += rows.accounts.len() as u64;
-        recovered.position = rows.position;
-        store.checkpoint(&rows).await?;
-        crash::at(Point::ReplayAfterCommit);
+        tail.apply(store, &chunk).await?;
+        if tail.rows.len() >= REPLAY_ROWS_MAX {
+            recovered.accounts += tail.write(store, recovered.position).await?;
+        }
+    }
+    if recovered.position > from {
+        recovered.accounts += tail.write(store, recovered.position).await?;
     }
     Ok(recovered)
 }
@@ -295,49 +340,83 @@ async fn read_chunk(place: &mut Position) -> Result<Vec<Event>, ReadError> {
     Ok(chunk)
 }
 
-async fn apply(store: &Store, chunk: &[Event]) -> Result<Checkpoint, CheckpointError> {
-    let mut dids = Vec::with_capacity(chunk.len());
-    for event in chunk {
-        let did = Envelope::peek(&event.frame)
-            .ok()
-            .and_then(|envelope| Did::parse(envelope.did?).ok())
-            .ok_or_else(|| CheckpointError::Replay(format!("seq {} names no DID", event.seq)))?;
-        dids.push(did);
-    }
-    let mut unique = dids.clone();
-    unique.sort();
-    unique.dedup();
-    let before: BTreeMap<Did, Account> = store
-        .accounts(&unique)
-        .await?
-        .into_iter()
-        .map(|account| (account.did.clone(), account))
-        .collect();
-    let mut after = before.clone();
-    for (event, did) in chunk.iter().zip(dids) {
-        let row = after.remove(&did);
-        if let Some(row) = replay(row, event) {
-            after.insert(did, row);
-        } else {
-            return Err(CheckpointError::Replay(format!("seq {} cannot be applied", event.seq)));
+/// What the tail of the log makes of the rows in the store, not yet written.
+#[derive(Debug, Default)]
+struct Tail {
+    rows: BTreeMap<Did, Replayed>,
+}
+
+/// A row that the tail names.
+#[derive(Debug, Default)]
+struct Replayed {
+    /// The host that the stored row counts for.
+    counted_at: Option<HostId>,
+    row: Option<Account>,
+}
+
+impl Tail {
+    /// Applies events in order; asks the store for the rows that were not needed before.
+    async fn apply(&mut self, store: &Store, chunk: &[Event]) -> Result<(), CheckpointError> {
+        let mut dids = Vec::with_capacity(chunk.len());
+        for event in chunk {
+            let did = Envelope::peek(&event.frame)
+                .ok()
+                .and_then(|envelope| Did::parse(envelope.did?).ok())
+                .ok_or_else(|| {
+                    CheckpointError::Replay(format!("seq {} names no DID", event.seq))
+                })?;
+            dids.push(did);
         }
-    }
-    let mut deltas = BTreeMap::<HostId, i64>::new();
-    for (did, row) in &after {
-        if let Some(host) = before.get(did).and_then(counted_at) {
-            *deltas.entry(host).or_default() -= 1;
+        let mut missing = Vec::new();
+        for did in &dids {
+            if !self.rows.contains_key(did) {
+                missing.push(did.clone());
+                self.rows.insert(did.clone(), Replayed::default());
+            }
         }
-        if let Some(host) = counted_at(row) {
-            *deltas.entry(host).or_default() += 1;
+        for row in store.accounts(&missing).await? {
+            let counted_at = counted_at(&row);
+            self.rows.insert(row.did.clone(), Replayed { counted_at, row: Some(row) });
         }
+        for (event, did) in chunk.iter().zip(&dids) {
+            let replayed = self
+                .rows
+                .get_mut(did)
+                .and_then(|replayed| {
+                    replayed.row = replay(replayed.row.take(), event);
+                    replayed.row.as_ref()
+                })
+                .is_some();
+            if !replayed {
+                let why = format!("seq {} cannot be applied", event.seq);
+                return Err(CheckpointError::Replay(why));
+            }
+        }
+        Ok(())
     }
-    Ok(Checkpoint {
-        position: chunk.last().map_or(Seq(0), |event| event.seq),
-        accounts: after.into_values().collect(),
-        cursors: Vec::new(),
-        count_deltas: deltas.into_iter().filter(|(_, delta)| *delta != 0).collect(),
-        mark: rand::random(),
-    })
+
+    /// Writes the rows as a checkpoint at `position`; gives how many.
+    async fn write(&mut self, store: &Store, position: Seq) -> Result<u64, CheckpointError> {
+        let mut deltas = BTreeMap::<HostId, i64>::new();
+        let mut accounts = Vec::with_capacity(self.rows.len());
+        for Replayed { counted_at: before, row } in std::mem::take(&mut self.rows).into_values() {
+            if let Some(host) = before {
+                *deltas.entry(host).or_default() -= 1;
+            }
+            if let Some(host) = row.as_ref().and_then(counted_at) {
+                *deltas.entry(host).or_default() += 1;
+            }
+            accounts.extend(row);
+        }
+        let written = accounts.len() as u64;
+        let count_deltas = deltas.into_iter().filter(|(_, delta)| *delta != 0).collect();
+        let cursors = Vec::new();
+        let mark = rand::random();
+        let rows = Checkpoint { position, accounts, cursors, count_deltas, mark };
+        store.checkpoint(&rows).await?;
+        crash::at(Point::ReplayAfterCommit);
+        Ok(written)
+    }
 }
 
 #[cfg(test)]

@@ -181,6 +181,7 @@ impl Ingest {
             tasks: tasks.clone(),
             inside: Inside::default(),
             failures: failures::Failures::default(),
+            stalled_us: AtomicU64::new(0),
             dirty: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             rows: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             verdicts: parts.verdicts,

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use bytes::Bytes;
 use relay_protocol::{Did, account_frame, identity_frame};
 
-use super::{Recovered, recover};
+use super::{Recovered, Since, recover};
 use crate::{
     clock::Clock,
     domain::{
@@ -18,6 +18,45 @@ use crate::{
 
 const TIME: &str = "2026-01-01T00:00:00.000Z";
 const ACCOUNTS: u64 = 5;
+
+/// DESIGN 5: busy accounts share the write of a row as long as a restart stays quick; marks alone are
+/// written every 4 s where that is cheap (UP-9).
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_waits_until_it_is_worth_its_rows_but_not_for_long() {
+    let since = Since::at(Seq(1_000));
+    let head = |events: u64| Seq(1_000 + events);
+    let advance = |seconds| tokio::time::advance(Duration::from_secs(seconds));
+    advance(29).await;
+    assert!(!since.is_checkpoint_due(head(29_000), 1), "too early");
+    assert!(since.is_checkpoint_due(head(120_000), 1), "much to replay");
+    assert!(since.is_checkpoint_due(head(50_000), 120_000), "much to write");
+    assert!(since.are_cursors_due(head(29_000), 100));
+    assert!(!since.are_cursors_due(head(29_000), 3_000), "one row for ten events");
+    advance(1).await;
+    assert!(since.are_cursors_due(head(30_000), 3_000), "30 s");
+    assert!(since.is_checkpoint_due(head(30_000), 7_500), "four events for a row");
+    assert!(!since.is_checkpoint_due(head(30_000), 7_501));
+    advance(89).await;
+    assert!(!since.is_checkpoint_due(head(90_000), 30_000));
+    advance(1).await;
+    assert!(since.is_checkpoint_due(head(90_000), 30_000), "two minutes");
+    assert!(since.is_checkpoint_due(head(0), 0), "also when nothing came");
+}
+
+/// I3: what many events of few accounts made is written once.
+#[tokio::test]
+async fn recovery_writes_each_row_once() {
+    let place = Place::new().await;
+    let (appender, reader) = place.log();
+    let entries = (0..5_000).map(|number| place.entry(number)).collect();
+    appender.append(entries).await.unwrap();
+    appender.barrier().await.unwrap();
+
+    let recovered = recover(&place.store, &reader).await.unwrap();
+
+    assert_eq!((recovered.events, recovered.accounts), (5_000, ACCOUNTS));
+    assert_eq!(place.accounts().await.len() as u64, ACCOUNTS);
+}
 
 /// A log and a store in a directory of their own.
 struct Place {

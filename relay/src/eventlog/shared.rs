@@ -318,6 +318,11 @@ impl Shared {
         self.head_moved.subscribe()
     }
 
+    /// How many wait for the head, or will: positions of consumers.
+    pub(super) fn readers(&self) -> usize {
+        self.head_moved.receiver_count()
+    }
+
     pub(super) fn health(&self) -> watch::Receiver<LogHealth> {
         self.health.subscribe()
     }

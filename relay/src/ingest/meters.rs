@@ -1,6 +1,11 @@
 //! The handles of a shard's metrics, looked up once.
 
-use metrics::{Counter, Gauge, counter, gauge};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::verdict::Continuity;
 use crate::{
@@ -8,8 +13,12 @@ use crate::{
     telemetry::metrics::{
         INGEST_ACCOUNTS_DEPTH, INGEST_DIRTY_DEPTH, INGEST_DISCONTINUOUS_TOTAL, INGEST_EVENTS_TOTAL,
         INGEST_PANICS_TOTAL, INGEST_PARKED_DEPTH, INGEST_QUEUE_DEPTH, INGEST_SINCE_MISMATCH_TOTAL,
+        INGEST_STALL_MS_MAX, INGEST_STALL_SECONDS,
     },
 };
+
+/// Shorter waits are the ordinary change of turns.
+const STALL_MIN: Duration = Duration::from_millis(1);
 
 /// Metrics of one shard. The gauges add up over the shards: each adds how its own value changed.
 pub(super) struct Meters {
@@ -22,6 +31,8 @@ pub(super) struct Meters {
     dirty: Depth,
     parked: Depth,
     queue: Gauge,
+    stalls: Histogram,
+    stall_max: Gauge,
 }
 
 struct Depth {
@@ -46,6 +57,8 @@ impl Meters {
             dirty: Depth::new(gauge!(INGEST_DIRTY_DEPTH)),
             parked: Depth::new(gauge!(INGEST_PARKED_DEPTH)),
             queue: gauge!(INGEST_QUEUE_DEPTH),
+            stalls: histogram!(INGEST_STALL_SECONDS),
+            stall_max: gauge!(INGEST_STALL_MS_MAX),
         }
     }
 
@@ -64,6 +77,20 @@ impl Meters {
 
     pub(super) fn panicked(&self) {
         self.panics.increment(1);
+    }
+
+    /// Frames waited so long while the shard did something else.
+    ///
+    /// * `longest_us` – the longest time of all shards
+    pub(super) fn stalled(&self, took: Duration, longest_us: &AtomicU64) {
+        if took < STALL_MIN {
+            return;
+        }
+        self.stalls.record(took.as_secs_f64());
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        if longest_us.fetch_max(took_us, Ordering::Relaxed) < took_us {
+            self.stall_max.set(took.as_secs_f64() * 1e3);
+        }
     }
 
     /// Shows how many events are inside all shards; one of them does it for all.

@@ -9,14 +9,17 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use lru::LruCache;
 use relay_protocol::{Did, account_frame};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     VerdictLine,
@@ -45,6 +48,7 @@ use crate::{
 mod answers;
 mod asking;
 mod passing;
+mod pieces;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -52,6 +56,7 @@ mod tests;
 use answers::Finding;
 use asking::{Lookups, Timer};
 use passing::Step;
+use pieces::{PIECE, Piecework};
 
 pub(super) use passing::Judge;
 
@@ -81,6 +86,8 @@ pub(super) struct Room {
     pub(super) tasks: Tasks,
     pub(super) inside: Inside,
     pub(super) failures: Failures,
+    /// Longest time that frames waited for something else than frames.
+    pub(super) stalled_us: AtomicU64,
     /// Unwritten rows, by shard.
     pub(super) dirty: Vec<AtomicUsize>,
     /// Rows in memory, by shard.
@@ -116,6 +123,7 @@ pub(super) struct Shard {
     passed: usize,
     /// Answers to decisions that are among `out`.
     decided: Vec<oneshot::Sender<bool>>,
+    piecework: Option<Piecework>,
     events: mpsc::Receiver<Queued>,
     commands: mpsc::Receiver<Command>,
     found: mpsc::Sender<Finding>,
@@ -160,6 +168,7 @@ impl Shard {
             held: Vec::new(),
             passed: 0,
             decided: Vec::new(),
+            piecework: None,
             events,
             commands,
             found,
@@ -177,11 +186,16 @@ impl Shard {
             // Unwritten rows cannot be forgotten: without room for more, hosts wait (I5).
             let may_take = !self.table.is_full_of_changes();
             let nap = self.nap();
+            let mut since = Instant::now();
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
-                Some(command) = self.commands.recv() => self.command(command),
+                Some(command) = self.commands.recv() => {
+                    since = Instant::now();
+                    self.command(command);
+                }
                 _ = self.findings.recv_many(&mut answers, BATCH) => {
+                    since = Instant::now();
                     for finding in answers.drain(..) {
                         self.found(finding);
                     }
@@ -193,7 +207,9 @@ impl Shard {
                     for queued in batch.drain(..) {
                         self.arrive(queued);
                     }
+                    since = Instant::now();
                 }
+                () = std::future::ready(()), if self.piecework.is_some() => {}
                 () = tokio::time::sleep(nap.unwrap_or(NAP)), if nap.is_some() => {}
             }
             self.fire_timers();
@@ -201,8 +217,13 @@ impl Shard {
             if !self.flush().await {
                 break;
             }
+            // After the flush: what a copy holds must be in the log before it (DESIGN 10.5).
+            self.work_a_piece(PIECE);
             self.show_depths();
             tokio::task::yield_now().await;
+            if !self.events.is_empty() {
+                self.meters.stalled(since.elapsed(), &self.room.stalled_us);
+            }
         }
         self.room.tasks.stopping().cancelled().await;
     }
@@ -264,10 +285,15 @@ impl Shard {
             Command::DirtyAfter(after, limit, answer) => {
                 reply(answer, self.table.dirty_after(after, limit));
             }
-            Command::Snapshot(ticket, answer) => reply(answer, self.table.snapshot(ticket)),
+            Command::Snapshot(ticket, answer) => {
+                self.work_a_piece(usize::MAX);
+                self.table.begin_copy(ticket);
+                self.piecework = Some(Piecework::Copy(answer));
+            }
             Command::Checkpointed(ticket, answer) => {
+                self.work_a_piece(usize::MAX);
                 self.table.checkpointed(ticket);
-                reply(answer, ());
+                self.piecework = Some(Piecework::Settle(answer));
             }
             Command::Order(did, order) => self.order_in_turn(did, order),
         }
@@ -400,7 +426,9 @@ impl Shard {
                     Some(command) = self.commands.recv(), if later.len() < COMMANDS_MAX => {
                         match command {
                             // What a snapshot holds must be in the log before it (DESIGN 10.5).
-                            Command::Snapshot(..) => later.push(command),
+                            Command::Snapshot(..) | Command::Checkpointed(..) => {
+                                later.push(command);
+                            }
                             other => self.command(other),
                         }
                     }

@@ -3,11 +3,12 @@
 //! A bounded LRU. Rows that no checkpoint has written yet are never forgotten; the shard stops taking
 //! events before they could fill the table.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use lru::LruCache;
 use relay_protocol::Did;
 
+use super::commands::Copied;
 use crate::{
     accounts::{counted_at, limits::Recent},
     domain::{Account, AccountNo, HostId},
@@ -79,8 +80,23 @@ pub(super) struct Table {
     dirty: BTreeMap<AccountNo, Did>,
     /// Changes of live counts since the last written checkpoint.
     counts: BTreeMap<HostId, i64>,
+    /// The copy that is being made for a checkpoint.
+    copying: Option<Copying>,
     /// The copy that a checkpoint is writing.
     pending: Option<Pending>,
+    /// The copy that was written and is being marked so.
+    settling: Option<Pending>,
+}
+
+/// A copy of the unwritten rows in the making: in pieces, so that events need not wait for all of it.
+#[derive(Debug)]
+struct Copying {
+    accounts: Vec<Account>,
+    pending: Pending,
+    /// Rows up to this number are in it.
+    upto: AccountNo,
+    /// Changes of live counts by rows that were copied before: the next checkpoint has them.
+    later: BTreeMap<HostId, i64>,
 }
 
 #[derive(Debug)]
@@ -98,7 +114,9 @@ impl Table {
             rows_max: rows_max.max(1),
             dirty: BTreeMap::new(),
             counts: BTreeMap::new(),
+            copying: None,
             pending: None,
+            settling: None,
         }
     }
 
@@ -126,7 +144,7 @@ impl Table {
         self.make_room();
         let did = account.did.clone();
         if let Some(host) = counted_at(&account) {
-            count(&mut self.counts, host, 1);
+            self.count(account.number, host, 1);
         }
         self.rows.put(did.clone(), Entry::new(account, true));
         self.changed(&did);
@@ -142,16 +160,16 @@ impl Table {
         let entry = self.rows.get_mut(did)?;
         let before = counted_at(&entry.account);
         let result = change(entry);
-        let after = counted_at(&entry.account);
+        let (after, number) = (counted_at(&entry.account), entry.account.number);
         mark(entry, &mut self.dirty);
         let mut moved = Moved::default();
         if before != after {
             moved = Moved { from: before, to: after };
             if let Some(host) = before {
-                count(&mut self.counts, host, -1);
+                self.count(number, host, -1);
             }
             if let Some(host) = after {
-                count(&mut self.counts, host, 1);
+                self.count(number, host, 1);
             }
         }
         Some((result, moved))
@@ -181,35 +199,62 @@ impl Table {
     /// Copies of unwritten rows above a number, in order.
     pub(super) fn dirty_after(&self, after: AccountNo, limit: usize) -> Vec<Account> {
         self.dirty
-            .range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))
+            .range((Bound::Excluded(after), Bound::Unbounded))
             .take(limit)
             .filter_map(|(_, did)| self.rows.peek(did))
             .map(|entry| entry.account.clone())
             .collect()
     }
 
-    /// Copies of all unwritten rows and count changes, for the checkpoint with this ticket.
-    pub(super) fn snapshot(&mut self, ticket: u64) -> (Vec<Account>, Vec<(HostId, i64)>) {
-        let mut accounts = Vec::with_capacity(self.dirty.len());
-        let mut rows = Vec::with_capacity(self.dirty.len());
-        for (number, did) in &self.dirty {
-            if let Some(entry) = self.rows.peek(did) {
-                accounts.push(entry.account.clone());
-                rows.push((*number, entry.version));
-            }
-        }
-        let counts: Vec<_> =
-            self.counts.iter().filter(|(_, delta)| **delta != 0).map(|(h, d)| (*h, *d)).collect();
-        self.pending = Some(Pending { ticket, rows, counts: counts.clone() });
-        (accounts, counts)
+    /// Begins to copy the unwritten rows and count changes, for the checkpoint with this ticket.
+    pub(super) fn begin_copy(&mut self, ticket: u64) {
+        let rows = Vec::with_capacity(self.dirty.len());
+        self.copying = Some(Copying {
+            accounts: Vec::with_capacity(self.dirty.len()),
+            pending: Pending { ticket, rows, counts: Vec::new() },
+            upto: AccountNo(0),
+            later: BTreeMap::new(),
+        });
     }
 
-    /// The snapshot with this ticket was written. A row that changed since stays unwritten.
+    /// Copies so many more rows; gives all of them and the count changes once it has the last.
+    ///
+    /// A row may change between two pieces. One that is copied later holds the change and counts it;
+    /// one that was copied before stays unwritten, and its count goes with it.
+    pub(super) fn copy_some(&mut self, rows_max: usize) -> Option<Copied> {
+        let copying = self.copying.as_mut()?;
+        let rest = self.dirty.range((Bound::Excluded(copying.upto), Bound::Unbounded));
+        for (at, (number, did)) in rest.enumerate() {
+            if at == rows_max {
+                return None;
+            }
+            copying.upto = *number;
+            if let Some(entry) = self.rows.peek(did) {
+                copying.accounts.push(entry.account.clone());
+                copying.pending.rows.push((*number, entry.version));
+            }
+        }
+        let Copying { accounts, mut pending, later, .. } = self.copying.take()?;
+        let counts = self.counts.iter().map(|(host, delta)| {
+            (*host, delta.saturating_sub(later.get(host).copied().unwrap_or(0)))
+        });
+        pending.counts = counts.filter(|(_, delta)| *delta != 0).collect();
+        let counts = pending.counts.clone();
+        self.pending = Some(pending);
+        Some((accounts, counts))
+    }
+
+    /// The copy with this ticket was written; [`Self::settle_some`] marks its rows so.
     pub(super) fn checkpointed(&mut self, ticket: u64) {
-        let Some(pending) = self.pending.take_if(|pending| pending.ticket == ticket) else {
-            return;
-        };
-        for (number, version) in pending.rows {
+        self.settling = self.pending.take_if(|pending| pending.ticket == ticket);
+    }
+
+    /// Marks so many more rows as written; gives whether these were the last. A row that changed since
+    /// it was copied stays unwritten.
+    pub(super) fn settle_some(&mut self, rows_max: usize) -> bool {
+        let Some(settling) = &mut self.settling else { return true };
+        let keep = settling.rows.len().saturating_sub(rows_max);
+        for (number, version) in settling.rows.drain(keep..) {
             let Some(entry) = self.dirty.get(&number).and_then(|did| self.rows.peek_mut(did))
             else {
                 continue;
@@ -219,10 +264,23 @@ impl Table {
                 self.dirty.remove(&number);
             }
         }
-        for (host, delta) in pending.counts {
+        if !settling.rows.is_empty() {
+            return false;
+        }
+        for (host, delta) in settling.counts.drain(..) {
             count(&mut self.counts, host, delta.saturating_neg());
         }
         self.counts.retain(|_, delta| *delta != 0);
+        self.settling = None;
+        true
+    }
+
+    /// Notes that an account with this number came to a host or left it.
+    fn count(&mut self, number: AccountNo, host: HostId, delta: i64) {
+        count(&mut self.counts, host, delta);
+        if let Some(copying) = self.copying.as_mut().filter(|copying| number <= copying.upto) {
+            count(&mut copying.later, host, delta);
+        }
     }
 
     fn make_room(&mut self) {
@@ -260,143 +318,4 @@ fn count(counts: &mut BTreeMap<HostId, i64>, host: HostId, delta: i64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use relay_protocol::VerifyingKey;
-
-    use super::*;
-    use crate::{
-        domain::{LocalStatus, Seq, UpstreamStatus},
-        ingest::keys::ACCOUNTS_PER_KEY,
-    };
-
-    fn account(number: u64) -> Account {
-        Account {
-            number: AccountNo(number),
-            did: did(number),
-            host: HostId(1),
-            upstream: UpstreamStatus::Active,
-            local: LocalStatus::None,
-            repo: None,
-            key: None,
-            identity_checked_ms: 0,
-            last: None,
-            last_seq: Seq(0),
-        }
-    }
-
-    fn did(number: u64) -> Did {
-        Did::parse(&format!("did:web:a{number}.example.com")).expect("a valid DID")
-    }
-
-    /// DESIGN 10.4: 400 bytes per account in memory, with everything that belongs to it counted.
-    #[test]
-    fn an_account_in_memory_takes_at_most_400_bytes() {
-        const POINTER: usize = size_of::<usize>();
-        // A list node holds key, value and two pointers; the hash table a pair of pointers and a byte
-        // for each of its places, of which up to half are free; an allocation its length.
-        let listed = |pair: usize| pair + 2 * POINTER + (2 * POINTER + 1) * 8 / 7 * 2 + POINTER;
-        let row = listed(size_of::<Did>() + size_of::<Entry>());
-        // 32 characters and two counters, shared by row, key and dirty list.
-        let text = 32 + 2 * POINTER + POINTER;
-        let key = listed(34 + size_of::<VerifyingKey>()) / ACCOUNTS_PER_KEY;
-        assert!(row + text + key <= 400, "{row} + {text} + {key}");
-    }
-
-    /// I5: the table stays at its limit, the least recently used go first.
-    #[test]
-    fn the_least_recently_used_row_is_forgotten_first() {
-        let mut table = Table::new(3);
-        for number in 1..=3 {
-            table.loaded(account(number));
-        }
-        assert!(table.get(&did(1)).is_some());
-        table.loaded(account(4));
-        assert_eq!(table.len(), 3);
-        assert!(table.peek(&did(2)).is_none());
-        assert!(table.peek(&did(1)).is_some());
-    }
-
-    /// DESIGN 10.5: a row that no checkpoint has written is never forgotten.
-    #[test]
-    fn an_unwritten_row_is_not_forgotten() {
-        let mut table = Table::new(2);
-        table.created(account(1));
-        for number in 2..=20 {
-            table.loaded(account(number));
-        }
-        assert!(table.peek(&did(1)).is_some());
-        table.snapshot(1);
-        table.checkpointed(1);
-        for number in 21..=30 {
-            table.loaded(account(number));
-        }
-        assert!(table.peek(&did(1)).is_none());
-    }
-
-    /// DESIGN 10.5: a row that changes while the checkpoint writes stays unwritten.
-    #[test]
-    fn a_row_that_changed_after_the_snapshot_stays_dirty() {
-        let mut table = Table::new(10);
-        table.created(account(1));
-        table.created(account(2));
-        let (rows, counts) = table.snapshot(7);
-        assert_eq!(rows.len(), 2);
-        assert_eq!(counts, [(HostId(1), 2)]);
-        table.change(&did(2), |entry| entry.account.upstream = UpstreamStatus::Deleted);
-        table.checkpointed(6);
-        assert_eq!(table.dirty_len(), 2, "another ticket writes nothing off");
-        table.checkpointed(7);
-        let rest: Vec<_> =
-            table.dirty_after(AccountNo(0), 10).iter().map(|account| account.number.0).collect();
-        assert_eq!(rest, [2]);
-        assert_eq!(table.snapshot(8).1, [(HostId(1), -1)]);
-    }
-
-    /// A checkpoint that failed is not lost: the next snapshot holds everything again.
-    #[test]
-    fn a_failed_checkpoint_leaves_everything_dirty() {
-        let mut table = Table::new(10);
-        table.created(account(1));
-        table.snapshot(1);
-        let (rows, counts) = table.snapshot(2);
-        assert_eq!((rows.len(), counts.as_slice()), (1, [(HostId(1), 1)].as_slice()));
-        table.checkpointed(2);
-        assert_eq!(table.snapshot(3), (Vec::new(), Vec::new()));
-    }
-
-    /// ACC-8: an account that leaves, is deleted or returns changes the counts of its hosts.
-    #[test]
-    fn live_counts_follow_the_account() {
-        let mut table = Table::new(10);
-        table.created(account(1));
-        let mut step = |change: fn(&mut Account)| {
-            table.change(&did(1), |entry| change(&mut entry.account)).map(|((), moved)| moved)
-        };
-        let moved = |from: Option<u32>, to: Option<u32>| {
-            Some(Moved { from: from.map(HostId), to: to.map(HostId) })
-        };
-        assert_eq!(step(|account| account.host = HostId(2)), moved(Some(1), Some(2)));
-        assert_eq!(
-            step(|account| account.upstream = UpstreamStatus::Deactivated),
-            moved(None, None)
-        );
-        assert_eq!(
-            step(|account| account.upstream = UpstreamStatus::Deleted),
-            moved(Some(2), None)
-        );
-        assert_eq!(step(|account| account.upstream = UpstreamStatus::Active), moved(None, Some(2)));
-        assert_eq!(table.snapshot(1).1, [(HostId(2), 1)]);
-    }
-
-    /// The API pages over numbers (T23).
-    #[test]
-    fn dirty_rows_come_in_order_of_number_above_the_given_one() {
-        let mut table = Table::new(10);
-        for number in [5, 3, 9, 7] {
-            table.created(account(number));
-        }
-        let page: Vec<_> =
-            table.dirty_after(AccountNo(3), 2).iter().map(|account| account.number.0).collect();
-        assert_eq!(page, [5, 7]);
-    }
-}
+mod tests;

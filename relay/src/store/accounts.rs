@@ -4,8 +4,6 @@
 //! TID as a number. What an operator decided lives in its own table, so that a checkpoint, which
 //! may carry a row from before the decision, cannot undo it.
 
-use std::collections::BTreeMap;
-
 use data_encoding::BASE32_NOPAD;
 use relay_protocol::{CommitCid, DataCid, Did, Rev};
 
@@ -123,9 +121,11 @@ pub(super) async fn unannounced(db: &Db) -> Result<Vec<(Did, LocalStatus)>, Stor
 /// Inserts or overwrites rows; of two with one number the later counts.
 pub(super) async fn upsert(tx: &mut Tx, accounts: &[Account]) -> Result<(), StoreError> {
     // Postgres takes a key once per statement, and rows in order touch its pages in order.
-    let accounts: BTreeMap<AccountNo, &Account> =
-        accounts.iter().map(|account| (account.number, account)).collect();
-    let mut rows = accounts.into_values().peekable();
+    // A stable sort merges the sorted parts of the shards: 100,000 rows do not hold up this thread.
+    let mut rows: Vec<&Account> = accounts.iter().rev().collect();
+    rows.sort_by_key(|account| account.number);
+    rows.dedup_by_key(|account| account.number);
+    let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
         let chunk: Vec<&Account> = rows.by_ref().take(CHUNK_ROWS).collect();
         let expected = chunk.len() as u64;
