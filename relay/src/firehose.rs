@@ -11,6 +11,7 @@ mod farewell;
 mod line;
 mod pace;
 mod position;
+mod reel;
 mod seats;
 mod tally;
 mod upgrade;
@@ -40,7 +41,7 @@ pub use seats::{ClientRate, Full, Seat, Seats, client_key};
 use crate::{
     accounts::hidden::Hidden, clock::Clock, eventlog::Reader, tasks::Tasks, telemetry::metrics,
 };
-use consumer::Consumer;
+use consumer::{Consumer, Feed};
 use tally::Register;
 use upgrade::{Refusal, Wish};
 
@@ -88,7 +89,7 @@ pub struct Firehose {
 
 #[derive(Debug)]
 struct Inner {
-    reader: Reader,
+    feed: Arc<Feed>,
     clock: Clock,
     tasks: Tasks,
     options: FirehoseOptions,
@@ -136,7 +137,7 @@ impl Firehose {
         ::metrics::gauge!(metrics::FIREHOSE_CONSUMERS).set(0);
         Self {
             inner: Arc::new(Inner {
-                reader,
+                feed: Arc::new(Feed::new(reader, options.hidden.clone())),
                 clock,
                 tasks: tasks.clone(),
                 seats: Seats::new(options.consumers_max, options.per_client_max),
@@ -197,7 +198,7 @@ impl Firehose {
         let firehose = self.clone();
         let cursor = wish.cursor;
         // "From now" is from before the 101: who has seen it misses nothing that comes after (CUR-1).
-        let arrived = self.inner.reader.window().head;
+        let arrived = self.inner.feed.reader.window().head;
         let served = self.inner.served.track_future(async move {
             let inner = &firehose.inner;
             let upgraded = tokio::select! {
@@ -212,10 +213,10 @@ impl Firehose {
             tracing::debug!(consumer = id, address = %client.address, ?cursor, "consumer connected");
             let reason = Consumer::new(
                 TokioIo::new(socket),
-                inner.reader.clone(),
+                Arc::clone(&inner.feed),
                 (cursor, arrived),
                 tally,
-                (inner.options.pacing, inner.options.hidden.clone(), inner.closing.clone()),
+                (inner.options.pacing, inner.closing.clone()),
             )
             .await
             .serve()

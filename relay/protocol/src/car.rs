@@ -17,6 +17,9 @@ const TRUNCATED: Invalid = Invalid::new("the CAR ends inside a section");
 /// One dag-cbor block as the CAR has it.
 #[derive(Debug)]
 struct Block<'a> {
+    /// First bytes of the digest: a look for a block compares these alone with nearly all others. A
+    /// node names some ten subtrees that are not in the message, and each is looked for.
+    prefix: u64,
     digest: &'a [u8; 32],
     data: &'a [u8],
     /// Set once the bytes were found to hash to `digest`.
@@ -54,7 +57,8 @@ impl<'a> Blocks<'a> {
                 .split_first_chunk()
                 .ok_or(Invalid::new("a CAR section is shorter than a CID"))?;
             if let (crate::Codec::DagCbor, digest) = crate::Cid::split(cid)? {
-                list.push(Block { digest, data, verified: Cell::new(false) });
+                let (prefix, verified) = (prefix(digest), Cell::new(false));
+                list.push(Block { prefix, digest, data, verified });
             }
         }
         if list.len() > LINEAR_MAX {
@@ -97,11 +101,16 @@ impl<'a> Blocks<'a> {
 
     fn find(&self, digest: &[u8; 32]) -> Option<&Block<'a>> {
         if self.list.len() <= LINEAR_MAX {
-            return self.list.iter().find(|block| block.digest == digest);
+            let wanted = prefix(digest);
+            return self.list.iter().find(|block| block.prefix == wanted && block.digest == digest);
         }
         let at = self.list.partition_point(|block| block.digest < digest);
         self.list.get(at).filter(|block| block.digest == digest)
     }
+}
+
+fn prefix(digest: &[u8; 32]) -> u64 {
+    digest.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes))
 }
 
 /// Reads `{roots: [CID…], version: 1}` and gives `roots[0]`. Further roots are ignored (ENC-15).

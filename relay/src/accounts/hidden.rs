@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -26,6 +26,8 @@ struct Inner {
     /// Length of `numbers`.
     count: AtomicUsize,
     numbers: RwLock<HashSet<AccountNo>>,
+    /// Raised by each change.
+    version: AtomicU64,
 }
 
 impl Hidden {
@@ -33,7 +35,13 @@ impl Hidden {
     pub fn of(numbers: impl IntoIterator<Item = AccountNo>) -> Self {
         let numbers: HashSet<_> = numbers.into_iter().collect();
         let count = AtomicUsize::new(numbers.len());
-        Self { inner: Arc::new(Inner { count, numbers: RwLock::new(numbers) }) }
+        Self {
+            inner: Arc::new(Inner {
+                count,
+                numbers: RwLock::new(numbers),
+                version: AtomicU64::new(0),
+            }),
+        }
     }
 
     /// Hides an account, or shows it again.
@@ -45,6 +53,13 @@ impl Hidden {
             numbers.remove(&account);
         }
         self.inner.count.store(numbers.len(), Ordering::Relaxed);
+        self.inner.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Another one after each change: what was chosen by [`Self::hides`] since it was read holds as
+    /// long as it stays.
+    pub fn version(&self) -> u64 {
+        self.inner.version.load(Ordering::Acquire)
     }
 
     /// Whether consumers do not get this event. Identity and status go out all the same (ROLE-6).

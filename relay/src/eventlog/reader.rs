@@ -233,6 +233,14 @@ impl Position {
         Ok(Some(events))
     }
 
+    /// Moves behind an event that was read elsewhere; never back.
+    pub fn pass(&mut self, seq: Seq) {
+        if seq.0 > self.seq {
+            self.seq = seq.0;
+            self.open = None;
+        }
+    }
+
     /// Returns when there is something to read. Cancel safe.
     pub async fn ready(&mut self) {
         let seq = self.seq;

@@ -4,6 +4,7 @@
 
 use std::{convert::Infallible, io, sync::Arc, task::Poll, time::Duration};
 
+use ::metrics::{Counter, counter};
 use bytes::Bytes;
 use futures_util::{Sink as _, StreamExt as _};
 use relay_protocol::info_frame;
@@ -25,12 +26,13 @@ use super::{
     line::Line,
     pace::{Care, Progress, Pulse},
     position::{Start, position},
+    reel::{Reel, Reels},
     tally::Tally,
 };
 use crate::{
     accounts::hidden::Hidden,
     domain::{CloseReason, Seq},
-    eventlog::{Event, Position, ReadError, Reader},
+    eventlog::{Position, ReadError, Reader},
     telemetry::metrics,
 };
 
@@ -81,17 +83,50 @@ impl Default for Pacing {
     }
 }
 
+/// What all consumers are served from.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) reader: Reader,
+    /// Accounts whose content is not replayed.
+    hidden: Hidden,
+    reels: Reels,
+    events: Counter,
+    bytes: Counter,
+}
+
+impl Feed {
+    pub(super) fn new(reader: Reader, hidden: Hidden) -> Self {
+        let events = counter!(metrics::FIREHOSE_EVENTS);
+        let bytes = counter!(metrics::FIREHOSE_BYTES);
+        Self { reader, hidden, reels: Reels::default(), events, bytes }
+    }
+
+    /// The next batch at a place, which moves behind it; `None` at the head.
+    async fn next(&self, place: &mut Position) -> Result<Option<Arc<Reel>>, ReadError> {
+        let (after, version) = (place.seq(), self.hidden.version());
+        if let Some(reel) = self.reels.find(after, version) {
+            place.pass(reel.last);
+            return Ok(Some(reel));
+        }
+        let events = place.read(BATCH_BYTES).await?;
+        let reel = Reel::of((after, version), &events, &self.hidden).map(Arc::new);
+        if let Some(reel) = &reel {
+            self.reels.keep(reel, self.reader.window().head);
+        }
+        Ok(reel)
+    }
+}
+
 /// A connected consumer.
 #[derive(Debug)]
 pub(super) struct Consumer<S> {
     socket: WebSocketStream<Line<S>>,
-    reader: Reader,
+    feed: Arc<Feed>,
     cursor: Option<Seq>,
     /// Head when it came: where it starts without a cursor.
     arrived: Seq,
     tally: Arc<Tally>,
     pacing: Pacing,
-    hidden: Hidden,
     closing: CancellationToken,
     progress: Progress,
     pulse: Pulse,
@@ -114,10 +149,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
     /// Takes over an upgraded connection.
     pub(super) async fn new(
         socket: S,
-        reader: Reader,
+        feed: Arc<Feed>,
         (cursor, arrived): (Option<Seq>, Seq),
         tally: Arc<Tally>,
-        (pacing, hidden, closing): (Pacing, Hidden, CancellationToken),
+        (pacing, closing): (Pacing, CancellationToken),
     ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(CLIENT_MESSAGE_BYTES_MAX)
@@ -127,12 +162,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
         Self {
             socket: WebSocketStream::from_raw_socket(Line::new(socket), Role::Server, Some(config))
                 .await,
-            reader,
+            feed,
             cursor,
             arrived,
             tally,
             pacing,
-            hidden,
             closing,
             progress: Progress::new(pacing.stall_within, pacing.stall_bytes),
             pulse: Pulse::new(pacing.ping_every, pacing.pong_within, Instant::now()),
@@ -168,13 +202,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
         loop {
             if self.closing.is_cancelled() {
                 // What is appended from now on is for the next connection.
-                let last = *last.get_or_insert_with(|| self.reader.window().head);
+                let last = *last.get_or_insert_with(|| self.feed.reader.window().head);
                 if place.seq() >= last {
                     return Err(CloseReason::Shutdown);
                 }
             }
-            let events = match place.read(BATCH_BYTES).await {
-                Ok(events) => events,
+            let reel = match self.feed.next(&mut place).await {
+                Ok(reel) => reel,
                 Err(ReadError::Overtaken) if !started && starts < STARTS_MAX => {
                     starts += 1;
                     place = self.begin().await?;
@@ -186,55 +220,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
                     return Err(CloseReason::Internal);
                 }
             };
-            if events.is_empty() {
+            if let Some(reel) = reel {
+                started = true;
+                self.send(&reel).await?;
+            } else {
                 self.progress.caught_up();
                 self.wait(&mut place).await?;
-            } else {
-                started = true;
-                self.send(events).await?;
             }
         }
     }
 
     /// Finds the place to start and says `#info` if history is missing.
     async fn begin(&mut self) -> Result<Position, CloseReason> {
-        let mut window = self.reader.window();
+        let reader = &self.feed.reader;
+        let mut window = reader.window();
         if self.cursor.is_none() {
             window.head = self.arrived;
         }
-        let start = position(self.cursor, window, self.reader.has_lost());
+        let start = position(self.cursor, window, reader.has_lost());
         ::metrics::counter!(metrics::FIREHOSE_OPENED, "start" => start.label(self.cursor))
             .increment(u64::from(!self.tally.begin()));
         match start {
             Start::Future => Err(CloseReason::FutureCursor),
-            Start::After(seq) => Ok(self.reader.after(seq)),
+            Start::After(seq) => Ok(reader.after(seq)),
             Start::Outdated(seq) => {
                 if !self.informed {
                     self.informed = true;
                     let frame = info_frame("OutdatedCursor", Some(OUTDATED));
-                    self.socket.get_mut().queue(Bytes::from(frame));
+                    self.socket.get_mut().queue(&Bytes::from(frame));
                     self.deliver().await?;
                 }
-                Ok(self.reader.after(seq))
+                Ok(self.feed.reader.after(seq))
             }
         }
     }
 
-    async fn send(&mut self, events: Vec<Event>) -> Result<(), CloseReason> {
-        let last = events.last().map(|event| event.seq);
-        let mut count: u64 = 0;
-        for event in events {
-            if self.hidden.hides(event.account, event.kind) {
-                continue;
-            }
-            self.socket.get_mut().queue(event.frame);
-            count = count.saturating_add(1);
-        }
+    async fn send(&mut self, reel: &Reel) -> Result<(), CloseReason> {
+        self.socket.get_mut().queue_framed(&reel.parts);
         self.deliver().await?;
-        if let Some(last) = last {
-            self.tally.sent(last, count, self.socket.get_ref().taken());
-        }
-        ::metrics::counter!(metrics::FIREHOSE_EVENTS).increment(count);
+        self.tally.sent(reel.last, reel.events, self.socket.get_ref().taken());
+        self.feed.events.increment(reel.events);
         self.count_bytes();
         Ok(())
     }
@@ -335,7 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
         let words = farewell(reason);
         let told = timeout(at_most, async {
             if let Some(error) = words.error {
-                self.socket.get_mut().queue(Bytes::from(error));
+                self.socket.get_mut().queue(&Bytes::from(error));
                 // A control frame overtakes queued events, so the close frame waits for this one.
                 self.flush().await?;
             }
@@ -373,7 +398,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
 
     fn count_bytes(&mut self) {
         let taken = self.socket.get_ref().taken();
-        ::metrics::counter!(metrics::FIREHOSE_BYTES).increment(taken.saturating_sub(self.counted));
+        self.feed.bytes.increment(taken.saturating_sub(self.counted));
         self.counted = taken;
     }
 }

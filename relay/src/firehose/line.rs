@@ -1,5 +1,5 @@
-//! The socket of one consumer: shared frames go out without a copy of large ones, control frames of the
-//! WebSocket library slip in between whole frames, and the bytes that the peer takes are counted.
+//! The socket of one consumer: shared frames go out without a copy, control frames of the WebSocket
+//! library slip in between whole frames, and the bytes that the peer takes are counted.
 //!
 //! The library reads and answers pings and closes; what it writes waits in `control` until a frame
 //! ends. Its own send buffer is not used for events, because it keeps a copy per consumer that never
@@ -21,8 +21,39 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const COPY_BYTES_MAX: usize = 16 << 10;
 /// Unsent answers to pings; a peer that asks for more without reading is closed.
 const CONTROL_BYTES_MAX: usize = 4 << 10;
+/// Longest head of a frame that is not masked (RFC 6455 5.2).
+const HEAD_BYTES_MAX: usize = 10;
 /// First byte of a whole binary message (RFC 6455 5.2).
 const BINARY: u8 = 0x82;
+
+/// Bytes to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    bytes: Bytes,
+    /// Whether it begins with the head of a data frame, so that a control frame may come before it.
+    starts_frame: bool,
+}
+
+/// Puts payloads into frames, as few parts as possible.
+pub(super) fn framed(payloads: &[&Bytes]) -> Vec<Part> {
+    let is_small = |payload: &Bytes| payload.len() <= COPY_BYTES_MAX;
+    let room = |payload: &Bytes| HEAD_BYTES_MAX + if is_small(payload) { payload.len() } else { 0 };
+    let mut copied = Vec::with_capacity(payloads.iter().map(|payload| room(payload)).sum());
+    let mut parts = Vec::new();
+    for &payload in payloads {
+        put_head(&mut copied, payload.len());
+        if is_small(payload) {
+            copied.extend_from_slice(payload);
+            continue;
+        }
+        parts.push(Part { bytes: std::mem::take(&mut copied).into(), starts_frame: true });
+        parts.push(Part { bytes: payload.clone(), starts_frame: false });
+    }
+    if !copied.is_empty() {
+        parts.push(Part { bytes: copied.into(), starts_frame: true });
+    }
+    parts
+}
 
 /// The socket with what is to be sent.
 #[derive(Debug)]
@@ -32,33 +63,14 @@ pub(super) struct Line<S> {
     taken: u64,
     /// Control frames that wait for the end of a data frame.
     control: Vec<u8>,
-    /// Memory of the `Copied` parts; emptied when all parts are sent.
-    copied: Vec<u8>,
     parts: VecDeque<Part>,
     /// Bytes of the front part that are sent.
     sent: usize,
 }
 
-#[derive(Debug)]
-enum Part {
-    /// A range of `copied`: whole frames, and at the end perhaps the head of the `Shared` that follows.
-    Copied { start: usize, end: usize },
-    /// The payload of one large frame.
-    Shared(Bytes),
-    /// Control frames.
-    Control(Vec<u8>),
-}
-
 impl<S> Line<S> {
     pub(super) fn new(socket: S) -> Self {
-        Self {
-            socket,
-            taken: 0,
-            control: Vec::new(),
-            copied: Vec::new(),
-            parts: VecDeque::new(),
-            sent: 0,
-        }
+        Self { socket, taken: 0, control: Vec::new(), parts: VecDeque::new(), sent: 0 }
     }
 
     pub(super) fn taken(&self) -> u64 {
@@ -66,26 +78,18 @@ impl<S> Line<S> {
     }
 
     /// Queues one binary message; the caller bounds how many before it sends them.
-    pub(super) fn queue(&mut self, payload: Bytes) {
-        let start = self.copied.len();
-        put_head(&mut self.copied, payload.len());
-        let shared = payload.len() > COPY_BYTES_MAX;
-        if !shared {
-            self.copied.extend_from_slice(&payload);
-        }
-        let length = self.copied.len();
-        match self.parts.back_mut() {
-            Some(Part::Copied { end, .. }) => *end = length,
-            _ => self.parts.push_back(Part::Copied { start, end: length }),
-        }
-        if shared {
-            self.parts.push_back(Part::Shared(payload));
-        }
+    pub(super) fn queue(&mut self, payload: &Bytes) {
+        self.parts.extend(framed(&[payload]));
+    }
+
+    /// Queues what [`framed`] made; its memory is shared.
+    pub(super) fn queue_framed(&mut self, parts: &[Part]) {
+        self.parts.extend(parts.iter().cloned());
     }
 
     /// Whether a control frame may be sent now.
     fn between_frames(&self) -> bool {
-        self.sent == 0 && !matches!(self.parts.front(), Some(Part::Shared(_)))
+        self.sent == 0 && self.parts.front().is_none_or(|part| part.starts_frame)
     }
 }
 
@@ -113,18 +117,13 @@ impl<S: AsyncWrite + Unpin> Line<S> {
     pub(super) fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if !self.control.is_empty() && self.between_frames() {
-                self.parts.push_front(Part::Control(std::mem::take(&mut self.control)));
+                let bytes = std::mem::take(&mut self.control).into();
+                self.parts.push_front(Part { bytes, starts_frame: false });
             }
-            let whole = match self.parts.front() {
-                Some(Part::Copied { start, end }) => self.copied.get(*start..*end),
-                Some(Part::Shared(payload)) => Some(payload.as_ref()),
-                Some(Part::Control(frames)) => Some(frames.as_slice()),
-                None => {
-                    self.copied.clear();
-                    return Pin::new(&mut self.socket).poll_flush(context);
-                }
+            let Some(part) = self.parts.front() else {
+                return Pin::new(&mut self.socket).poll_flush(context);
             };
-            let rest = whole.and_then(|whole| whole.get(self.sent..)).unwrap_or_default();
+            let rest = part.bytes.get(self.sent..).unwrap_or_default();
             if rest.is_empty() {
                 self.parts.pop_front();
                 self.sent = 0;
@@ -229,7 +228,7 @@ mod tests {
             let (ours, theirs) = tokio::io::duplex(room);
             let mut line = Line::new(ours);
             for payload in payloads() {
-                line.queue(payload);
+                line.queue(&payload);
             }
             let ((), (data, pings)) =
                 tokio::join!(send_with_pings(&mut line), receive(theirs, payloads().len()));
@@ -240,16 +239,31 @@ mod tests {
         }
     }
 
-    /// I5: large frames are not copied, and the copy of the small ones does not grow with them.
+    /// WS-4: frames that were put together for many arrive as those that were queued one by one.
+    #[tokio::test]
+    async fn frames_that_are_shared_arrive_whole_with_control_frames_between() {
+        let (ours, theirs) = tokio::io::duplex(64);
+        let mut line = Line::new(ours);
+        let payloads = payloads();
+        line.queue_framed(&framed(&payloads.iter().collect::<Vec<_>>()));
+        let ((), (data, pings)) =
+            tokio::join!(send_with_pings(&mut line), receive(theirs, payloads.len()));
+        assert_eq!(data, payloads);
+        assert!(pings > 0, "control: a ping was sent");
+    }
+
+    /// I5: large frames are not copied.
     #[tokio::test]
     async fn large_frames_are_sent_from_shared_memory() {
         let mut line = Line::new(tokio::io::sink());
         let large = Bytes::from(vec![0; 5_000_000]);
         for _ in 0..10 {
-            line.queue(large.clone());
+            let parts = framed(&[&large]);
+            let shared = parts.iter().filter(|part| part.bytes.as_ptr() == large.as_ptr());
+            assert_eq!(shared.count(), 1);
+            line.queue_framed(&parts);
             std::future::poll_fn(|context| line.poll_send(context)).await.unwrap();
         }
-        assert!(line.copied.capacity() < 1_000);
         assert_eq!(line.taken(), 10 * 5_000_010);
     }
 

@@ -5,6 +5,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,7 +23,11 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Pacing, consumer::Consumer, tally::Register};
+use super::{
+    Pacing,
+    consumer::{Consumer, Feed},
+    tally::Register,
+};
 use crate::{
     accounts::hidden::Hidden,
     clock::Clock,
@@ -132,10 +137,10 @@ async fn connect(log: &Log, cursor: Option<u64>, room: usize) -> Connected {
     let closing = CancellationToken::new();
     let consumer = Consumer::new(
         ours,
-        log.reader.clone(),
+        Arc::new(Feed::new(log.reader.clone(), Hidden::default())),
         (cursor.map(Seq), log.reader.window().head),
         tally,
-        (Pacing::default(), Hidden::default(), closing.clone()),
+        (Pacing::default(), closing.clone()),
     )
     .await;
     Connected { socket: theirs, reason: tokio::spawn(consumer.serve()), register, closing }
