@@ -315,8 +315,9 @@ fn judge_end(
     let read = report.spans.last().map_or(header.base - 1, |span| span.last);
     match report.trailer_last {
         Some(last) => {
+            let is_explained = ended_by.is_some();
             report.faults.extend(ended_by);
-            if read < last {
+            if read < last && !is_explained {
                 let what = format!("its events end at {read}, by its trailer at {last}");
                 report.blame(FaultKind::CutShort, end, what);
             }

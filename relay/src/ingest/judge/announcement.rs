@@ -57,10 +57,10 @@ pub(super) fn identity<'m>(facts: &Facts<'_>, message: &Identity<'m>) -> Verdict
                     Handle::parse(said, facts.dev).is_ok_and(|said| said.as_str() == true_one)
                 }))
     });
-    let says = hash(&(facts.host, passed));
-    // Where the document could not be asked, the handle is left out; with it the same may have been
-    // passed a moment ago.
-    let repeats = [says, hash(&(facts.host, message.handle))]
+    // Where the document could not be asked, the handle is left out; what a host says is the same or
+    // another all the same, and with the handle it may have been passed a moment ago.
+    let says = hash(&(facts.host, message.handle, passed.is_some()));
+    let repeats = [says, hash(&(facts.host, message.handle, true))]
         .into_iter()
         .any(|says| facts.recent.repeats_identity(says, now_ms));
     if !changed && repeats {

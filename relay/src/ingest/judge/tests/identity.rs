@@ -80,8 +80,11 @@ async fn a_repetition_is_redundant_also_when_the_document_may_not_be_asked() -> 
     let again = announced(&mut scene, Some("alice.test")).await?;
     assert_eq!(scene.told(&again), Drops(DropReason::Redundant));
     let other = announced(&mut scene, Some("other.test")).await?;
-    assert_eq!(scene.told(&other), Passes, "control: it says something else");
     assert_eq!(sent_handle(&scene, &other), None);
+    assert_eq!(scene.take(&other), Passes, "control: it says something else");
+    assert_eq!(scene.told(&other), Drops(DropReason::Redundant));
+    let third = announced(&mut scene, Some("third.test")).await?;
+    assert_eq!(scene.told(&third), Passes, "what is left out was another handle");
     Ok(())
 }
 
