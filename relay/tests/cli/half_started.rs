@@ -91,7 +91,7 @@ async fn a_start_that_fails_at_any_step_leaves_nothing_half_started() {
     let newest = newest.unwrap();
     let whole = fs::read(&newest).unwrap();
     fs::write(&newest, b"no segment at all").unwrap();
-    fails(dir, &[], "Restore the log from a backup").await;
+    fails(dir, &[], "restore the log from a backup").await;
     fs::write(&newest, whole).unwrap();
     serves(dir).await;
 
