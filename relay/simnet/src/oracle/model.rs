@@ -228,7 +228,7 @@ impl AccountModel {
             return Err((Verdict::Never, reasons.clone()));
         }
         if self.view.is_none() {
-            self.first_look(now, doubts)?;
+            self.first_look(event, now, doubts)?;
         }
         match event.kind {
             Kind::Identity => {

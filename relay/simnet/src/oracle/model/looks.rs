@@ -12,7 +12,12 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(70);
 const REFRESHES_PER_DAY: u32 = 10;
 
 impl AccountModel {
-    pub(super) fn first_look(&mut self, now: Instant, doubts: &mut Doubts) -> Result<(), Dropped> {
+    pub(super) fn first_look(
+        &mut self,
+        event: &SentEvent,
+        now: Instant,
+        doubts: &mut Doubts,
+    ) -> Result<(), Dropped> {
         doubts.fetched = true;
         let newest = self.newest();
         match self.version(newest) {
@@ -22,11 +27,16 @@ impl AccountModel {
                 Ok(())
             }
             Served::Invalid | Served::Nonsense => Err((Verdict::Never, vec!["identity_invalid"])),
-            // It waits and may be judged later (DESIGN 10.7).
-            Served::Unavailable => Err((
-                Verdict::May,
-                vec!["identity_unavailable", "parking_full", "identity_invalid"],
-            )),
+            // It waits and may be judged later (DESIGN 10.7), also for what else is wrong with it.
+            Served::Unavailable => {
+                let mut reasons = vec!["identity_unavailable", "parking_full", "identity_invalid"];
+                match event.flaw() {
+                    Some((_, flaws)) => reasons.extend(flaws),
+                    None => self.rev_maybe = self.rev_maybe.max(event.rev),
+                }
+                reasons.extend((event.rev != 0).then_some("stale"));
+                Err((Verdict::May, reasons))
+            }
         }
     }
 
