@@ -57,15 +57,16 @@ impl<'a> Envelope<'a> {
 
     fn read_payload(&mut self, reader: &mut Reader<'a>) -> Result<(), Invalid> {
         let did_key = match self.kind {
-            FrameKind::Commit => b"repo".as_slice(),
-            FrameKind::Sync | FrameKind::Identity | FrameKind::Account => b"did",
-            FrameKind::Info | FrameKind::Error | FrameKind::Unknown => b"",
+            FrameKind::Commit => Some(b"repo".as_slice()),
+            FrameKind::Sync | FrameKind::Identity | FrameKind::Account => Some(b"did".as_slice()),
+            // Not even the empty key.
+            FrameKind::Info | FrameKind::Error | FrameKind::Unknown => None,
         };
         let mut entries = read_payload_head(reader)?;
         while let Some(key) = entries.next_key_bytes(reader)? {
             if key == b"seq" && reader.kind() == Some(Kind::Uint) {
                 self.host_seq = Some(reader.uint()?).filter(|seq| *seq < SEQ_END);
-            } else if key == did_key && reader.kind() == Some(Kind::Text) {
+            } else if Some(key) == did_key && reader.kind() == Some(Kind::Text) {
                 self.did = Some(reader.text()?);
             } else {
                 reader.skip_value()?;

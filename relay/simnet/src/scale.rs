@@ -7,7 +7,7 @@
 //! by the same rules as of [`crate::mst::Tree`].
 //!
 //! A [`Plan`] says what happens. A [`Generator`] makes its events, each a fresh valid commit unless
-//! a fault was asked for. They go into a file ([`file`]) or straight to a [`Fleet`], which serves
+//! a fault was asked for. They go into a file ([`mod@file`]) or straight to a [`Fleet`], which serves
 //! the hosts and the directory. Its [`Ledger`] holds what has to come out of a relay; any number of
 //! [`Checker`]s compare what consumers get.
 //!

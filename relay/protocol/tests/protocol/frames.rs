@@ -269,3 +269,12 @@ fn a_frame_has_at_most_five_million_bytes() {
     let refusal = Envelope::peek(&too_large).unwrap_err();
     assert_eq!(refusal.what, "a frame exceeds 5,000,000 bytes");
 }
+
+/// WS-4: messages that are of no account name none, whatever keys they have; the empty one is a key
+/// like others.
+#[test]
+fn a_message_of_no_account_has_no_did() {
+    let odd = frame("#info", map([("", text(DID)), ("did", text(DID)), ("repo", text(DID))]));
+    let envelope = Envelope::peek(&odd).unwrap();
+    assert_eq!((envelope.kind, envelope.did), (FrameKind::Info, None));
+}
