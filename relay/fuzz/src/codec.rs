@@ -31,16 +31,13 @@ pub(crate) fn encoding(data: &[u8]) {
 
     let is_record = check_record(data).is_ok();
     let has_links = data.windows(2).any(|window| window == [0xd8, 0x2a]);
-    match decode(data).ok().filter(|value| encode(value) == data) {
-        Some(value) => {
-            let expected = matches!(value, Ipld::Map(_)) && is_bounded(&value, DEPTH_MAX);
-            assert_eq!(is_record, expected, "as a record: {value:?}");
-        }
+    if let Some(value) = decode(data).ok().filter(|value| encode(value) == data) {
+        let expected = matches!(value, Ipld::Map(_)) && is_bounded(&value, DEPTH_MAX);
+        assert_eq!(is_record, expected, "as a record: {value:?}");
+    } else {
         // What a link of a record names is not looked at, nor the sign of a zero (ROLE-5).
-        None => {
-            let is_content = has_links || data.windows(9).any(|window| window == NEGATIVE_ZERO);
-            assert!(!is_record || is_content, "a record that is not canonical");
-        }
+        let is_content = has_links || data.windows(9).any(|window| window == NEGATIVE_ZERO);
+        assert!(!is_record || is_content, "a record that is not canonical");
     }
 }
 

@@ -12,7 +12,10 @@ use super::{
     index::Index,
     segment::{HEADER, Header, TRAILER, Trailer, checksum, file_name},
 };
-use crate::crash::{self, Point};
+use crate::{
+    crash::{self, Point},
+    domain::Seq,
+};
 
 /// Why the writer cannot go on.
 #[derive(Debug)]
@@ -151,7 +154,7 @@ pub(super) fn read_trailer(
     Ok(Trailer::decode(&read, header.salt).filter(|trailer| {
         let marks = u64::from(trailer.marks) * length(super::index::MARK);
         trailer.base == header.base
-            && trailer.last >= trailer.base
+            && (trailer.base..=Seq::MAX.0).contains(&trailer.last)
             && trailer.records_end.checked_add(marks) == Some(at)
     }))
 }
