@@ -55,8 +55,10 @@ fn event(item: Item) -> Result<Received> {
 
 /// Connects a consumer again after the last event that it got: one that is not read for long is
 /// closed.
-pub(crate) async fn again(consumer: &mut Consumer, url: &str) -> Result<()> {
-    let last = u64::try_from(consumer.last_seq()).unwrap_or(0);
-    *consumer = Consumer::connect(url, Start::After(last)).await?;
+///
+/// * `last` – seq of its last event, which may have come over an earlier connection
+pub(crate) async fn again(consumer: &mut Consumer, url: &str, last: &mut u64) -> Result<()> {
+    *last = u64::try_from(consumer.last_seq()).unwrap_or(0).max(*last);
+    *consumer = Consumer::connect(url, Start::After(*last)).await?;
     Ok(())
 }

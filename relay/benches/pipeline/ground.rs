@@ -62,6 +62,8 @@ pub(crate) struct Ground {
     pub(crate) relay: RelayProcess,
     consumer: Consumer,
     checker: Checker,
+    /// Seq of the last event that the consumer has got.
+    last_seq: u64,
     /// What the relay trusts; it must be there at a restart.
     _roots: NamedTempFile,
 }
@@ -101,7 +103,7 @@ impl Ground {
         fleet.connected().await?;
         let consumer = Consumer::connect(&relay.url(), Start::After(0)).await?;
         let checker = fleet.ledger().checker();
-        Ok(Self { fleet, source, relay, consumer, checker, _roots: roots })
+        Ok(Self { fleet, source, relay, consumer, checker, last_seq: 0, _roots: roots })
     }
 
     /// One event of every account, and so many more.
@@ -183,7 +185,7 @@ impl Ground {
 
     /// Connects the consumer again.
     pub(crate) async fn reconnect(&mut self) -> Result<()> {
-        again(&mut self.consumer, &self.relay.url()).await
+        again(&mut self.consumer, &self.relay.url(), &mut self.last_seq).await
     }
 
     /// Stops the relay; an error if any event was lost or came twice.
