@@ -63,7 +63,9 @@ impl Plc {
     pub(super) async fn fetch(&self, did: &Did) -> Result<Bytes, Trouble> {
         let answer = self.get(&format!("{}/{did}", self.url)).await?;
         match answer.status {
-            200 => Ok(answer.body),
+            200 if is_json(&answer.body) => Ok(answer.body),
+            // A page in front of the directory, or half an answer, says nothing of the identity.
+            200 => Err(unavailable("the directory's answer is not JSON".to_owned()).into()),
             404 | 410 => Err(self.missing(did, &answer).await?.into()),
             other => Err(unavailable(format!("the directory answered {other}")).into()),
         }
@@ -114,6 +116,10 @@ impl Plc {
         let place = self.in_flight.acquire().await;
         place.map_err(|closed| Trouble::no_turn(closed.to_string()))
     }
+}
+
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 fn not_found(answer: &Answer) -> IdentityError {

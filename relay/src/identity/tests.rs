@@ -106,8 +106,9 @@ async fn answers_of_the_directory_are_told_apart() -> Result<()> {
     let rows = [
         (Says::NotFound, not_found),
         (Says::Gone, not_found),
-        (Says::Html, invalid),
         (Says::WrongId, invalid),
+        (Says::Html, unavailable),
+        (Says::Truncated, unavailable),
         (Says::Oversized, unavailable),
         (Says::Status(500), unavailable),
         (Says::Status(403), unavailable),

@@ -41,3 +41,4 @@ mod syncs;
 mod takedown;
 mod the_log;
 mod watch;
+mod wrong_documents;
