@@ -29,6 +29,11 @@ async fn a_wrong_setting_is_named_with_its_value_and_what_is_allowed() {
             "log_level is \"loud\" (env RELAY_LOG_LEVEL): allowed is `error`",
         ),
         (
+            "RELAY_LOG_COMPRESSION",
+            "zip",
+            "log_compression is \"zip\" (env RELAY_LOG_COMPRESSION): allowed is `fast`",
+        ),
+        (
             "RELAY_PLC_HOST",
             "plc",
             "plc_host is \"plc\" (env RELAY_PLC_HOST): allowed is an https URL",
@@ -40,8 +45,21 @@ async fn a_wrong_setting_is_named_with_its_value_and_what_is_allowed() {
     }
     let all: Vec<_> = rows.iter().map(|(name, value, _)| (*name, *value)).collect();
     let ended = Place::new().run(&["config"], &all).await;
-    assert_eq!((ended.code, ended.err.lines().count(), ended.out.as_str()), (Some(1), 5, ""));
+    assert_eq!((ended.code, ended.err.lines().count(), ended.out.as_str()), (Some(1), 6, ""));
     assert!(ended.err.lines().all(|line| line.starts_with("relay: ")), "{ended:?}");
+}
+
+/// A relay that serves people cannot be told to kill itself, and a wrong point is named. That a right
+/// one works is what the torture shows.
+#[tokio::test]
+async fn a_crash_point_is_refused_unless_it_exists_and_this_is_development() {
+    for (flags, value, words) in [
+        (&["--dev"][..], "nowhere:1", "relay: RELAY_CRASH_AT is nowhere:1 (env RELAY_CRASH_AT): "),
+        (&[], "append_before_sync", "relay: RELAY_CRASH_AT is set, which kills the relay"),
+    ] {
+        let ended = Place::new().run(flags, &[("RELAY_CRASH_AT", value)]).await;
+        assert!(ended.one_sentence().starts_with(words), "{ended:?}");
+    }
 }
 
 /// Issue 3, section 5: a command line that means nothing is exit code 2 with a hint and nothing on
@@ -53,6 +71,7 @@ async fn a_wrong_flag_or_command_is_exit_code_2_with_a_hint() {
         (&["serv"], "serve"),
         (&["--data-dir"], "a value is required"),
         (&["dev", "--plc", "nowhere"], "an http or https URL"),
+        (&["log", "mend"], "relay log"),
     ] {
         let ended = Place::new().run(arguments, &[]).await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments:?}");
