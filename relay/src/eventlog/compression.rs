@@ -28,7 +28,7 @@ use super::{
     index::{Index, Mark},
     scan::{Block, Step},
     segment::{CODEC_BLOCKS, HEADER, Header, Trailer},
-    shared::{Footer, Layout, Segment, Shared},
+    shared::{Finished, Footer, Layout, Segment, Shared},
 };
 
 /// Segments at the end of the log that stay as they were written: the one being written and the one
@@ -36,16 +36,6 @@ use super::{
 const PLAIN_AT_END: usize = 2;
 /// The lowest priority that a thread can have.
 const NICE: i32 = 19;
-
-/// A compressed segment that is whole on the disk, under its temporary name.
-#[derive(Debug)]
-pub(super) struct Finished {
-    pub(super) base: u64,
-    pub(super) path: PathBuf,
-    pub(super) footer: Footer,
-    /// Of the file.
-    pub(super) bytes: u64,
-}
 
 /// Why a segment was not compressed.
 #[derive(Debug)]

@@ -15,7 +15,6 @@ use tokio::sync::{Semaphore, watch};
 use super::{
     LogHealth,
     cache::Cache,
-    compression::Finished,
     files::{File, Files, length, read_up_to},
     index::{Index, MARK, Mark},
     recent::{Chunk, Recent},
@@ -65,6 +64,16 @@ pub(super) struct Footer {
     pub(super) records_end: u64,
     pub(super) marks: u32,
     pub(super) marks_sum: u32,
+}
+
+/// A compressed segment that is whole on the disk, under its temporary name.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) base: u64,
+    pub(super) path: PathBuf,
+    pub(super) footer: Footer,
+    /// Of the file.
+    pub(super) bytes: u64,
 }
 
 /// How far a segment reaches; only the writer changes it. Of a segment that has been compressed since

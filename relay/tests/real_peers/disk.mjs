@@ -1,25 +1,14 @@
 // What an event takes on the disk once its segment is sealed: frames of the reference PDS, whose
 // repositories are as large as those of people who stay.
 //
-// Needs RELAY_BINARY and REAL_PEERS_MODULES as `run.mjs` does. Fills repositories through
+// Needs the variables that `run.mjs` needs. Fills repositories through
 // `applyWrites`, then makes one commit per record, which the relay reads, seals and compresses.
 // Prints one line of JSON. `node disk.mjs ACCOUNTS RECORDS EVENTS [KEEP]`: KEEP is a directory that
 // gets a copy of the segments as they were written, before they were compressed.
+import './modules.mjs'
 import fs from 'node:fs'
-import { registerHooks } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
-import { pathToFileURL } from 'node:url'
-
-const here = new URL('.', import.meta.url).href
-const there = pathToFileURL(path.join(process.env.REAL_PEERS_MODULES, '..', 'from-here.mjs')).href
-registerHooks({
-  resolve(specifier, context, next) {
-    const isPackage = !/^(\.|\/|node:|file:)/.test(specifier)
-    const isOurs = context.parentURL?.startsWith(here)
-    return next(specifier, isPackage && isOurs ? { ...context, parentURL: there } : context)
-  },
-})
 
 const { until } = await import('./checks.mjs')
 const { RawConsumer } = await import('./frames.mjs')

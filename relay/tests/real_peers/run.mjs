@@ -3,32 +3,12 @@
 // Needs RELAY_BINARY, REAL_PEERS_MODULES (a node_modules directory) and REAL_PEERS_PYTHON;
 // `provision/test --only build,real-peers` sets all three. Prints one line per check and a summary;
 // exit code 1 when a check failed or was not reached.
-import { registerHooks } from 'node:module'
-import path from 'node:path'
-import { pathToFileURL } from 'node:url'
+import './modules.mjs'
 
 /** Checks that must have passed. Written down, so that one that gets lost is noticed. */
 const CHECKS = 41
 /** The whole run is given up after this; it takes half a minute on two idle cores. */
 const RUN_SECONDS_MAX = 900
-
-for (const name of ['RELAY_BINARY', 'REAL_PEERS_MODULES', 'REAL_PEERS_PYTHON']) {
-  if (!process.env[name]) {
-    console.error(`real peers: ${name} is not set; run \`provision/test --only build,real-peers\``)
-    process.exit(1)
-  }
-}
-
-// Packages lie in the cache, not beside this file, and NODE_PATH does not reach `import`.
-const here = new URL('.', import.meta.url).href
-const there = pathToFileURL(path.join(process.env.REAL_PEERS_MODULES, '..', 'from-here.mjs')).href
-registerHooks({
-  resolve(specifier, context, next) {
-    const isPackage = !/^(\.|\/|node:|file:)/.test(specifier)
-    const isOurs = context.parentURL?.startsWith(here)
-    return next(specifier, isPackage && isOurs ? { ...context, parentURL: there } : context)
-  },
-})
 
 const { Bench } = await import('./bench.mjs')
 const { Report } = await import('./checks.mjs')

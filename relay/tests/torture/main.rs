@@ -30,7 +30,7 @@ use relay_simnet::{Consumer, Kind, Load, LoadOptions, Net, Report, Start};
 use tokio::time::Instant;
 
 use process::{RelayProcess, Setup};
-use rig::{Pace, Sending, TURN};
+use rig::{Pace, Sending, TURN, situation};
 use seen::Seen;
 
 /// The issue of a busy minute of the network, and half as much again.
@@ -145,24 +145,15 @@ impl Torture {
         for _ in 0..events {
             let event = match self.consumer.next().await {
                 Ok(event) => event,
-                Err(error) => return Err(error.context(self.situation().await)),
+                Err(error) => {
+                    return Err(error.context(situation(&self.net, &self.relay).await));
+                }
             };
             self.seen.take(&event)?;
         }
         self.pace.events += self.net.oracle().delivered() - before;
         self.pace.time += begin.elapsed();
         Ok(())
-    }
-
-    /// For a failure: what everyone is doing.
-    async fn situation(&self) -> String {
-        let owed: Vec<_> = self
-            .net
-            .hosts()
-            .iter()
-            .map(|host| format!("{} owes {}", host.hostname(), host.undelivered()))
-            .collect();
-        format!("{}\n{}", owed.join(", "), self.relay.situation().await)
     }
 
     /// Reads on until everything that must come has come.

@@ -180,7 +180,7 @@ impl Rig {
         };
         match followed {
             Ok(ended) => Ok(ended),
-            Err(error) => Err(error.context(self.situation().await)),
+            Err(error) => Err(error.context(situation(&self.net, &self.relay).await)),
         }
     }
 
@@ -209,7 +209,7 @@ impl Rig {
             let ended = self.relay.how_ended()?;
             let failed = self.follower.check().err();
             if ended.is_some() || failed.is_some() || begin.elapsed() > CATCH_UP {
-                let situation = self.situation().await;
+                let situation = situation(&self.net, &self.relay).await;
                 let report = self.follower.seen.lock().checker.report();
                 bail!("{missing} missing, {ended:?}, {failed:?}:\n{report}\n{situation}");
             }
@@ -223,15 +223,14 @@ impl Rig {
         ensure!(!self.relay.log().contains("panicked"), "a panic:\n{}", self.relay.log());
         report.clean()
     }
+}
 
-    /// For a failure: what everyone is doing.
-    async fn situation(&self) -> String {
-        let owed: Vec<_> = self
-            .net
-            .hosts()
-            .iter()
-            .map(|host| format!("{} owes {}", host.hostname(), host.undelivered()))
-            .collect();
-        format!("{}\n{}", owed.join(", "), self.relay.situation().await)
-    }
+/// For a failure: what everyone is doing.
+pub(crate) async fn situation(net: &Net, relay: &RelayProcess) -> String {
+    let owed: Vec<_> = net
+        .hosts()
+        .iter()
+        .map(|host| format!("{} owes {}", host.hostname(), host.undelivered()))
+        .collect();
+    format!("{}\n{}", owed.join(", "), relay.situation().await)
 }

@@ -1,8 +1,11 @@
 //! Every cursor while events come, segments are sealed, and old ones go (CUR-11).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use super::support::{Log, assert_events, entry, is_same, options, segments};
@@ -40,6 +43,17 @@ async fn replay(reader: &Reader, cursor: u64) -> Result<Replay> {
     }
 }
 
+/// Waits until retention, which runs between two batches, has done its work.
+async fn pruned(reader: &Reader) {
+    let pruning = async {
+        while reader.disk_bytes() > reader.bytes_max() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let pruned = tokio::time::timeout(Duration::from_secs(20), pruning).await;
+    assert!(pruned.is_ok(), "retention does not come");
+}
+
 /// Asserts that the events follow the cursor without a gap and are the right ones.
 fn assert_follows(cursor: u64, events: &[Event]) {
     for (seq, event) in (cursor + 1..).zip(events) {
@@ -55,7 +69,8 @@ async fn every_cursor_gets_the_rest_or_is_told_while_retention_runs() -> Result 
     let disk = Disk::new();
     let log = Log::open(&disk, small())?;
     let is_done = Arc::new(AtomicBool::new(false));
-    let (appender, done) = (log.appender.clone(), Arc::clone(&is_done));
+    let (appender, reader) = (log.appender.clone(), log.reader.clone());
+    let done = Arc::clone(&is_done);
     let mut writing = tokio::task::JoinSet::new();
     writing.spawn(async move {
         for number in (0..EVENTS).step_by(3) {
@@ -64,8 +79,7 @@ async fn every_cursor_gets_the_rest_or_is_told_while_retention_runs() -> Result 
             let head = appender.barrier().await.unwrap();
             appender.set_checkpoint(head);
             if number % 30 == 0 {
-                // Retention runs between two batches, at most every millisecond.
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                pruned(&reader).await;
             }
         }
         done.store(true, Ordering::Release);

@@ -25,11 +25,12 @@ async fn events_that_arrive_between_two_syncs_share_one() -> Result {
     let log = Log::open_with(Arc::new(disk.clone()), spaced, tuning())?;
     let (from, started) = (disk.ops(), Instant::now());
     let mut number = 0;
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
     while started.elapsed() < 10 * INTERVAL || syncs(&disk, from) < 4 {
         assert!(started.elapsed() < Duration::from_mins(1), "nothing is synced");
         log.appender.append(vec![entry(number)]).await?;
         number += 1;
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        ticks.tick().await;
     }
     let head = log.appender.barrier().await?;
 
