@@ -1,7 +1,7 @@
 # The verbs a person types; logic lives in programs.
 
 cache := env("PROVISION_CACHE_DIR", env("XDG_CACHE_HOME", env("HOME") / ".cache") / "atproto-relay")
-provision := "PROVISION_CACHE_DIR=" + quote(cache) + " cargo run --quiet --release --locked -p provision --target-dir " + quote(cache / "provision") + " --"
+provision := "PROVISION_CACHE_DIR=" + quote(cache) + " cargo run --quiet --release --locked -p provision --no-default-features --target-dir " + quote(cache / "provision") + " --"
 
 # List the verbs.
 default:

@@ -1,0 +1,5 @@
+//! What every way of deploying the relay shares: Ansible, the NixOS module, Compose and people on a
+//! laptop call this and hold no logic of their own.
+//!
+//! The program `provision` is a thin front of it. With the feature `operate` off, which is how CI
+//! builds the program for its own verbs, nothing of this is compiled.
