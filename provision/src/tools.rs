@@ -39,7 +39,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "Python with venv",
-        why: "brings the Python firehose client and builds SQLite for Node",
+        why: "brings Caddy and the Python firehose client, builds SQLite for Node",
         packages: &["python3", "python3-venv"],
         found: || {
             on_path("python3")

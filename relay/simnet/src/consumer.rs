@@ -6,7 +6,7 @@ mod stream;
 use crate::{
     oracle::{Checker, Report},
     pds::OBSERVER,
-    tls::Authority,
+    tls::{Authority, Trust},
     wire,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -98,7 +98,7 @@ pub struct Consumer {
     base: String,
     query: String,
     socket: Option<WebSocketStream<Stream>>,
-    tls: Option<Authority>,
+    tls: Option<Trust>,
     patience: Duration,
     reconnects: bool,
     reconnections: u64,
@@ -129,10 +129,20 @@ impl Consumer {
     /// # Errors
     /// When the certificate is another one, the stream is refused or the server cannot be reached.
     pub async fn connect_secure(base: &str, start: Start, tls: &Authority) -> Result<Self> {
-        match Self::connect_named(base, &start.query(), OBSERVER, Some(tls)).await? {
+        match Self::connect_named(base, &start.query(), OBSERVER, Some(tls.into())).await? {
             Ok(consumer) => Ok(consumer),
             Err(refused) => bail!("the stream was refused: {refused:?}"),
         }
+    }
+
+    /// Connects to a `wss` address whose certificate is of somebody who is trusted; gives the
+    /// answer when it is not 101.
+    pub async fn connect_trusting(
+        base: &str,
+        start: Start,
+        trust: &Trust,
+    ) -> Result<Result<Self, Refused>> {
+        Self::connect_named(base, &start.query(), OBSERVER, Some(trust.clone())).await
     }
 
     /// Connects to a host as a relay would: the host counts it as a relay, and the oracle counts
@@ -151,14 +161,14 @@ impl Consumer {
         base: &str,
         query: &str,
         user_agent: &'static str,
-        tls: Option<&Authority>,
+        tls: Option<Trust>,
     ) -> Result<Result<Self, Refused>> {
         let mut consumer = Self {
             user_agent,
             base: base.trim_end_matches('/').replacen("http://", "ws://", 1),
             query: query.to_owned(),
             socket: None,
-            tls: tls.cloned(),
+            tls,
             patience: PATIENCE,
             reconnects: false,
             reconnections: 0,

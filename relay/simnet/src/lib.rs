@@ -60,7 +60,8 @@
 //!   `pregenerate_introduced(n)` and then [`Pregenerated`]`::play(n)`, `play_at(rate)`.
 //! - TLS: [`Net::secure_pds`] makes a host with a certificate of [`Net::authority`], whose `address()`
 //!   is `wss://localhost:<port>`; [`Terminator`] takes TLS off in front of a relay;
-//!   [`Consumer::connect_secure`] reads through it.
+//!   [`Consumer::connect_secure`] reads through it. [`Trust`] is for servers whose authority another
+//!   program made.
 //! - [`scale`]: the same network at its real size: [`scale::Plan`], [`scale::Generator`],
 //!   [`scale::Fleet`], [`scale::Ledger`] and [`scale::Checker`].
 //! - [`Mix`]: `prepare(&net, `[`MixOptions`]`)` with every [`Adversary`] or one alone, `knock_at(relay)`,
@@ -117,7 +118,7 @@ pub use oracle::{Checker, KindCounts, Oracle, Report};
 pub use pds::{Pds, Upgrade};
 pub use plc::{Answer, Plc, Web};
 pub use repo::Write;
-pub use tls::{Authority, Terminator};
+pub use tls::{Authority, Terminator, Trust};
 pub use wire::Kind;
 
 #[cfg(test)]

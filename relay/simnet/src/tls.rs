@@ -9,7 +9,9 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject as _,
+    },
 };
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -17,7 +19,7 @@ use std::{
     sync::Arc,
 };
 use tokio::{
-    io::copy_bidirectional_with_sizes,
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional_with_sizes},
     net::{TcpListener, TcpStream},
     task::AbortHandle,
 };
@@ -97,9 +99,62 @@ impl Authority {
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         self.acceptor.clone()
     }
+}
 
-    pub(crate) fn connector(&self) -> TlsConnector {
-        self.connector.clone()
+/// Whom a client believes: an authority of a run, or one that another program made.
+#[derive(Clone)]
+pub struct Trust {
+    connector: TlsConnector,
+}
+
+impl std::fmt::Debug for Trust {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Trust")
+    }
+}
+
+impl From<&Authority> for Trust {
+    fn from(authority: &Authority) -> Self {
+        Self { connector: authority.connector.clone() }
+    }
+}
+
+impl Trust {
+    /// Trusts the certificates in this PEM text, and nobody else.
+    ///
+    /// # Errors
+    /// When there is no certificate in it.
+    pub fn in_pem(pem: &str) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            roots.add(certificate.context("read a certificate")?)?;
+        }
+        anyhow::ensure!(!roots.is_empty(), "there is no certificate in the PEM text");
+        let client = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { connector: TlsConnector::from(Arc::new(client)) })
+    }
+
+    /// Sends bytes to `host:port` as they are, and gives what comes until the other side is done.
+    /// For requests that no HTTP client would send.
+    ///
+    /// # Errors
+    /// When there is no connection, or its certificate is not trusted.
+    pub async fn exchange(&self, address: &str, request: &[u8]) -> Result<Vec<u8>> {
+        let stream = TcpStream::connect(address).await.context("connect")?;
+        let name = address.rsplit_once(':').map_or(address, |(name, _)| name).to_owned();
+        let name = ServerName::try_from(name).context("a name for TLS")?;
+        let mut stream = self.connector.connect(name, stream).await.context("TLS")?;
+        stream.write_all(request).await.context("send the request")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.context("read the answer")?;
+        Ok(answer)
+    }
+
+    pub(crate) fn connector(&self) -> &TlsConnector {
+        &self.connector
     }
 }
 

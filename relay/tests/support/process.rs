@@ -25,7 +25,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Lines of the log that a failing test shows.
 const LOG_LINES: usize = 40;
-const PASSWORD: &str = "process-password";
+/// Opens the admin API.
+pub(crate) const PASSWORD: &str = "process-password";
 
 /// How to start one.
 #[derive(Debug, Default)]
@@ -83,6 +84,11 @@ impl RelayProcess {
     /// Base of its public addresses.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// Where its admin API listens, `127.0.0.1:PORT`.
+    pub(crate) fn admin_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[1])
     }
 
     /// Its data directory.
@@ -355,7 +361,7 @@ fn signal(pid: u32, signal: Signal) -> Result<()> {
 
 /// A port that was free a moment ago. Below those that the system gives to connections, or one of
 /// them would sit on it while the relay is down.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     for _ in 0..1_000 {
         let port = rand::random_range(12_000..32_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

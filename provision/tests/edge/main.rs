@@ -1,0 +1,18 @@
+//! What stands before the relay: the repository's Caddyfile, unchanged, in a real Caddy before the
+//! built relay.
+//!
+//! Caddy makes certificates of an authority of its own, which the clients trust; everything listens
+//! on free ports of 127.0.0.1. An address that is somebody else's is another address of 127.0.0.0/8.
+#![expect(clippy::print_stdout, reason = "a test that is skipped says why, and figures are told")]
+
+mod admission;
+mod away;
+mod binaries;
+mod caddyfile;
+mod door;
+mod routes;
+mod streams;
+
+#[path = "../../../relay/tests/support/process.rs"]
+#[expect(dead_code, reason = "shared with the tests of the relay")]
+mod process;
