@@ -29,7 +29,7 @@ pub fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         match command {
-            Command::Serve => serve::run(config).await,
+            Command::Serve => Box::pin(serve::run(config)).await,
             Command::Dev(options) => print::ended(dev::run(config, options).await),
             Command::Health => {
                 print::warnings(&config);

@@ -11,6 +11,7 @@ mod claim;
 mod db;
 mod hosts;
 mod meta;
+mod session;
 mod setup;
 mod trouble;
 

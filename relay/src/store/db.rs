@@ -6,8 +6,8 @@
 use std::{borrow::Cow, path::PathBuf, sync::OnceLock, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, PgPool, Postgres, Row as _, Sqlite,
-    SqlitePool, Transaction,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgPool, Row as _, Sqlite, SqlitePool,
+    Transaction,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{
         SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
@@ -18,6 +18,7 @@ use super::{
     StoreError,
     address::Address,
     claim,
+    session::{self, Session, answered},
     trouble::{self, trouble},
 };
 use crate::telemetry::metrics;
@@ -311,6 +312,7 @@ impl Db {
         let pool = PgPoolOptions::new()
             .max_connections(connections_max.max(1))
             .acquire_timeout(ACQUIRE_WITHIN)
+            .after_connect(|connection, _| Box::pin(session::let_go(connection)))
             .connect_lazy_with(options);
         Ok(Self::Postgres { pool, owner: OnceLock::new() })
     }
@@ -322,10 +324,15 @@ impl Db {
                 .fetch_all(readers)
                 .await
                 .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
-            Self::Postgres { pool, .. } => query!(statement.postgres())
-                .fetch_all(pool)
-                .await
-                .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
+            Self::Postgres { pool, .. } => {
+                let mut session = Session::take(pool).await.map_err(trouble)?;
+                let connection = session.connection().map_err(trouble)?;
+                let rows = answered(query!(statement.postgres()).fetch_all(connection)).await;
+                rows.map(|rows| {
+                    session.give_back();
+                    rows.into_iter().map(Row::Postgres).collect()
+                })
+            }
         }
         .map_err(trouble)
     }
@@ -338,7 +345,10 @@ impl Db {
                 writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite).map_err(trouble)
             }
             Self::Postgres { pool, owner } => {
-                let mut tx = pool.begin().await.map(Tx::Postgres).map_err(trouble)?;
+                let mut session = Session::take(pool).await.map_err(trouble)?;
+                let connection = session.connection().map_err(trouble)?;
+                answered(sqlx::raw_sql("BEGIN").execute(connection)).await.map_err(trouble)?;
+                let mut tx = Tx::Postgres(session);
                 if let Some(owner) = owner.get() {
                     claim::confirm(&mut tx, owner).await?;
                 }
@@ -366,23 +376,28 @@ pub(super) enum Tx {
     /// Of SQLite.
     Sqlite(Transaction<'static, Sqlite>),
     /// Of Postgres.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Session),
 }
 
 impl Tx {
     /// Gives the number of rows inserted or changed.
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
-        self.run(statement).await.map_err(trouble)
+        match self {
+            Self::Sqlite(_) => self.run(statement).await,
+            Self::Postgres(_) => answered(self.run(statement)).await,
+        }
+        .map_err(trouble)
     }
 
-    /// The same with the error as the database gave it, for the migrations.
+    /// The same for the migrations: with the error as the database gave it, and however long it takes.
     pub(super) async fn run(&mut self, statement: Statement) -> Result<u64, sqlx::Error> {
         let rows = match self {
             Self::Sqlite(tx) => {
                 query!(statement.sqlite()).execute(&mut **tx).await?.rows_affected()
             }
-            Self::Postgres(tx) => {
-                query!(statement.postgres()).execute(&mut **tx).await?.rows_affected()
+            Self::Postgres(session) => {
+                let connection = session.connection()?;
+                query!(statement.postgres()).execute(connection).await?.rows_affected()
             }
         };
         ::metrics::counter!(metrics::STORE_ROWS).increment(rows);
@@ -396,10 +411,12 @@ impl Tx {
                 .fetch_all(&mut **tx)
                 .await
                 .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
-            Self::Postgres(tx) => query!(statement.postgres())
-                .fetch_all(&mut **tx)
-                .await
-                .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
+            Self::Postgres(session) => {
+                let connection = session.connection().map_err(trouble)?;
+                answered(query!(statement.postgres()).fetch_all(connection))
+                    .await
+                    .map(|rows| rows.into_iter().map(Row::Postgres).collect())
+            }
         }
         .map_err(trouble)
     }
@@ -408,7 +425,9 @@ impl Tx {
     pub(super) async fn script(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
         match self {
             Self::Sqlite(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(drop),
-            Self::Postgres(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(drop),
+            Self::Postgres(session) => {
+                sqlx::raw_sql(sql).execute(session.connection()?).await.map(drop)
+            }
         }
     }
 
@@ -416,7 +435,11 @@ impl Tx {
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(tx) => tx.commit().await,
-            Self::Postgres(tx) => tx.commit().await,
+            Self::Postgres(mut session) => {
+                let connection = session.connection().map_err(trouble)?;
+                let done = answered(sqlx::raw_sql("COMMIT").execute(connection)).await;
+                done.map(|_done| session.give_back())
+            }
         }
         .map_err(trouble)
     }

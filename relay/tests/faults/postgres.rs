@@ -113,6 +113,33 @@ async fn postgres_that_is_slow_and_cut_off_again_and_again_costs_no_event() -> R
     proved(scene).await
 }
 
+/// I1–I4: a network that swallows every packet of the open connections, so that no error tells of it.
+/// The relay gives them up by itself, long before TCP would, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_behind_a_network_that_falls_silent_costs_no_event() -> Result<()> {
+    let Some(cluster) = Cluster::shared() else { return Ok(()) };
+    cluster.database("silent");
+    let proxy = Proxy::start(cluster.socket()).await;
+    let mut scene = scene(405, &Cluster::url_through(proxy.port(), "silent")).await?;
+    scene.flows(300).await?;
+
+    proxy.mute();
+    scene.suffers(AWAY).await?;
+    scene.relay.health(200).await?;
+    scene.flows(200).await?;
+
+    // Again, in the middle of what the relay tells the database.
+    let before = proxy.fallen();
+    proxy.fall(b"UPDATE relay_host", Fall::Muted);
+    while proxy.fallen() == before {
+        scene.flows(50).await?;
+    }
+    scene.flows(200).await?;
+    scene.relay.health(200).await?;
+
+    proved(scene).await
+}
+
 /// DESIGN 10.18: a restart of Postgres does not open the door to a second relay: the first takes its
 /// claim again before others may, and is not disturbed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

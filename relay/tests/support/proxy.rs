@@ -1,4 +1,4 @@
-//! A door between a relay and its Postgres that can be slow, shut, or fall at a chosen byte.
+//! A door between a relay and its Postgres that can be slow, shut, mute, or fall at a chosen byte.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -27,6 +27,9 @@ pub(crate) enum Fall {
     /// When the server answers the packet with the word: it has done what it was told, and nobody
     /// hears of it.
     Unanswered,
+    /// At the packet with the word, which does not arrive any more: the connection stays open and
+    /// carries nothing.
+    Muted,
 }
 
 /// Forwards connections to a server on a Unix socket.
@@ -44,6 +47,8 @@ struct Script {
     fallen: AtomicU64,
     /// Cancelled by a cut.
     open: Mutex<CancellationToken>,
+    /// Cancelled when all that are open fall silent.
+    speaking: Mutex<CancellationToken>,
 }
 
 impl Proxy {
@@ -86,6 +91,12 @@ impl Proxy {
         self.script.fallen.load(Ordering::Relaxed)
     }
 
+    /// All open connections stay open and carry nothing any more, as behind a network that swallows
+    /// packets; new ones work.
+    pub(crate) fn mute(&self) {
+        std::mem::take(&mut *lock(&self.script.speaking)).cancel();
+    }
+
     /// Cuts all connections at once.
     pub(crate) fn cut(&self) {
         std::mem::take(&mut *lock(&self.script.open)).cancel();
@@ -95,6 +106,7 @@ impl Proxy {
 /// One connection until either side ends or it falls.
 async fn forward(client: TcpStream, server: PathBuf, script: Arc<Script>) {
     let open = lock(&script.open).clone();
+    let speaking = lock(&script.speaking).child_token();
     let Ok(server) = UnixStream::connect(server).await else { return };
     client.set_nodelay(true).expect("no delay");
     let (mut from_client, mut to_client) = client.into_split();
@@ -105,7 +117,10 @@ async fn forward(client: TcpStream, server: PathBuf, script: Arc<Script>) {
         loop {
             let read = from_client.read(&mut buffer).await.unwrap_or(0);
             let said = &buffer[..read];
-            let left = script.listen(said, &unanswered);
+            let left = script.listen(said, (&unanswered, &speaking));
+            if speaking.is_cancelled() {
+                std::future::pending::<()>().await;
+            }
             tokio::time::sleep(script.delay()).await;
             let kept = left.map_or(said, |left| &said[..left.min(read)]);
             if to_server.write_all(kept).await.is_err() || left.is_some() || read == 0 {
@@ -130,6 +145,7 @@ async fn forward(client: TcpStream, server: PathBuf, script: Arc<Script>) {
         () = there => {}
         () = back => {}
         () = open.cancelled() => {}
+        () = speaking.cancelled() => open.cancelled().await,
     }
 }
 
@@ -139,7 +155,11 @@ impl Script {
     }
 
     /// Looks for the word; gives how much is still forwarded when the connection falls now.
-    fn listen(&self, said: &[u8], unanswered: &CancellationToken) -> Option<usize> {
+    fn listen(
+        &self,
+        said: &[u8],
+        (unanswered, silent): (&CancellationToken, &CancellationToken),
+    ) -> Option<usize> {
         let mut fall = lock(&self.fall);
         let (word, how) = (*fall)?;
         let start = said.windows(word.len()).position(|window| window == word)?;
@@ -149,6 +169,10 @@ impl Script {
             Fall::Behind(bytes) => Some(start + bytes),
             Fall::Unanswered => {
                 unanswered.cancel();
+                None
+            }
+            Fall::Muted => {
+                silent.cancel();
                 None
             }
         }
