@@ -3,3 +3,7 @@
 pub(crate) mod fuzz;
 pub(crate) mod mutants;
 pub(crate) mod test;
+#[cfg(feature = "operate")]
+pub(crate) mod wait;
+#[cfg(feature = "operate")]
+pub(crate) mod watch;

@@ -3,3 +3,10 @@
 //!
 //! The program `provision` is a thin front of it. With the feature `operate` off, which is how CI
 //! builds the program for its own verbs, nothing of this is compiled.
+
+#[cfg(feature = "operate")]
+pub mod feed;
+#[cfg(feature = "operate")]
+pub mod told;
+#[cfg(feature = "operate")]
+pub mod watch;

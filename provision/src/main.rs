@@ -1,7 +1,8 @@
-//! The operator's program. Today its verbs are those of the project's own proof: `provision test`
-//! installs what the tests need on a Debian or Ubuntu machine, runs all of them and tells what it did;
-//! `provision fuzz` searches for bytes that break a decoder; `provision mutants` makes the product wrong
-//! on purpose and sees whether a test notices.
+//! The operator's program. Some verbs are those of the project's own proof: `provision test` installs
+//! what the tests need on a Debian or Ubuntu machine, runs all of them and tells what it did; `provision
+//! fuzz` searches for bytes that break a decoder; `provision mutants` makes the product wrong on purpose
+//! and sees whether a test notices. The others are for those who run a relay; they are thin fronts of
+//! the library.
 //!
 //! `provision/test` and the verbs of the `justfile` call it: they build this program first.
 
@@ -30,6 +31,9 @@ enum Verb {
     Fuzz(commands::fuzz::FuzzArgs),
     /// Makes the product wrong on purpose and sees whether a test notices.
     Mutants(commands::mutants::MutantsArgs),
+    /// Shows any firehose as it comes.
+    #[cfg(feature = "operate")]
+    Watch(commands::watch::WatchArgs),
 }
 
 fn main() -> ExitCode {
@@ -37,12 +41,14 @@ fn main() -> ExitCode {
         Verb::Test(args) => commands::test::run(&args),
         Verb::Fuzz(args) => commands::fuzz::run(&args),
         Verb::Mutants(args) => commands::mutants::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Watch(args) => commands::watch::run(args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            out::line(&format!("provision: {error:#}"));
+            out::note(&format!("provision: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -1,5 +1,6 @@
-//! What stands before the relay: the repository's Caddyfile, unchanged, in a real Caddy before the
-//! built relay.
+//! What stands before the relay, and what looks at it from outside. The Caddyfile of the repository,
+//! unchanged, runs in a real Caddy before the built relay; the verbs of `provision` that read streams read
+//! those of built relays.
 //!
 //! Caddy makes certificates of an authority of its own, which the clients trust; everything listens
 //! on free ports of 127.0.0.1. An address that is somebody else's is another address of 127.0.0.0/8.
@@ -10,8 +11,10 @@ mod away;
 mod binaries;
 mod caddyfile;
 mod door;
+mod program;
 mod routes;
 mod streams;
+mod watching;
 
 #[path = "../../../relay/tests/support/process.rs"]
 #[expect(dead_code, reason = "shared with the tests of the relay")]
