@@ -76,3 +76,8 @@ peers:
 [group("dev")]
 env-example:
     UPDATE=1 cargo test --release -p relay --test config_reference
+
+# Write the example machines and the screens in docs/operations.md anew from the program.
+[group("dev")]
+screens:
+    UPDATE=1 cargo test --release -p provision --test operators

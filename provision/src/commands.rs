@@ -1,8 +1,12 @@
 //! One file per verb.
 
 pub(crate) mod fuzz;
+#[cfg(feature = "operate")]
+pub(crate) mod init;
 pub(crate) mod mutants;
 pub(crate) mod test;
+#[cfg(feature = "operate")]
+pub(crate) mod tune;
 #[cfg(feature = "operate")]
 pub(crate) mod wait;
 #[cfg(feature = "operate")]

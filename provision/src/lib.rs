@@ -5,8 +5,24 @@
 //! builds the program for its own verbs, nothing of this is compiled.
 
 #[cfg(feature = "operate")]
+pub mod env_file;
+#[cfg(feature = "operate")]
+pub mod facts;
+#[cfg(feature = "operate")]
 pub mod feed;
+#[cfg(feature = "operate")]
+pub mod files;
+#[cfg(feature = "operate")]
+pub mod init;
+#[cfg(feature = "operate")]
+pub mod moment;
+#[cfg(feature = "operate")]
+pub mod sizing;
 #[cfg(feature = "operate")]
 pub mod told;
 #[cfg(feature = "operate")]
+pub mod tuned;
+#[cfg(feature = "operate")]
 pub mod watch;
+#[cfg(feature = "operate")]
+pub mod words;

@@ -25,6 +25,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Makes the settings and secrets of a new relay.
+    #[cfg(feature = "operate")]
+    Init(commands::init::InitArgs),
+    /// Measures this machine and derives settings for the relay, Postgres, the kernel and the unit.
+    #[cfg(feature = "operate")]
+    Tune(commands::tune::TuneArgs),
     /// Installs what the tests need and runs format, lints, all tests, the demo and the real peers.
     Test(commands::test::TestArgs),
     /// Searches for bytes that break a decoder.
@@ -38,6 +44,10 @@ enum Verb {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
+        #[cfg(feature = "operate")]
+        Verb::Init(args) => commands::init::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Tune(args) => commands::tune::run(&args),
         Verb::Test(args) => commands::test::run(&args),
         Verb::Fuzz(args) => commands::fuzz::run(&args),
         Verb::Mutants(args) => commands::mutants::run(&args),
@@ -49,7 +59,18 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             out::note(&format!("provision: {error:#}"));
-            ExitCode::FAILURE
+            exit_code(&error)
         }
     }
+}
+
+/// 2 for wrong usage, as clap has it; 1 for everything else.
+#[cfg(feature = "operate")]
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<out::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+#[cfg(not(feature = "operate"))]
+fn exit_code(_: &anyhow::Error) -> ExitCode {
+    ExitCode::FAILURE
 }
