@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use self::{guard::Guard, resolver::Resolver};
 
 pub use self::{
-    socket::{DialError, Dialled, HANDSHAKE_MAX, Socket, Stream},
+    socket::{DialError, Dialled, HANDSHAKE_MAX, READ_BUFFER_BYTES, Socket, Stream, socket_limits},
     tls::install_crypto,
     words::printable,
 };

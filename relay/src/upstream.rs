@@ -7,6 +7,7 @@
 mod backoff;
 mod link;
 mod lost_sequence;
+mod outgrown;
 mod reading;
 mod subscription;
 

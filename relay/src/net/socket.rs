@@ -43,7 +43,7 @@ const MESSAGE_BYTES_MAX: usize = 5_000_000;
 
 /// First read buffer of a socket; thousands are open (measured: no slower than the default 128 KiB
 /// with one frame per wake-up).
-const READ_BUFFER_BYTES: usize = 8 << 10;
+pub const READ_BUFFER_BYTES: usize = 8 << 10;
 
 /// Write buffers hold pings and pongs only.
 const WRITE_BUFFER_BYTES: usize = 1 << 10;
@@ -138,7 +138,7 @@ impl Net {
             Stream::over(Carrier::Plain(tcp))
         };
         let request = self.request(host, cursor)?;
-        let (socket, response) = client_async_with_config(request, stream, Some(limits()))
+        let (socket, response) = client_async_with_config(request, stream, Some(socket_limits()))
             .await
             .map_err(not_upgraded)?;
         Ok(Dialled { socket, server_header: header(response.headers(), &SERVER) })
@@ -156,7 +156,8 @@ impl Net {
     }
 }
 
-fn limits() -> WebSocketConfig {
+/// What a socket to a host may hold.
+pub fn socket_limits() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)

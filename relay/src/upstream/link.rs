@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::UpstreamOptions;
+use super::{UpstreamOptions, outgrown::Outgrown};
 use crate::net::{Socket, printable};
 
 /// Longest wait for a ping to be written.
@@ -57,6 +57,7 @@ pub(super) struct Link {
     /// Bytes read up to the last message, and those of pings and pongs since.
     read_before: u64,
     since_unfinished: Option<Instant>,
+    outgrown: Outgrown,
 }
 
 impl Link {
@@ -70,6 +71,7 @@ impl Link {
             timer: Box::pin(sleep_until(next_ping)),
             read_before: 0,
             since_unfinished: None,
+            outgrown: Outgrown::default(),
         }
     }
 
@@ -100,6 +102,7 @@ impl Link {
                 Some(Ok(Message::Binary(frame))) => {
                     self.read_before = self.socket.get_ref().bytes_read();
                     self.since_unfinished = None;
+                    self.outgrown.passed(&frame);
                     return Incoming::Frame(frame);
                 }
                 Some(Ok(Message::Text(_))) => return Incoming::Text,
@@ -120,6 +123,7 @@ impl Link {
 
     /// Gives the end of the connection if it is dead or cannot be pinged; else sets the timer anew.
     async fn on_timer(&mut self, heard: Instant) -> Option<Incoming> {
+        self.outgrown.rested();
         let now = Instant::now();
         let dead_at = heard + self.dead_after;
         if now >= dead_at || self.is_strung_along(now) {
