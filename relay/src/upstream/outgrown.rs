@@ -93,7 +93,10 @@ mod tests {
 
         // Little more than a buffer: the rest of the grown one is used up first.
         let messages = [&[9_000][..], &[4_000; 12][..]].concat();
-        assert!(last_buffer(&messages, false).await >= READ_BUFFER_BYTES, "it is kept no more anyway");
+        assert!(
+            last_buffer(&messages, false).await >= READ_BUFFER_BYTES,
+            "it is kept no more anyway"
+        );
         assert!(last_buffer(&messages, true).await < READ_BUFFER_BYTES);
     }
 
