@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::{CommitCid, Invalid, Reader, cid::sha256};
+use crate::{CommitCid, Invalid, Reader, sha256::sha256};
 
 /// Blocks in one message (ENC-16).
 pub(crate) const BLOCKS_MAX: usize = 10_000;
@@ -44,7 +44,7 @@ impl<'a> Blocks<'a> {
     pub fn read(car: &'a [u8]) -> Result<Self, Invalid> {
         let (header, mut rest) = section(car)?;
         let root = read_header(header)?;
-        let mut list = Vec::new();
+        let mut list = Vec::with_capacity(LINEAR_MAX / 2);
         let mut count = 0_usize;
         while !rest.is_empty() {
             count = count.saturating_add(1);

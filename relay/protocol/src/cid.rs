@@ -2,9 +2,7 @@
 
 use std::{fmt, fmt::Write as _};
 
-use sha2::{Digest as _, Sha256};
-
-use crate::Invalid;
+use crate::{Invalid, sha256::sha256};
 
 /// RFC 4648 base32, lower case.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
@@ -120,11 +118,6 @@ impl fmt::Display for Cid {
         }
         Ok(())
     }
-}
-
-/// SHA-256.
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
 }
 
 /// CID of the root of a repo's tree (dag-cbor), as its digest.

@@ -22,6 +22,7 @@ mod key;
 mod message;
 mod mst;
 mod ops;
+mod sha256;
 mod splice;
 mod syntax;
 mod tid;

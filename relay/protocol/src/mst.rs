@@ -14,7 +14,7 @@ pub(crate) use rebuild::Rebuild;
 pub(crate) use steps::Steps;
 pub(crate) use walk::{Item, Walk};
 
-use crate::{DataCid, cid::sha256};
+use crate::{DataCid, sha256::sha256_words};
 
 /// Root of the tree without keys, `bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm`.
 pub const EMPTY_TREE: DataCid = DataCid([
@@ -33,15 +33,17 @@ pub(crate) const LAYER_MAX: u32 = 32;
 /// Layer of a key: pairs of leading zero bits of its SHA-256 (MST-1).
 ///
 /// Defined for every byte string; the empty key is illegal in a tree all the same.
+#[inline]
 pub fn key_layer(key: &[u8]) -> u32 {
-    digest_layer(&sha256(key))
+    digest_layer(&sha256_words(key))
 }
 
-fn digest_layer(digest: &[u8; 32]) -> u32 {
+#[inline]
+fn digest_layer(digest: &[u32; 8]) -> u32 {
     let mut zero_bits = 0_u32;
-    for byte in digest {
-        zero_bits = zero_bits.saturating_add(byte.leading_zeros());
-        if *byte != 0 {
+    for word in digest {
+        zero_bits = zero_bits.saturating_add(word.leading_zeros());
+        if *word != 0 {
             break;
         }
     }

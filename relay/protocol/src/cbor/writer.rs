@@ -93,9 +93,26 @@ impl Writer {
         self.out.len()
     }
 
-    /// Forgets what was written and keeps the room.
-    pub fn clear(&mut self) {
-        self.out.clear();
+    /// Puts `before` and the head of an array in front of its items, at the end of the `room` that was
+    /// left for them at `start`; gives the bytes from there on.
+    pub(crate) fn with_head<const N: usize>(
+        &mut self,
+        start: usize,
+        room: usize,
+        before: &[u8; N],
+        items: usize,
+    ) -> &[u8] {
+        let head = head(ARRAY, wide(items));
+        let items_start = start.saturating_add(room);
+        let head_start = items_start.saturating_sub(head.len());
+        let from = head_start.saturating_sub(N);
+        if let Some(place) = self.out.get_mut(from..head_start) {
+            place.copy_from_slice(before);
+        }
+        if let Some(place) = self.out.get_mut(head_start..items_start) {
+            place.copy_from_slice(head.as_slice());
+        }
+        self.out.get(from..).unwrap_or_default()
     }
 
     /// Forgets what was written after the first `position` bytes.

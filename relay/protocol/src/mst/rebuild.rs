@@ -1,9 +1,7 @@
 //! Building a tree's root from its leaves and untouched subtrees (MST-2…4, INV-1).
 
-use sha2::{Digest as _, Sha256};
-
 use super::{EMPTY_TREE, Steps};
-use crate::{Invalid, Writer};
+use crate::{Invalid, Writer, sha256::sha256};
 
 /// Takes leaves and absent subtrees in key order and gives the root of their tree.
 ///
@@ -15,14 +13,13 @@ use crate::{Invalid, Writer};
 #[derive(Debug)]
 pub(crate) struct Rebuild<'v> {
     stack: Vec<Open<'v>>,
-    /// Entries of all open nodes, those of the top one last.
+    /// Entries of all open nodes, those of the top one last; before those of each node there is
+    /// room for its head.
     entries: Writer,
     /// The last key of each open node, that of the top one last.
     keys: Vec<u8>,
     /// A finished subtree that follows all of the above, and hangs in nothing yet.
     loose: Option<Subtree>,
-    /// Start of a node's encoding, kept for its room.
-    head: Writer,
     /// Why the rest is ignored.
     partial: Option<Invalid>,
 }
@@ -31,7 +28,8 @@ pub(crate) struct Rebuild<'v> {
 #[derive(Debug)]
 struct Open<'v> {
     layer: u32,
-    entries_start: usize,
+    /// Where the room for its head begins.
+    start: usize,
     key_start: usize,
     count: usize,
     left: Option<[u8; 32]>,
@@ -46,7 +44,10 @@ struct Subtree {
 }
 
 /// An entry-less node before its link: `{e: [], l: `.
-const WRAPPER: &[u8] = b"\xa2\x61e\x80\x61l\xd8\x2a\x58\x25\x00\x01\x71\x12\x20";
+const WRAPPER: &[u8; 15] = b"\xa2\x61e\x80\x61l\xd8\x2a\x58\x25\x00\x01\x71\x12\x20";
+
+/// Room for the start of a node, `{e: [`, whose length depends on the number of entries.
+const HEAD_MAX: usize = 8;
 
 const CLOSED: Invalid = Invalid::new("the proof lacks a subtree that has to be opened");
 const TORN: Invalid = Invalid::new("the proof lacks subtrees that have to be joined");
@@ -58,7 +59,6 @@ impl<'v> Rebuild<'v> {
             entries: Writer::with_capacity(2_048),
             keys: Vec::with_capacity(256),
             loose: None,
-            head: Writer::with_capacity(64),
             partial: None,
         }
     }
@@ -92,12 +92,13 @@ impl<'v> Rebuild<'v> {
         } else {
             self.stack.push(Open {
                 layer,
-                entries_start: self.entries.position(),
+                start: self.entries.position(),
                 key_start: self.keys.len(),
                 count: 1,
                 left: below,
                 value,
             });
+            self.entries.raw(&[0; HEAD_MAX]);
             write_key(&mut self.entries, key, 0);
             self.keys.extend_from_slice(key);
         }
@@ -141,13 +142,10 @@ impl<'v> Rebuild<'v> {
             Some(left) => self.entries.block_link(left),
             None => self.entries.null(),
         };
-        self.head.clear();
-        self.head.raw(b"\xa2\x61e").array(open.count);
-        let rest = self.entries.as_bytes().get(open.entries_start..).unwrap_or_default();
-        steps.spend(rest.len());
-        let digest = Sha256::new().chain_update(self.head.as_bytes()).chain_update(rest).finalize();
-        self.loose = Some(Subtree { digest: digest.into(), layer: open.layer });
-        self.entries.truncate(open.entries_start);
+        let node = self.entries.with_head(open.start, HEAD_MAX, b"\xa2\x61e", open.count);
+        steps.spend(node.len());
+        self.loose = Some(Subtree { digest: sha256(node), layer: open.layer });
+        self.entries.truncate(open.start);
         self.keys.truncate(open.key_start);
     }
 }
@@ -157,7 +155,12 @@ impl Subtree {
     fn lifted_to(self, layer: u32, steps: &mut Steps) -> [u8; 32] {
         (self.layer..layer).fold(self.digest, |digest, _| {
             steps.spend(0);
-            Sha256::new().chain_update(WRAPPER).chain_update(digest).finalize().into()
+            let mut node = [0; WRAPPER.len() + 32];
+            if let Some((head, link)) = node.split_first_chunk_mut() {
+                *head = *WRAPPER;
+                link.copy_from_slice(&digest);
+            }
+            sha256(&node)
         })
     }
 }

@@ -29,9 +29,9 @@ fn layers_count_pairs_of_leading_zero_bits() {
 #[test]
 fn layers_above_32_are_refused() {
     let with_zero_bits = |bits: usize| {
-        let mut digest = [0xff; 32];
-        digest[..bits / 8].fill(0);
-        digest[bits / 8] >>= bits % 8;
+        let mut digest = [u32::MAX; 8];
+        digest[..bits / 32].fill(0);
+        digest[bits / 32] >>= bits % 32;
         digest_layer(&digest)
     };
     assert_eq!(with_zero_bits(0), 0);
@@ -40,7 +40,7 @@ fn layers_above_32_are_refused() {
     assert_eq!(walk::check_layer_max(with_zero_bits(65)), Ok(()));
     let refused = Err(Invalid::new("a key's layer is too high"));
     assert_eq!(walk::check_layer_max(with_zero_bits(66)), refused);
-    assert_eq!(digest_layer(&[0; 32]), 128);
+    assert_eq!(digest_layer(&[0; 8]), 128);
 }
 
 /// MST-2: the published prefixes, in bytes.

@@ -258,7 +258,7 @@ fn the_writer_agrees_with_an_independent_codec() {
         assert_eq!(encode_uint(value).len(), theirs.len());
 
         let negative = -1 - i64::try_from(value).unwrap();
-        writer.clear();
+        writer.truncate(0);
         writer.int(negative);
         assert_eq!(writer.into_bytes(), encode(&Ipld::Integer(negative.into())));
     }
