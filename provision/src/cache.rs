@@ -18,30 +18,46 @@ const KEPT_PER_KIND: usize = 2;
 /// The cache directory: `PROVISION_CACHE_DIR`, else `$XDG_CACHE_HOME/atproto-relay`, else
 /// `~/.cache/atproto-relay`.
 #[derive(Debug, Clone)]
-pub(crate) struct Cache {
+pub struct Cache {
     root: PathBuf,
 }
 
+/// `$XDG_CACHE_HOME/atproto-relay`, else `~/.cache/atproto-relay`.
+///
+/// # Errors
+/// When neither variable is set.
+pub fn usual_place() -> Result<PathBuf> {
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let home = || from("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let parent = from("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    Ok(parent.context("neither HOME nor XDG_CACHE_HOME is set; say --cache")?.join("atproto-relay"))
+}
+
 impl Cache {
-    pub(crate) fn open(root: &Path) -> Result<Self> {
+    /// Makes the directory if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(root: &Path) -> Result<Self> {
         fs::create_dir_all(root).with_context(|| format!("create the cache {}", root.display()))?;
         Ok(Self { root: root.to_owned() })
     }
 
     /// Cargo's target directory for the checkout's lock file and the present compiler.
-    pub(crate) fn target(&self, root: &Path) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    /// When the compiler does not say which it is, or a file cannot be read.
+    pub fn target(&self, root: &Path) -> Result<PathBuf> {
         let rustc = run::quiet(run::program(root, &["rustc", "-vV"]))?;
         self.folder("target", &[root.join("Cargo.lock")], &rustc)
     }
 
     /// The folder of `kind` for the present contents of `lock_files` and `extra`. Marks it as used
     /// and removes the least recently used ones of its kind.
-    pub(crate) fn folder(
-        &self,
-        kind: &str,
-        lock_files: &[PathBuf],
-        extra: &str,
-    ) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    /// When a file cannot be read or the folder cannot be made.
+    pub fn folder(&self, kind: &str, lock_files: &[PathBuf], extra: &str) -> Result<PathBuf> {
         let mut hasher = DefaultHasher::new();
         extra.hash(&mut hasher);
         for file in lock_files {

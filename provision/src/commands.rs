@@ -2,8 +2,12 @@
 
 pub(crate) mod fuzz;
 #[cfg(feature = "operate")]
+pub(crate) mod image;
+#[cfg(feature = "operate")]
 pub(crate) mod init;
 pub(crate) mod mutants;
+#[cfg(feature = "operate")]
+pub(crate) mod stack;
 pub(crate) mod test;
 #[cfg(feature = "operate")]
 pub(crate) mod tune;

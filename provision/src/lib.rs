@@ -2,8 +2,9 @@
 //! laptop call this and hold no logic of their own.
 //!
 //! The program `provision` is a thin front of it. With the feature `operate` off, which is how CI
-//! builds the program for its own verbs, nothing of this is compiled.
+//! builds the program for its own verbs, only what fetches and runs things is compiled.
 
+pub mod cache;
 #[cfg(feature = "operate")]
 pub mod env_file;
 #[cfg(feature = "operate")]
@@ -13,11 +14,17 @@ pub mod feed;
 #[cfg(feature = "operate")]
 pub mod files;
 #[cfg(feature = "operate")]
+pub mod image;
+#[cfg(feature = "operate")]
 pub mod init;
 #[cfg(feature = "operate")]
 pub mod moment;
+pub mod peers;
+pub mod run;
 #[cfg(feature = "operate")]
 pub mod sizing;
+#[cfg(feature = "operate")]
+pub mod stack;
 #[cfg(feature = "operate")]
 pub mod told;
 #[cfg(feature = "operate")]

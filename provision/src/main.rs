@@ -6,10 +6,8 @@
 //!
 //! `provision/test` and the verbs of the `justfile` call it: they build this program first.
 
-mod cache;
 mod commands;
 mod out;
-mod run;
 mod tools;
 
 use std::process::ExitCode;
@@ -40,6 +38,12 @@ enum Verb {
     /// Shows any firehose as it comes.
     #[cfg(feature = "operate")]
     Watch(commands::watch::WatchArgs),
+    /// Makes container images of what is on this machine; no registry is needed.
+    #[cfg(feature = "operate")]
+    Image(commands::image::ImageArgs),
+    /// The whole stack in containers: relay, PDS, PLC directory, Caddy with TLS, Postgres, Prometheus.
+    #[cfg(feature = "operate")]
+    Stack(commands::stack::StackArgs),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +57,10 @@ fn main() -> ExitCode {
         Verb::Mutants(args) => commands::mutants::run(&args),
         #[cfg(feature = "operate")]
         Verb::Watch(args) => commands::watch::run(args),
+        #[cfg(feature = "operate")]
+        Verb::Image(args) => commands::image::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Stack(args) => commands::stack::run(&args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// A program with its arguments and environment, started in the checkout.
-pub(crate) fn program(root: &Path, words: &[&str]) -> Command {
+pub fn program(root: &Path, words: &[&str]) -> Command {
     let (name, arguments) = words.split_first().map_or(("true", &[][..]), |(n, a)| (*n, a));
     let mut command = Command::new(name);
     command.args(arguments).current_dir(root).stdin(Stdio::null());
@@ -16,14 +16,20 @@ pub(crate) fn program(root: &Path, words: &[&str]) -> Command {
 }
 
 /// Runs to the end with output going straight to the terminal; `false` when it failed.
-pub(crate) fn streamed(mut command: Command) -> Result<bool> {
+///
+/// # Errors
+/// When it cannot be started; so for all functions here.
+pub fn streamed(mut command: Command) -> Result<bool> {
     let shown = show(&command);
     let status = command.status().with_context(|| format!("start `{shown}`"))?;
     Ok(status.success())
 }
 
-/// Runs quietly; the error holds the last lines of the output.
-pub(crate) fn quiet(mut command: Command) -> Result<String> {
+/// Runs quietly and gives what it wrote to stdout.
+///
+/// # Errors
+/// When it cannot be started or fails; the error holds the last lines of the output.
+pub fn quiet(mut command: Command) -> Result<String> {
     let shown = show(&command);
     let output = command.output().with_context(|| format!("start `{shown}`"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -37,13 +43,19 @@ pub(crate) fn quiet(mut command: Command) -> Result<String> {
 }
 
 /// Runs to the end and gives whether it succeeded, and all that it said.
-pub(crate) fn captured(command: Command) -> Result<(bool, String)> {
+///
+/// # Errors
+/// When it cannot be started.
+pub fn captured(command: Command) -> Result<(bool, String)> {
     let (code, text) = coded(command)?;
     Ok((code == Some(0), text))
 }
 
 /// Runs to the end and gives the exit code, `None` after a signal, and all that it said.
-pub(crate) fn coded(mut command: Command) -> Result<(Option<i32>, String)> {
+///
+/// # Errors
+/// When it cannot be started.
+pub fn coded(mut command: Command) -> Result<(Option<i32>, String)> {
     let shown = show(&command);
     let output = command.output().with_context(|| format!("start `{shown}`"))?;
     let text =

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::{out, run};
+use provision::run;
+
+use crate::out;
 
 /// A tool, how to see that it is there, and the Debian packages that bring it.
 #[derive(Debug, Clone, Copy)]

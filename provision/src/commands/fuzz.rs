@@ -19,7 +19,9 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use self::outcome::Outcome;
-use crate::{cache::Cache, out, run};
+use provision::{cache::Cache, run};
+
+use crate::out;
 
 /// Where the inputs are that every checkout has.
 const CORPUS: &str = "relay/fuzz/corpus";

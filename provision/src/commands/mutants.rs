@@ -15,9 +15,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use provision::{cache::Cache, run};
 
 use self::baseline::Mutant;
-use crate::{cache::Cache, out, run};
+use crate::out;
 
 /// Directory of the patches and of the table that says what becomes of each.
 const MUTANTS: &str = "relay/mutants";

@@ -11,8 +11,9 @@ use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use provision::{cache::Cache, peers::Folders};
 
-use crate::{cache::Cache, out, tools};
+use crate::{out, tools};
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -39,7 +40,7 @@ pub(crate) struct Workplace {
     /// Cargo's target directory for these lock files.
     pub(crate) target: PathBuf,
     /// Folders of the downloaded peers.
-    pub(crate) peers: peers::Folders,
+    pub(crate) peers: Folders,
     /// Nothing may be missing or skipped.
     pub(crate) strict: bool,
     /// Names of tools that could not be had.
@@ -78,7 +79,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<bool> {
     let cache = Cache::open(&args.cache)?;
     let work = Workplace {
         target: cache.target(&root)?,
-        peers: peers::Folders::open(&root, &cache)?,
+        peers: Folders::open(&root, &cache)?,
         strict: args.strict,
         missing: missing.iter().map(|tool| tool.name).collect(),
         root,

@@ -3,12 +3,13 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use provision::run;
 
 use super::{
     Outcome, Workplace,
     stages::{builds_into_cache, passed},
 };
-use crate::{out, run};
+use crate::out;
 
 /// The README's second command, which is this program.
 const ALL_TESTS: &str = "provision/test";

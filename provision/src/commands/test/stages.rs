@@ -3,9 +3,10 @@
 use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use provision::run;
 
 use super::{Outcome, Workplace, readme};
-use crate::{commands::fuzz, out, run};
+use crate::{commands::fuzz, out};
 
 /// What CI can spare for all targets of `fuzz` together.
 const FUZZ_TIME: Duration = Duration::from_mins(1);

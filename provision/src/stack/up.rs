@@ -1,0 +1,244 @@
+//! The start of a stack, step by step, each with a condition that says that it is done.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use bollard::{
+    models::{NetworkCreateRequest, VolumeCreateRequest},
+    query_parameters::DownloadFromContainerOptionsBuilder,
+};
+use futures_util::{TryStreamExt as _, future::try_join_all};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Addresses, Containers, LABEL, Options, PATIENCE, PDS_NAME, Profile, RELAY_NAME, Secrets,
+    Service, Stack, Trust, plan, secrets, sweep,
+};
+use crate::{
+    cache,
+    image::{self, Engine, Kit, Ready, Say},
+};
+
+/// Where Caddy keeps the certificate of its own authority.
+const AUTHORITY: &str = "/data/caddy/pki/authorities/local/root.crt";
+/// Pause between two questions.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// The account that makes the first event.
+const FIRST_ACCOUNT: &str = "alice";
+
+pub(super) async fn up(options: Options) -> Result<Stack> {
+    options.check()?;
+    let engine = Engine::connect().await?;
+    let name = options.name.clone();
+    if !sweep::list(&engine, Some(&name)).await?.is_empty() {
+        bail!(
+            "the stack {name} is there already; end it with `provision stack down --name {name}`"
+        );
+    }
+    let images = images(&engine, &options).await?;
+    match Box::pin(started(&engine, &options, &images)).await {
+        Ok(stack) => Ok(stack),
+        Err(error) if options.keep => Err(error),
+        Err(error) => match sweep::down(&engine, &name).await {
+            Ok(()) => Err(error),
+            Err(second) => Err(error.context(format!("and what was started stays: {second:#}"))),
+        },
+    }
+}
+
+async fn images(engine: &Engine, options: &Options) -> Result<Vec<Ready>> {
+    let cache = options.cache.clone().map_or_else(cache::usual_place, Ok)?;
+    let root = options.checkout.canonicalize().context("find the checkout")?;
+    let kit = Arc::new(Kit::open(&root, &cache)?);
+    let relay = image::built_relay(options.relay.clone())?.into();
+    image::provide(engine, &kit, &relay, &options.profile.parts(), &options.say).await
+}
+
+async fn started(engine: &Engine, options: &Options, images: &[Ready]) -> Result<Stack> {
+    let began = Instant::now();
+    let directory = secrets::make_directory(&options.name)?;
+    let secrets = Secrets::generate();
+    secrets.store(&directory.join("secrets.json"))?;
+    let containers = Containers::of(engine.clone(), &options.name);
+    network(&containers, &options.name).await?;
+    let services = plan::services(options.profile, &secrets, &options.settings);
+    for service in &services {
+        volume(&containers, service).await?;
+        for before in &service.after {
+            containers.well(before, &options.say).await?;
+        }
+        let image = image_of(images, service)?;
+        containers.start_new(service, image, options.profile).await?;
+    }
+    (options.say)("all containers run; waiting until each is well");
+    try_join_all(services.iter().map(|service| well(&containers, service, &options.say))).await?;
+    let pem = authority(&containers, &options.say).await?;
+    secrets::private(&directory.join("ca.pem"), &pem)?;
+    if options.foreign_consumer {
+        let consumer = plan::consumer();
+        let image = image_of(images, &consumer)?;
+        containers.start_new(&consumer, image, options.profile).await?;
+    }
+    let stack = connected(containers, &options.name, options.keep).await?;
+    answers(&stack, &options.say).await?;
+    let seq = Box::pin(first_event(&stack, &options.say)).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    (options.say)(&format!(
+        "the first event, number {seq}, came through TLS and is verified, {seconds:.1} s after the start"
+    ));
+    Ok(stack)
+}
+
+fn image_of<'a>(images: &'a [Ready], service: &Service) -> Result<&'a str> {
+    let ready = images.iter().find(|ready| ready.part == service.part.name());
+    Ok(&ready.with_context(|| format!("no image of {}", service.name))?.image)
+}
+
+async fn well(containers: &Containers, service: &Service, say: &Say) -> Result<()> {
+    if service.tells_health {
+        containers.well(service.name, say).await
+    } else {
+        containers.running(service.name, say).await
+    }
+}
+
+async fn network(containers: &Containers, name: &str) -> Result<()> {
+    let request = NetworkCreateRequest {
+        name: name.to_owned(),
+        labels: Some(containers.labels()),
+        ..NetworkCreateRequest::default()
+    };
+    let made = containers.engine().docker().create_network(request).await;
+    made.map(drop).context("make the network")
+}
+
+async fn volume(containers: &Containers, service: &Service) -> Result<()> {
+    if service.volume.is_none() {
+        return Ok(());
+    }
+    let request = VolumeCreateRequest {
+        name: Some(containers.id(service.name)),
+        labels: Some(containers.labels()),
+        ..VolumeCreateRequest::default()
+    };
+    let made = containers.engine().docker().create_volume(request).await;
+    made.map(drop).with_context(|| format!("make the volume of {}", service.name))
+}
+
+/// Takes over a stack that runs.
+pub(super) async fn attach(engine: Engine, name: &str) -> Result<Stack> {
+    if sweep::list(&engine, Some(name)).await?.is_empty() {
+        bail!("there is no stack {name}; start it with `provision stack up --name {name}`");
+    }
+    let stack = connected(Containers::of(engine, name), name, true).await?;
+    answers(&stack, &(Arc::new(|_: &str| {}) as Say)).await?;
+    Ok(stack)
+}
+
+/// What the stack's clients need to know, read from what runs.
+async fn connected(containers: Containers, name: &str, keep: bool) -> Result<Stack> {
+    let directory = secrets::directory(name)?;
+    let (ca, file) = (directory.join("ca.pem"), directory.join("secrets.json"));
+    let pem = std::fs::read(&ca).with_context(|| format!("read {}", ca.display()))?;
+    let trust = Trust::new(&pem, containers.port("caddy", 443).await?)?;
+    let local = |port: u16| format!("http://127.0.0.1:{port}");
+    let lines = sweep::list(containers.engine(), Some(name)).await?;
+    let has_prometheus = lines.iter().any(|line| line.service == "prometheus");
+    let prometheus =
+        if has_prometheus { Some(local(containers.port("prometheus", 9090).await?)) } else { None };
+    let profile = lines.first().and_then(|line| Profile::parse(&line.profile));
+    let port = trust.port();
+    let addresses = Addresses {
+        relay: format!("https://localhost:{port}"),
+        firehose: format!("wss://localhost:{port}/xrpc/com.atproto.sync.subscribeRepos"),
+        admin: local(containers.port("relay", 2472).await?),
+        pds: local(containers.port("pds", 80).await?),
+        plc: local(containers.port("plc", 2582).await?),
+        prometheus,
+        ca,
+        secrets: file.clone(),
+    };
+    Ok(Stack {
+        name: name.to_owned(),
+        profile: profile
+            .with_context(|| format!("the containers of {name} lack {LABEL}.profile"))?,
+        keep,
+        client: trust.client()?,
+        secrets: Secrets::load(&file)?,
+        containers,
+        addresses,
+        trust,
+    })
+}
+
+/// The certificate of Caddy's authority, as soon as Caddy made it.
+async fn authority(containers: &Containers, say: &Say) -> Result<Vec<u8>> {
+    let began = Instant::now();
+    let options = DownloadFromContainerOptionsBuilder::default().path(AUTHORITY).build();
+    let id = containers.id("caddy");
+    loop {
+        let docker = containers.engine().docker();
+        let chunks = docker.download_from_container(&id, Some(options.clone()));
+        if let Ok(chunks) = chunks.try_collect::<Vec<_>>().await {
+            let bytes = chunks.concat();
+            let mut archive = tar::Archive::new(bytes.as_slice());
+            let mut entry = archive.entries()?.next().context("an empty archive")??;
+            let mut pem = Vec::new();
+            std::io::Read::read_to_end(&mut entry, &mut pem)?;
+            return Ok(pem);
+        }
+        containers.running("caddy", say).await?;
+        if began.elapsed() > PATIENCE {
+            bail!(
+                "Caddy made no authority. The end of its log:\n{}",
+                containers.log("caddy").await?
+            );
+        }
+        sleep(ASK_EVERY).await;
+    }
+}
+
+/// Waits until the relay answers by its public name, which needs Caddy, the certificate and the relay.
+async fn answers(stack: &Stack, say: &Say) -> Result<()> {
+    let began = Instant::now();
+    let url = format!("https://{RELAY_NAME}:{}/xrpc/_health", stack.trust.port());
+    loop {
+        let answer = stack.client.get(&url).send().await;
+        let said = match answer {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            Ok(answer) => format!("{}", answer.status()),
+            Err(error) => format!("{:#}", anyhow::Error::from(error)),
+        };
+        if began.elapsed() > PATIENCE {
+            let log = stack.containers.log("caddy").await?;
+            bail!(
+                "the relay does not answer through Caddy: {said}. The end of Caddy's log:\n{log}"
+            );
+        }
+        // Says so when it ended meanwhile.
+        stack.containers.running("caddy", say).await?;
+        sleep(ASK_EVERY).await;
+    }
+}
+
+/// Lets an account write and follows its commit to the consumer's side.
+async fn first_event(stack: &Stack, say: &Say) -> Result<u64> {
+    let host = format!("http://{PDS_NAME}");
+    let added = stack.tell_admin("/admin/v1/hosts", &json!({ "hostnames": [host] })).await?;
+    ensure!(added["hosts"][0]["id"].is_number(), "the relay refuses the PDS: {added}");
+    let account = stack.account(FIRST_ACCOUNT).await?;
+    let record = stack.post(&account, "the first event").await?;
+    say("an account wrote a record; waiting for it at the relay's public name");
+    let key = stack.key(&account).await?;
+    let mut firehose = stack.firehose(Some(0)).await?;
+    loop {
+        let commit = firehose.next_commit().await?;
+        if commit.did == account.did {
+            commit.verify(&key)?;
+            if commit.rev == record.rev {
+                return Ok(commit.seq);
+            }
+        }
+    }
+}

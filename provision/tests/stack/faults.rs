@@ -1,0 +1,100 @@
+//! What happens to a whole stack when a part of it dies, hangs or is cut off, under live traffic.
+//!
+//! After each fault nobody lends a hand: the relay is well again by itself, no event is lost, none
+//! comes twice, no number is used again.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use provision::stack::{Containers, Profile, Secrets, Service, Stack, services};
+
+use crate::{options, say, traffic::Traffic};
+
+/// Runs all faults on one stack, one after the other, and tells what each came to.
+#[tokio::test]
+#[ignore = "needs a container engine: just stage build,stack"]
+async fn no_fault_of_a_part_loses_doubles_or_renumbers_an_event() -> Result<()> {
+    let stack = Arc::new(Stack::up(options("faults", Profile::ProdLike)).await?);
+    let mut table = Vec::new();
+    for fault in FAULTS {
+        let line = Box::pin(suffer(&stack, fault)).await;
+        let line = line.with_context(|| format!("fault: {}", fault.name))?;
+        eprintln!("{line}");
+        table.push(line);
+    }
+    eprintln!("\n{}", table.join("\n"));
+    Arc::into_inner(stack).context("traffic still runs")?.down().await
+}
+
+/// A fault and its end.
+struct Fault {
+    name: &'static str,
+    /// Whose trouble it is.
+    service: &'static str,
+    kind: Kind,
+}
+
+enum Kind {
+    /// SIGKILL; the engine starts it again.
+    Crash,
+    /// Stands still until the traffic has felt it, then goes on.
+    Pause,
+    /// Off the network until the traffic has felt it, then back.
+    Cut,
+    /// Stopped and started as a person does.
+    Restart,
+}
+
+const FAULTS: &[Fault] = &[
+    Fault { name: "relay killed", service: "relay", kind: Kind::Crash },
+    Fault { name: "relay paused", service: "relay", kind: Kind::Pause },
+    Fault { name: "relay restarted", service: "relay", kind: Kind::Restart },
+    Fault { name: "Postgres killed", service: "postgres", kind: Kind::Crash },
+    Fault { name: "Postgres paused", service: "postgres", kind: Kind::Pause },
+    Fault { name: "Postgres cut off", service: "postgres", kind: Kind::Cut },
+];
+
+/// Seconds for which a part stands still or is away: longer than any answer takes, so that everybody
+/// who waits for it has noticed.
+const AWAY: std::time::Duration = std::time::Duration::from_secs(8);
+
+async fn suffer(stack: &Arc<Stack>, fault: &Fault) -> Result<String> {
+    let containers = stack.containers();
+    let mut traffic = Traffic::start(stack).await?;
+    match fault.kind {
+        Kind::Crash => containers.crash(fault.service).await?,
+        Kind::Restart => containers.restart(fault.service).await?,
+        Kind::Pause => {
+            containers.pause(fault.service).await?;
+            away(fault, &mut traffic).await?;
+            containers.unpause(fault.service).await?;
+        }
+        Kind::Cut => {
+            containers.cut(fault.service).await?;
+            away(fault, &mut traffic).await?;
+            join(containers, fault.service).await?;
+        }
+    }
+    let flows = traffic.flows().await?;
+    containers.well("relay", &say()).await?;
+    let outcome = traffic.end().await?;
+    Ok(format!(
+        "{:<18} flows again after {flows:>5.1} s; {} written, {} out, 0 lost, 0 twice, {} reconnections",
+        fault.name, outcome.written, outcome.heard, outcome.reconnections
+    ))
+}
+
+/// The part is away for a while. Without its database the relay goes on all the same.
+async fn away(fault: &Fault, traffic: &mut Traffic) -> Result<()> {
+    tokio::time::sleep(AWAY).await;
+    if fault.service == "postgres" {
+        traffic.flows().await.context("while the database was away")?;
+    }
+    Ok(())
+}
+
+async fn join(containers: &Containers, service: &str) -> Result<()> {
+    let list = services(Profile::ProdLike, &Secrets::generate(), &[]);
+    let found: Option<&Service> = list.iter().find(|one| one.name == service);
+    containers.join(found.context("no such part")?).await
+}

@@ -1,0 +1,187 @@
+//! Live traffic: accounts that write without a pause, and a consumer that reads with its cursor.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use provision::stack::{Firehose, Stack};
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+/// Longest that traffic may stand still after a fault.
+const PATIENCE: Duration = Duration::from_mins(4);
+/// Pace of each account: enough to have events at every moment, little enough for a busy machine.
+const WRITE_EVERY: Duration = Duration::from_millis(40);
+/// Pause before somebody tries again who got no answer.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// Events that show that traffic flows.
+const FLOW: usize = 15;
+
+/// The events that the foreign consumer has said, as soon as they are as wanted.
+pub(crate) async fn foreign_events(
+    stack: &Stack,
+    wanted: impl Fn(&[Value]) -> bool,
+) -> Result<Vec<Value>> {
+    let began = Instant::now();
+    loop {
+        let log = stack.containers().log_lines("consumer", "all").await?;
+        let events: Vec<_> =
+            log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        if wanted(&events) {
+            return Ok(events);
+        }
+        ensure!(began.elapsed() < PATIENCE, "the foreign consumer lacks events: {log}");
+        sleep(AGAIN_AFTER).await;
+    }
+}
+
+/// A commit by its account and revision.
+type Key = (String, String);
+
+/// What came out, in order.
+#[derive(Debug, Default)]
+struct Heard {
+    commits: Vec<(u64, Key)>,
+    reconnections: usize,
+}
+
+/// What traffic came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Records that the PDS took.
+    pub(crate) written: usize,
+    /// Commits that came out.
+    pub(crate) heard: usize,
+    /// Times that the consumer had to connect again.
+    pub(crate) reconnections: usize,
+}
+
+/// Traffic that goes on until [`Traffic::end`].
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    stop: Arc<AtomicBool>,
+    writers: JoinSet<Result<Vec<Key>>>,
+    reader: JoinSet<Result<Heard>>,
+    count: watch::Receiver<usize>,
+    wanted: watch::Sender<Option<BTreeSet<Key>>>,
+}
+
+impl Traffic {
+    /// Starts writers and a consumer; returns once events flow.
+    pub(crate) async fn start(stack: &Arc<Stack>) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (told, count) = watch::channel(0);
+        let (wanted, wants) = watch::channel(None);
+        let (mut writers, mut reader) = (JoinSet::new(), JoinSet::new());
+        // From the live edge, before anybody writes: what is counted is new.
+        let firehose = Box::pin(stack.firehose(None)).await?;
+        reader.spawn(read(Arc::clone(stack), firehose, told, wants));
+        for name in ["carol", "dave", "erin"] {
+            writers.spawn(write(Arc::clone(stack), name, Arc::clone(&stop)));
+        }
+        let mut traffic = Self { stop, writers, reader, count, wanted };
+        traffic.flows().await?;
+        Ok(traffic)
+    }
+
+    /// Waits until some more events came out; gives the seconds that it took.
+    pub(crate) async fn flows(&mut self) -> Result<f64> {
+        let began = Instant::now();
+        let goal = *self.count.borrow() + FLOW;
+        let reached = timeout(PATIENCE, self.count.wait_for(|count| *count >= goal)).await;
+        reached
+            .map(|ended| ended.map(drop))
+            .with_context(|| format!("traffic stands still; {goal} events were awaited"))?
+            .context("the consumer ended")?;
+        Ok(began.elapsed().as_secs_f64())
+    }
+
+    /// Ends the writers, waits for all that they wrote, and checks: nothing lost, nothing twice, no
+    /// number given twice or out of order.
+    pub(crate) async fn end(mut self) -> Result<Outcome> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut written = BTreeSet::new();
+        while let Some(ended) = self.writers.join_next().await {
+            written.extend(ended??);
+        }
+        self.wanted.send(Some(written.clone())).ok().context("the consumer ended")?;
+        let heard = timeout(PATIENCE, self.reader.join_next()).await;
+        let heard =
+            heard.context("not all that was written came out")?.context("no consumer")???;
+        let mut times: HashMap<&Key, usize> = HashMap::new();
+        let mut before = 0;
+        for (seq, key) in &heard.commits {
+            ensure!(*seq > before, "number {seq} came after {before}");
+            before = *seq;
+            *times.entry(key).or_default() += 1;
+        }
+        let twice: Vec<_> = times.iter().filter(|(_, count)| **count > 1).collect();
+        ensure!(twice.is_empty(), "came more than once: {twice:?}");
+        let lost: Vec<_> = written.iter().filter(|key| !times.contains_key(key)).collect();
+        ensure!(lost.is_empty(), "lost: {lost:?}");
+        ensure!(written.len() > FLOW, "only {} records were written", written.len());
+        let (heard, reconnections) = (heard.commits.len(), heard.reconnections);
+        Ok(Outcome { written: written.len(), heard, reconnections })
+    }
+}
+
+/// One account that writes; what the PDS did not confirm is no promise.
+async fn write(stack: Arc<Stack>, name: &str, stop: Arc<AtomicBool>) -> Result<Vec<Key>> {
+    let account = stack.account(name).await?;
+    let mut written = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        match stack.post(&account, "traffic").await {
+            Ok(record) => {
+                written.push((account.did.clone(), record.rev));
+                sleep(WRITE_EVERY).await;
+            }
+            Err(_) => sleep(AGAIN_AFTER).await,
+        }
+    }
+    Ok(written)
+}
+
+/// Reads on, connects again with its cursor whenever the stream ends, and ends itself when it has all
+/// that is wanted.
+async fn read(
+    stack: Arc<Stack>,
+    mut firehose: Firehose,
+    told: watch::Sender<usize>,
+    wants: watch::Receiver<Option<BTreeSet<Key>>>,
+) -> Result<Heard> {
+    let mut heard = Heard::default();
+    let mut seen = BTreeSet::new();
+    loop {
+        loop {
+            if wants.borrow().as_ref().is_some_and(|wanted| wanted.is_subset(&seen)) {
+                return Ok(heard);
+            }
+            let commit = match timeout(Duration::from_secs(1), firehose.next_commit()).await {
+                Err(_silence) => continue,
+                Ok(Err(_broken)) => break,
+                Ok(Ok(commit)) => commit,
+            };
+            seen.insert((commit.did.clone(), commit.rev.clone()));
+            heard.commits.push((commit.seq, (commit.did, commit.rev)));
+            told.send_replace(heard.commits.len());
+        }
+        heard.reconnections += 1;
+        let cursor = heard.commits.last().context("cut before the first event")?.0;
+        firehose = loop {
+            match Box::pin(stack.firehose(Some(cursor))).await {
+                Ok(firehose) => break firehose,
+                Err(_) => sleep(AGAIN_AFTER).await,
+            }
+        };
+    }
+}
