@@ -1,5 +1,7 @@
 //! One file per verb.
 
+#[cfg(feature = "operate")]
+pub(crate) mod compare;
 pub(crate) mod fuzz;
 #[cfg(feature = "operate")]
 pub(crate) mod image;

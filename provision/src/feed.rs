@@ -218,11 +218,26 @@ pub fn client() -> Result<reqwest::Client> {
 /// # Errors
 /// When there is no answer of success, or it is longer.
 pub async fn bytes(client: &reqwest::Client, url: &str, bytes_max: usize) -> Result<Vec<u8>> {
-    let mut asked = client.get(url).send().await.with_context(|| format!("ask {url}"))?;
+    let asked = client.get(url).send().await.with_context(|| format!("ask {url}"))?;
     let status = asked.status();
     ensure!(status.is_success(), "{url} answered {status}");
+    body(asked, url, bytes_max).await
+}
+
+/// The URL with these parameters.
+pub(crate) fn with_query(url: &str, query: &[(&str, &str)]) -> Result<String> {
+    let whole = url::Url::parse_with_params(url, query);
+    Ok(whole.with_context(|| format!("`{url}` is no URL"))?.into())
+}
+
+/// The body of this answer, whatever its status, at most so long.
+pub(crate) async fn body(
+    mut answer: reqwest::Response,
+    url: &str,
+    bytes_max: usize,
+) -> Result<Vec<u8>> {
     let mut body = Vec::new();
-    while let Some(chunk) = asked.chunk().await.with_context(|| format!("read {url}"))? {
+    while let Some(chunk) = answer.chunk().await.with_context(|| format!("read {url}"))? {
         ensure!(body.len() + chunk.len() <= bytes_max, "{url} gives more than {bytes_max} bytes");
         body.extend_from_slice(&chunk);
     }

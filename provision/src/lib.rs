@@ -6,6 +6,8 @@
 
 pub mod cache;
 #[cfg(feature = "operate")]
+pub mod compare;
+#[cfg(feature = "operate")]
 pub mod env_file;
 #[cfg(feature = "operate")]
 pub mod facts;
@@ -17,6 +19,8 @@ pub mod files;
 pub mod image;
 #[cfg(feature = "operate")]
 pub mod init;
+#[cfg(feature = "operate")]
+pub mod known;
 #[cfg(feature = "operate")]
 pub mod moment;
 pub mod peers;

@@ -35,6 +35,9 @@ enum Verb {
     Fuzz(commands::fuzz::FuzzArgs),
     /// Makes the product wrong on purpose and sees whether a test notices.
     Mutants(commands::mutants::MutantsArgs),
+    /// Compares what several relays give, or what they list.
+    #[cfg(feature = "operate")]
+    Compare(commands::compare::CompareArgs),
     /// Shows any firehose as it comes.
     #[cfg(feature = "operate")]
     Watch(commands::watch::WatchArgs),
@@ -55,6 +58,8 @@ fn main() -> ExitCode {
         Verb::Test(args) => commands::test::run(&args),
         Verb::Fuzz(args) => commands::fuzz::run(&args),
         Verb::Mutants(args) => commands::mutants::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Compare(args) => commands::compare::run(&args),
         #[cfg(feature = "operate")]
         Verb::Watch(args) => commands::watch::run(args),
         #[cfg(feature = "operate")]

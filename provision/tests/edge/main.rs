@@ -10,6 +10,7 @@ mod admission;
 mod away;
 mod binaries;
 mod caddyfile;
+mod comparing;
 mod door;
 mod program;
 mod routes;
