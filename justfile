@@ -12,6 +12,17 @@ default:
 run *flags:
     cargo run --release -- {{ flags }}
 
+# The whole stack in containers, until Ctrl-C: relay, PDS, PLC directory, Caddy with TLS. Such as `just up --profile prod-like`.
+[group("dev")]
+up *flags:
+    cargo build --quiet --release -p relay --bin relay -p provision --bin provision
+    cargo run --quiet --release -p provision -- stack up {{ flags }}
+
+# The end of what `just up --keep` left running.
+[group("dev")]
+down *flags="--all":
+    cargo run --quiet --release -p provision -- stack down {{ flags }}
+
 # Everything that CI runs.
 [group("test")]
 check:

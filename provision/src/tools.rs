@@ -53,12 +53,23 @@ pub(crate) const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "Docker",
+        why: "runs the whole stack in containers",
+        packages: &["docker.io"],
+        found: || on_path("dockerd") || std::env::var_os("DOCKER_HOST").is_some() || engine(),
+    },
+    Tool {
         name: "shellcheck",
         why: "lints the shell scripts",
         packages: &["shellcheck"],
         found: || on_path("shellcheck"),
     },
 ];
+
+/// Whether a container engine of another kind answers to Docker's client.
+fn engine() -> bool {
+    on_path("docker") && run::quiet(run::program(Path::new("/"), &["docker", "version"])).is_ok()
+}
 
 /// Newest directory with `initdb`, `None` when no server is installed.
 pub(crate) fn postgres_bin() -> Option<PathBuf> {

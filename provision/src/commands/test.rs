@@ -3,6 +3,7 @@
 //! Downloads (npm, PyPI) run beside compiling. A stage that fails does not hide the ones after it,
 //! unless they need its result. Under `CI=true` nothing may be skipped.
 
+mod containers;
 mod peers;
 mod readme;
 mod stages;
@@ -39,6 +40,8 @@ pub(crate) struct Workplace {
     pub(crate) root: PathBuf,
     /// Cargo's target directory for these lock files.
     pub(crate) target: PathBuf,
+    /// Downloads and build results of all runs.
+    pub(crate) cache: PathBuf,
     /// Folders of the downloaded peers.
     pub(crate) peers: Folders,
     /// Nothing may be missing or skipped.
@@ -79,6 +82,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<bool> {
     let cache = Cache::open(&args.cache)?;
     let work = Workplace {
         target: cache.target(&root)?,
+        cache: args.cache.canonicalize().context("find the cache")?,
         peers: Folders::open(&root, &cache)?,
         strict: args.strict,
         missing: missing.iter().map(|tool| tool.name).collect(),

@@ -52,6 +52,10 @@ const FAULTS: &[Fault] = &[
     Fault { name: "Postgres killed", service: "postgres", kind: Kind::Crash },
     Fault { name: "Postgres paused", service: "postgres", kind: Kind::Pause },
     Fault { name: "Postgres cut off", service: "postgres", kind: Kind::Cut },
+    Fault { name: "PDS cut off", service: "pds", kind: Kind::Cut },
+    Fault { name: "PDS killed", service: "pds", kind: Kind::Crash },
+    Fault { name: "Caddy cut off", service: "caddy", kind: Kind::Cut },
+    Fault { name: "Caddy killed", service: "caddy", kind: Kind::Crash },
 ];
 
 /// Seconds for which a part stands still or is away: longer than any answer takes, so that everybody

@@ -7,6 +7,7 @@
 mod faults;
 mod image;
 mod lifecycle;
+mod page;
 mod traffic;
 
 use std::sync::Arc;

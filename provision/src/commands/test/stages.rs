@@ -5,7 +5,7 @@ use std::{fs, process::Command, time::Duration};
 use anyhow::{Context, Result, bail};
 use provision::run;
 
-use super::{Outcome, Workplace, readme};
+use super::{Outcome, Workplace, containers, readme};
 use crate::{commands::fuzz, out};
 
 /// What CI can spare for all targets of `fuzz` together.
@@ -71,6 +71,12 @@ pub(crate) const STAGES: &[Stage] = &[
         about: "reference PDSes, PLC directory and foreign consumers",
         needs_peers: true,
         run: real_peers,
+    },
+    Stage {
+        name: "stack",
+        about: "the whole stack in containers, and what breaks in it",
+        needs_peers: true,
+        run: containers::run,
     },
 ];
 
