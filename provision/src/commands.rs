@@ -14,6 +14,8 @@ pub(crate) mod test;
 #[cfg(feature = "operate")]
 pub(crate) mod tune;
 #[cfg(feature = "operate")]
+pub(crate) mod upgrade;
+#[cfg(feature = "operate")]
 pub(crate) mod wait;
 #[cfg(feature = "operate")]
 pub(crate) mod watch;

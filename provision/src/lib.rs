@@ -34,6 +34,8 @@ pub mod told;
 #[cfg(feature = "operate")]
 pub mod tuned;
 #[cfg(feature = "operate")]
+pub mod upgrade;
+#[cfg(feature = "operate")]
 pub mod watch;
 #[cfg(feature = "operate")]
 pub mod words;

@@ -38,6 +38,9 @@ enum Verb {
     /// Compares what several relays give, or what they list.
     #[cfg(feature = "operate")]
     Compare(commands::compare::CompareArgs),
+    /// Says what a new version of the relay changes, before it is installed.
+    #[cfg(feature = "operate")]
+    Upgrade(commands::upgrade::UpgradeArgs),
     /// Shows any firehose as it comes.
     #[cfg(feature = "operate")]
     Watch(commands::watch::WatchArgs),
@@ -60,6 +63,8 @@ fn main() -> ExitCode {
         Verb::Mutants(args) => commands::mutants::run(&args),
         #[cfg(feature = "operate")]
         Verb::Compare(args) => commands::compare::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Upgrade(args) => commands::upgrade::run(&args),
         #[cfg(feature = "operate")]
         Verb::Watch(args) => commands::watch::run(args),
         #[cfg(feature = "operate")]

@@ -1,4 +1,5 @@
-//! What a person types: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay log`.
+//! What a person types: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay log`, `relay
+//! tables`.
 //!
 //! Answers go to stdout through [`print`], failures are one sentence on stderr and exit code 1.
 
@@ -7,6 +8,7 @@ mod health;
 mod log;
 mod print;
 mod serve;
+mod tables;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -38,6 +40,10 @@ pub fn main() -> ExitCode {
             Command::Log(what) => {
                 print::warnings(&config);
                 log::run(&config, what)
+            }
+            Command::Tables => {
+                print::warnings(&config);
+                print::ended(tables::run(&config).await)
             }
             Command::Config => {
                 print::warnings(&config);

@@ -29,6 +29,19 @@ use crate::{
 /// Accounts a host may have unless the operator sets another limit, as the reference relay has it.
 const ACCOUNT_LIMIT: u64 = 100;
 
+/// The tables of a database beside those of this program (DESIGN 10.17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// Version of the tables that are there; `None` before the first start.
+    pub found: Option<i64>,
+    /// The oldest version of the program that works with them.
+    pub readable_from: Option<i64>,
+    /// The version of this program; a start brings older tables to it.
+    pub known: i64,
+    /// The oldest version that works with the tables of this program.
+    pub readable_from_known: i64,
+}
+
 /// A host as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRow {
@@ -119,6 +132,15 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
+    /// What a start of this program would do to the tables of a database. Changes nothing, and a relay
+    /// may run on it.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for the tables themselves.
+    pub async fn outlook(url: &str) -> Result<Outlook, StoreError> {
+        setup::outlook(Address::parse(url)?).await
+    }
+
     /// Connects, creates and migrates.
     ///
     /// * `url` – `sqlite://PATH`, `sqlite=PATH`, `postgres://…`, `postgresql://…`, `postgres=DSN`;

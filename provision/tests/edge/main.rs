@@ -15,6 +15,7 @@ mod door;
 mod program;
 mod routes;
 mod streams;
+mod upgrading;
 mod watching;
 
 #[path = "../../../relay/tests/support/process.rs"]

@@ -1,5 +1,5 @@
-//! The command line: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay log`. Parses
-//! only.
+//! The command line: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay log`, `relay
+//! tables`. Parses only.
 //!
 //! Every setting is a flag, made from the table; it may stand before or after the command.
 
@@ -29,6 +29,8 @@ pub enum Command {
     Health,
     /// Look at the files of the event log, or repair them.
     Log(LogCommand),
+    /// Say what a start would do to the database.
+    Tables,
 }
 
 /// What to do with the files of the event log.
@@ -132,6 +134,7 @@ pub fn parse(
         Some(("config", inner)) => (Command::Config, inner),
         Some(("health", inner)) => (Command::Health, inner),
         Some(("log", inner)) => log_command(inner),
+        Some(("tables", inner)) => (Command::Tables, inner),
         Some(("dev", inner)) => {
             let hosts = inner.get_many::<String>("pds").into_iter().flatten().cloned().collect();
             (
@@ -195,6 +198,9 @@ fn model() -> clap::Command {
         .subcommand(clap::Command::new("health").about("Asks the running relay whether all is well"))
         .subcommand(dev())
         .subcommand(log())
+        .subcommand(clap::Command::new("tables").about(
+            "Says what a start of this program would do to the tables of the database; changes nothing",
+        ))
 }
 
 fn log() -> clap::Command {
@@ -306,6 +312,7 @@ mod tests {
         }
         assert_eq!(command("relay config --api-listen :1"), (Command::Config, flags));
         assert_eq!(command("relay health"), (Command::Health, Flags::default()));
+        assert_eq!(command("relay tables"), (Command::Tables, Flags::default()));
     }
 
     /// Issue 3, section 5: `relay dev --pds localhost:2583 --plc URL`.

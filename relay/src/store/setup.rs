@@ -4,7 +4,8 @@
 //! software may know and still work with them, so that a rollback of the software starts.
 
 use super::{
-    Db, StoreError,
+    Db, Outlook, StoreError,
+    address::Address,
     db::{Statement, Tx},
     trouble::{self, trouble},
 };
@@ -88,6 +89,22 @@ async fn version(db: &Db) -> Result<Option<(i64, i64)>, StoreError> {
     Ok(Some(found))
 }
 
+/// What a start would do to the tables, found out without doing it.
+pub(super) async fn outlook(address: Address) -> Result<Outlook, StoreError> {
+    let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    let readable_from_known = MIGRATIONS.iter().map(|one| one.readable_from).max().unwrap_or(0);
+    let blank = Outlook { found: None, readable_from: None, known, readable_from_known };
+    // Opening a file that is not there would make it.
+    if matches!(&address, Address::Sqlite(path) if !path.exists()) {
+        return Ok(blank);
+    }
+    let db = Db::open(address, 1).await?;
+    let found = version(&db).await;
+    db.close().await;
+    let (found, readable_from) = found?.unzip();
+    Ok(Outlook { found, readable_from, ..blank })
+}
+
 async fn apply(
     tx: &mut Tx,
     migrations: &[Migration],
@@ -127,7 +144,6 @@ async fn missing_right(db: &Db, error: sqlx::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::address::Address;
 
     const ONE: Migration =
         Migration { version: 1, readable_from: 1, sql: "CREATE TABLE a (x TEXT)" };

@@ -175,3 +175,22 @@ async fn a_log_without_its_database_is_one_sentence() {
     let sentence = ended.one_sentence();
     assert!(sentence.contains("one of the two was replaced or restored"), "{sentence}");
 }
+
+/// DESIGN 10.17: who plans an upgrade learns what a start would do to the database, and asking makes
+/// none.
+#[tokio::test]
+async fn tables_are_told_before_and_after_the_first_start() {
+    let place = Place::new();
+    let before = place.run(&["tables"], &[]).await;
+    assert!(before.out.contains("found = none"), "{before:?}");
+    let known = before.out.lines().find_map(|line| line.strip_prefix("known = "));
+    let known = known.and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    let again = place.run(&["tables"], &[]).await;
+    assert_eq!(again.out, before.out, "asking made a database");
+
+    let mut relay = place.start(&[], &[]);
+    relay.up().await;
+    relay.stop().await;
+    let after = place.run(&["tables"], &[]).await;
+    assert!(after.out.contains(&format!("found = {known} ")), "{after:?}");
+}
