@@ -2,7 +2,11 @@
 
 #[cfg(feature = "operate")]
 pub(crate) mod compare;
+#[cfg(feature = "operate")]
+pub(crate) mod doctor;
 pub(crate) mod fuzz;
+#[cfg(feature = "operate")]
+pub(crate) mod hosts;
 #[cfg(feature = "operate")]
 pub(crate) mod image;
 #[cfg(feature = "operate")]

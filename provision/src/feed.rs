@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message as Packet;
 
 pub use address::Address;
+pub(crate) use socket::tls;
 use socket::{Opened, Socket};
 
 /// The first pause before a lost connection is made anew; it doubles with each try.

@@ -8,6 +8,8 @@ pub mod cache;
 #[cfg(feature = "operate")]
 pub mod compare;
 #[cfg(feature = "operate")]
+pub mod doctor;
+#[cfg(feature = "operate")]
 pub mod env_file;
 #[cfg(feature = "operate")]
 pub mod facts;
@@ -24,6 +26,8 @@ pub mod known;
 #[cfg(feature = "operate")]
 pub mod moment;
 pub mod peers;
+#[cfg(feature = "operate")]
+pub mod roster;
 pub mod run;
 #[cfg(feature = "operate")]
 pub mod sizing;

@@ -29,6 +29,12 @@ enum Verb {
     /// Measures this machine and derives settings for the relay, Postgres, the kernel and the unit.
     #[cfg(feature = "operate")]
     Tune(commands::tune::TuneArgs),
+    /// Looks at a machine and its relay: what is wrong, why, and what to do.
+    #[cfg(feature = "operate")]
+    Doctor(commands::doctor::DoctorArgs),
+    /// Shows the hosts that others know and your relay does not, and adds them.
+    #[cfg(feature = "operate")]
+    Hosts(commands::hosts::HostsArgs),
     /// Installs what the tests need and runs format, lints, all tests, the demo and the real peers.
     Test(commands::test::TestArgs),
     /// Searches for bytes that break a decoder.
@@ -58,6 +64,10 @@ fn main() -> ExitCode {
         Verb::Init(args) => commands::init::run(&args),
         #[cfg(feature = "operate")]
         Verb::Tune(args) => commands::tune::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Doctor(args) => commands::doctor::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Hosts(args) => commands::hosts::run(&args),
         Verb::Test(args) => commands::test::run(&args),
         Verb::Fuzz(args) => commands::fuzz::run(&args),
         Verb::Mutants(args) => commands::mutants::run(&args),

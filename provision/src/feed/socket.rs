@@ -112,7 +112,7 @@ async fn upgrade(url: &str, line: Box<dyn Line>) -> Result<Opened, Refusal> {
 }
 
 /// TLS with the roots of this machine, set up once.
-fn tls() -> Result<Arc<ClientConfig>> {
+pub(crate) fn tls() -> Result<Arc<ClientConfig>> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(Arc::clone(config));

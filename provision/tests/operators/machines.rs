@@ -91,6 +91,8 @@ fn the_page_for_operators_shows_the_program_as_it_is() {
     let shown = MACHINES.iter().find(|machine| machine.name == SHOWN).expect("the shown machine");
     let screen = format!("```text\n{}```\n", tune(shown, &[]).out);
     let page = between(&page, "tune", &screen);
+    let listed = format!("```text\n{}```\n", provision(&["doctor", "--list"]).out);
+    let page = between(&page, "doctor", &listed);
     compare(&path, &between(&page, "machines", &table()));
 }
 

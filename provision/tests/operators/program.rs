@@ -28,10 +28,15 @@ impl Said {
     }
 }
 
-/// Runs it without a terminal and with an environment of its own.
+/// Runs it without a terminal.
 pub(crate) fn provision(arguments: &[&str]) -> Said {
+    provision_with(&[], arguments)
+}
+
+/// The same with more in its environment.
+pub(crate) fn provision_with(env: &[(&str, &str)], arguments: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
-    command.args(arguments).stdin(Stdio::null());
+    command.args(arguments).envs(env.iter().copied()).stdin(Stdio::null());
     let output = command.output().expect("start provision");
     Said {
         code: output.status.code(),

@@ -1,0 +1,126 @@
+//! `provision hosts`: the hosts that others know, for your relay.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use provision::{
+    env_file::EnvFile,
+    files,
+    roster::{self, Added, Found, Source, Target},
+    told::Told,
+};
+use relay::config::{Config, Flags};
+use serde::Serialize;
+
+use super::wait;
+use crate::out::{self, Usage};
+
+const EXAMPLES: &str = "\
+Examples:
+  provision hosts                                      what bsky.network knows and your relay does not
+  provision hosts bsky.network atproto.africa ./mine.txt --add
+  provision hosts --add --json                         for a timer: adds what is new, removes nothing
+  ssh -NL 2472:127.0.0.1:2472 relay.example.com        then, on your own machine:
+  provision hosts --admin http://127.0.0.1:2472 --password-file admin-password
+
+A source is a relay, a page (URL with a path) or a file: one name a line, # begins a comment.
+Interrupted, it goes on where it was: what was added is known.
+Exit codes: 0 done; 1 a source or the relay failed; 2 wrong usage.";
+
+/// From where, and to which relay.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct HostsArgs {
+    /// Relays, pages and files.
+    #[arg(value_name = "SOURCE", default_value = "bsky.network")]
+    sources: Vec<String>,
+    /// Hand the new ones to the relay, which reads each from then on.
+    #[arg(long)]
+    add: bool,
+    /// Environment of the relay, as `init` wrote it; secrets/relay.env beside it is read too.
+    #[arg(long, value_name = "FILE", default_value = "/etc/relay/env")]
+    env: PathBuf,
+    /// Admin API of the relay. Otherwise that of the environment file.
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
+    /// File with the admin password. Otherwise that of the environment file, or of the data directory.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The answer as JSON.
+#[derive(Debug, Serialize)]
+struct Answer {
+    found: Found,
+    added: Option<Added>,
+}
+
+/// Collects, shows and adds; `false` when a source failed.
+pub(crate) fn run(args: &HostsArgs) -> Result<bool> {
+    let sources: Result<Vec<Source>> =
+        args.sources.iter().map(|text| Source::parse(text)).collect();
+    let sources = sources.map_err(|error| Usage(format!("{error:#}")))?;
+    let target = target(args)?;
+    let answer = wait::on(async {
+        let found = roster::collect(&sources, &target, &mut wait::tell).await?;
+        let added =
+            if args.add { Some(target.add(&found.new, &mut wait::tell).await?) } else { None };
+        Ok(Answer { found, added })
+    })?;
+    let good = answer.found.sources.iter().all(|(_, count)| count.is_some());
+    if args.json {
+        out::json(&answer)?;
+        return Ok(good);
+    }
+    for name in &answer.found.new {
+        wait::tell(Told::Result(name.clone()));
+    }
+    let Found { sources, wrong, known, new } = &answer.found;
+    for (name, count) in sources {
+        let count = count.map_or("failed".to_owned(), |count| format!("{count} names"));
+        out::note(&format!("{name}: {count}"));
+    }
+    out::note(&format!("{} new, {known} known, {} no names of hosts", new.len(), wrong.len()));
+    match answer.added {
+        None if !new.is_empty() => out::note("Nothing was added. `--add` adds them."),
+        None => {}
+        Some(added) => {
+            for (name, why) in &added.refused {
+                out::note(&format!("refused {name}: {why}"));
+            }
+            out::note(&format!("{} added, {} refused", added.added.len(), added.refused.len()));
+        }
+    }
+    Ok(good)
+}
+
+fn target(args: &HostsArgs) -> Result<Target> {
+    let secrets = args.env.parent().map(|dir| dir.join("secrets/relay.env"));
+    let mut text = files::read(&args.env)?.unwrap_or_default();
+    text.push('\n');
+    if let Some(path) = secrets {
+        text += &files::read(&path)?.unwrap_or_default();
+    }
+    let pairs: Vec<(String, String)> =
+        EnvFile::new(text).all().into_iter().map(|entry| (entry.name, entry.value)).collect();
+    // The directory of these files is where the relay would look for more.
+    let near = args.env.parent().unwrap_or(&args.env);
+    let config = Config::load(&Flags::default(), &pairs, near)?;
+    let own = config.data_dir.join("admin-password");
+    let password = match (&args.password_file, config.admin_passwords.first()) {
+        (None, Some(secret)) => secret.expose().to_owned(),
+        (given, _) => {
+            let path = given.as_ref().unwrap_or(&own);
+            fs::read_to_string(path).with_context(|| {
+                format!("read the admin password in {}; say with --password-file", path.display())
+            })?
+        }
+    };
+    let near = format!("http://{}", config.admin_bind);
+    let admin = args.admin.as_deref().unwrap_or(&near).trim_end_matches('/').to_owned();
+    Ok(Target { admin, password: password.trim().to_owned(), dev: config.dev })
+}
