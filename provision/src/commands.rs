@@ -1,6 +1,8 @@
 //! One file per verb.
 
 #[cfg(feature = "operate")]
+pub(crate) mod backup;
+#[cfg(feature = "operate")]
 pub(crate) mod compare;
 #[cfg(feature = "operate")]
 pub(crate) mod doctor;

@@ -4,6 +4,8 @@
 //! The program `provision` is a thin front of it. With the feature `operate` off, which is how CI
 //! builds the program for its own verbs, only what fetches and runs things is compiled.
 
+#[cfg(feature = "operate")]
+pub mod backup;
 pub mod cache;
 #[cfg(feature = "operate")]
 pub mod compare;

@@ -41,6 +41,12 @@ enum Verb {
     Fuzz(commands::fuzz::FuzzArgs),
     /// Makes the product wrong on purpose and sees whether a test notices.
     Mutants(commands::mutants::MutantsArgs),
+    /// Copies what a relay cannot have again, or looks whether a copy is whole.
+    #[cfg(feature = "operate")]
+    Backup(commands::backup::BackupArgs),
+    /// Restores a backup on an empty machine.
+    #[cfg(feature = "operate")]
+    Restore(commands::backup::RestoreArgs),
     /// Compares what several relays give, or what they list.
     #[cfg(feature = "operate")]
     Compare(commands::compare::CompareArgs),
@@ -71,6 +77,10 @@ fn main() -> ExitCode {
         Verb::Test(args) => commands::test::run(&args),
         Verb::Fuzz(args) => commands::fuzz::run(&args),
         Verb::Mutants(args) => commands::mutants::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Backup(args) => commands::backup::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Restore(args) => commands::backup::restore(&args),
         #[cfg(feature = "operate")]
         Verb::Compare(args) => commands::compare::run(&args),
         #[cfg(feature = "operate")]

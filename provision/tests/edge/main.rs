@@ -8,6 +8,7 @@
 
 mod admission;
 mod away;
+mod backups;
 mod binaries;
 mod caddyfile;
 mod comparing;
@@ -18,6 +19,9 @@ mod streams;
 mod upgrading;
 mod watching;
 
+#[path = "../../../relay/tests/support/postgres.rs"]
+#[expect(dead_code, reason = "shared with the tests of the relay")]
+mod postgres_cluster;
 #[path = "../../../relay/tests/support/process.rs"]
 #[expect(dead_code, reason = "shared with the tests of the relay")]
 mod process;
