@@ -22,7 +22,7 @@ pub use self::{
     engine::{Engine, NO_ENGINE},
     parts::{Kit, caddy, network, postgres, prometheus},
     relay::{RELAY_BYTES_MAX, RELAY_USER, relay},
-    set::{Part, Ready, Say, built_relay, provide},
+    set::{Part, Ready, Say, built_relay, names, provide},
     tree::{Entry, Source, Tree},
 };
 

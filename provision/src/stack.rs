@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod compose;
 mod containers;
 mod firehose;
 mod people;
@@ -37,6 +38,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 pub use self::{
+    compose::{compose, variables},
     containers::Containers,
     firehose::{Commit, Firehose},
     people::{Account, Record},
@@ -76,6 +78,9 @@ pub struct Options {
     pub settings: Vec<(String, String)>,
     /// Also run a consumer that is not ours, in the container `consumer`.
     pub foreign_consumer: bool,
+    /// Size of the relay's data in bytes, kept in memory, to see what happens when it is full; `None`
+    /// = as large as the disk.
+    pub relay_data_bytes: Option<u64>,
     /// Gets words about the progress.
     pub say: Say,
 }
@@ -98,6 +103,7 @@ impl Options {
             cache: None,
             settings: Vec::new(),
             foreign_consumer: false,
+            relay_data_bytes: None,
             say: Arc::new(|_| {}),
         }
     }

@@ -65,7 +65,8 @@ impl Place {
         Ok((root, cache))
     }
 
-    fn kit(&self) -> Result<Kit> {
+    /// Opens both.
+    pub(crate) fn kit(&self) -> Result<Kit> {
         let (root, cache) = self.paths()?;
         Kit::open(&root, &cache)
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use provision::{
-    image::Engine,
-    stack::{Containers, Options, Profile, Stack, sweep},
+    files,
+    image::{self, Engine},
+    stack::{Containers, Options, Profile, Stack, compose as file_for_compose, sweep, variables},
 };
 use serde_json::json;
 
@@ -21,6 +22,7 @@ Examples:
                                              on Postgres, with Prometheus, beside the first one
   provision stack status                     what runs, of all stacks
   provision stack logs relay --name second   the log of one part
+  provision stack compose --output DIR       the same as compose.yaml and .env, for those who use Compose
   provision stack down --all                 the end of all stacks
 
 `up` needs Docker and, the first time, npm and PyPI; it makes its images itself. It ends when an event
@@ -46,6 +48,8 @@ enum Verb {
     Status(WhichArgs),
     /// Prints the log of a part, or of all.
     Logs(LogsArgs),
+    /// Writes what `up` starts as a file for Compose.
+    Compose(ComposeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +108,25 @@ struct LogsArgs {
     tail: String,
 }
 
+#[derive(Debug, Args)]
+struct ComposeArgs {
+    /// Name of the project.
+    #[arg(long, default_value = "relay-stack")]
+    name: String,
+    /// As for `up`.
+    #[arg(long, default_value = "dev", value_parser = ["dev", "prod-like"])]
+    profile: String,
+    /// Write compose.yaml there, and .env with new secrets unless it is there; without, compose.yaml
+    /// to stdout.
+    #[arg(long, value_name = "DIR")]
+    output: Option<std::path::PathBuf>,
+    /// The built relay.
+    #[arg(long, env = "RELAY_BINARY", value_name = "FILE")]
+    relay: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    place: Place,
+}
+
 /// Does it; `false` when a part is not well.
 pub(crate) fn run(args: &StackArgs) -> Result<bool> {
     match &args.verb {
@@ -111,6 +134,7 @@ pub(crate) fn run(args: &StackArgs) -> Result<bool> {
         Verb::Down(args) => wait::on(down(args)),
         Verb::Status(args) => wait::on(status(args)),
         Verb::Logs(args) => wait::on(logs(args)),
+        Verb::Compose(args) => compose(args),
     }
 }
 
@@ -240,5 +264,25 @@ async fn logs(args: &LogsArgs) -> Result<bool> {
             out::line(&format!("{before}{text}"));
         }
     }
+    Ok(true)
+}
+
+fn compose(args: &ComposeArgs) -> Result<bool> {
+    let profile = Profile::parse(&args.profile).context("no such profile")?;
+    let relay = image::built_relay(args.relay.clone())?;
+    let images = image::names(&args.place.kit()?, &relay, &profile.parts())?;
+    let file = file_for_compose(&args.name, profile, &images)?;
+    let Some(directory) = &args.output else {
+        out::text(&file);
+        return Ok(true);
+    };
+    std::fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
+    let (path, secrets) = (directory.join("compose.yaml"), directory.join(".env"));
+    std::fs::write(&path, file).with_context(|| format!("write {}", path.display()))?;
+    if !secrets.exists() {
+        files::write(&secrets, &variables(), 0o600)?;
+    }
+    out::note("make the images with `provision image all`, then type `docker compose up` there");
+    out::line(&path.display().to_string());
     Ok(true)
 }

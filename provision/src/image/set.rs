@@ -83,6 +83,14 @@ pub async fn provide(
     try_join_all(parts.iter().map(|part| one(engine, kit, program, *part, say))).await
 }
 
+/// What the images of these parts are called, whether they are made or not.
+///
+/// # Errors
+/// When a part cannot be prepared.
+pub fn names(kit: &Kit, program: &Path, parts: &[Part]) -> Result<Vec<(Part, String)>> {
+    parts.iter().map(|part| Ok((*part, prepare(kit, program, *part)?.0.name()))).collect()
+}
+
 async fn one(
     engine: &Engine,
     kit: &Arc<Kit>,

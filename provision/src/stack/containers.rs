@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use bollard::{
+    exec::{CreateExecOptions, StartExecResults},
     models::{
         ContainerCreateBody, ContainerInspectResponse, ContainerState, EndpointSettings,
         HealthConfig, HealthStatusEnum, HostConfig, Mount, MountType, NetworkConnectRequest,
@@ -12,13 +13,14 @@ use bollard::{
     },
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
-        LogsOptionsBuilder, RestartContainerOptions, StartContainerOptions, StopContainerOptions,
+        LogsOptionsBuilder, RemoveContainerOptions, RestartContainerOptions, StartContainerOptions,
+        StopContainerOptions,
     },
 };
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep};
 
-use super::{LABEL, PATIENCE, Profile, SCOPE, Service, ports, scope};
+use super::{LABEL, PATIENCE, Profile, SCOPE, Service, plan, ports, scope};
 use crate::image::{self, Engine, Say};
 
 /// Pause between two looks at a container.
@@ -66,12 +68,45 @@ impl Containers {
         image: &str,
         profile: Profile,
     ) -> Result<()> {
+        let ports = service.publish.iter().map(|port| Ok((*port, ports::free()?)));
+        let ports = ports.collect::<Result<_>>()?;
+        self.start_on(service, image, profile, &ports).await
+    }
+
+    /// Runs another image in the place of a container, on its volume and ports, as an upgrade does.
+    /// Does not wait until it is well.
+    ///
+    /// # Errors
+    /// When the engine cannot.
+    pub async fn replace(&self, service: &Service, image: &str, profile: Profile) -> Result<()> {
+        let mut ports = HashMap::new();
+        for inside in &service.publish {
+            ports.insert(*inside, self.port(service.name, *inside).await?);
+        }
+        self.stop(service.name).await?;
+        let id = self.id(service.name);
+        let docker = self.engine.docker();
+        docker
+            .remove_container(&id, None::<RemoveContainerOptions>)
+            .await
+            .with_context(|| format!("remove the container {id}"))?;
+        self.start_on(service, image, profile, &ports).await
+    }
+
+    /// * `ports` – of this machine, by those inside
+    async fn start_on(
+        &self,
+        service: &Service,
+        image: &str,
+        profile: Profile,
+        ports: &HashMap<u16, u16>,
+    ) -> Result<()> {
         let id = self.id(service.name);
         let mut labels = self.labels();
         labels.insert(image::LABEL.to_owned(), service.name.to_owned());
         labels.insert(format!("{LABEL}.profile"), profile.name().to_owned());
         let options = CreateContainerOptionsBuilder::default().name(&id).build();
-        let body = self.body(service, image, labels)?;
+        let body = self.body(service, image, labels, ports);
         let docker = self.engine.docker();
         docker
             .create_container(Some(options), body)
@@ -88,16 +123,16 @@ impl Containers {
         service: &Service,
         image: &str,
         labels: HashMap<String, String>,
-    ) -> Result<ContainerCreateBody> {
+        ports: &HashMap<u16, u16>,
+    ) -> ContainerCreateBody {
         let port = |port: &u16| format!("{port}/tcp");
-        let mut bindings = HashMap::new();
-        for inside in &service.publish {
+        let bindings = ports.iter().map(|(inside, outside)| {
             let outside = PortBinding {
                 host_ip: Some("127.0.0.1".to_owned()),
-                host_port: Some(ports::free()?.to_string()),
+                host_port: Some(outside.to_string()),
             };
-            bindings.insert(port(inside), Some(vec![outside]));
-        }
+            (port(inside), Some(vec![outside]))
+        });
         let mount = |of: &str, target: &str, read_only: bool| Mount {
             target: Some(target.to_owned()),
             source: Some(self.id(of)),
@@ -110,7 +145,7 @@ impl Containers {
         let command = (!service.command.is_empty()).then(|| service.command.clone());
         let environment = service.environment.iter().map(|(name, value)| format!("{name}={value}"));
         let endpoint = Self::endpoint(service);
-        Ok(ContainerCreateBody {
+        ContainerCreateBody {
             image: Some(image.to_owned()),
             cmd: command,
             env: Some(environment.collect()),
@@ -121,10 +156,10 @@ impl Containers {
                 .then(|| HealthConfig { interval: Some(SECOND), ..HealthConfig::default() }),
             host_config: Some(HostConfig {
                 mounts: Some(own.into_iter().chain(other).collect()),
-                port_bindings: Some(bindings),
+                port_bindings: Some(bindings.collect()),
                 readonly_rootfs: Some(true),
                 tmpfs: Some(HashMap::from(
-                    ["/tmp", "/run/postgresql"].map(|at| (at.to_owned(), "mode=1777".to_owned())),
+                    plan::SCRATCH.map(|at| (at.to_owned(), "mode=1777".to_owned())),
                 )),
                 cap_drop: Some(vec!["ALL".to_owned()]),
                 security_opt: Some(vec!["no-new-privileges".to_owned()]),
@@ -138,7 +173,7 @@ impl Containers {
                 endpoints_config: Some(HashMap::from([(self.stack.clone(), endpoint)])),
             }),
             ..ContainerCreateBody::default()
-        })
+        }
     }
 
     fn endpoint(service: &Service) -> EndpointSettings {
@@ -251,6 +286,30 @@ impl Containers {
             text.push_str(&chunk.with_context(|| format!("read the log of {id}"))?.to_string());
         }
         Ok(text)
+    }
+
+    /// Runs a program in a container; gives what it said.
+    ///
+    /// # Errors
+    /// When it cannot be started, or ends with another code than 0.
+    pub async fn exec(&self, service: &str, words: &[&str]) -> Result<String> {
+        let docker = self.engine.docker();
+        let options = CreateExecOptions {
+            cmd: Some(words.to_vec()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..CreateExecOptions::default()
+        };
+        let id = docker.create_exec(&self.id(service), options).await?.id;
+        let mut said = String::new();
+        if let StartExecResults::Attached { mut output, .. } = docker.start_exec(&id, None).await? {
+            while let Some(chunk) = output.next().await {
+                said.push_str(&chunk?.to_string());
+            }
+        }
+        let code = docker.inspect_exec(&id).await?.exit_code;
+        anyhow::ensure!(code == Some(0), "`{}` in {service}: {code:?} {said}", words.join(" "));
+        Ok(said)
     }
 
     /// Ends the process of a container as the kernel does it when memory is short; the engine starts

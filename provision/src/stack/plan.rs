@@ -5,6 +5,9 @@ use serde::Serialize;
 use super::{PDS_NAME, RELAY_NAME, Secrets};
 use crate::image::Part;
 
+/// Where a container may write besides its volume; gone with it.
+pub(super) const SCRATCH: [&str; 2] = ["/tmp", "/run/postgresql"];
+
 /// Which parts are started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -63,6 +63,18 @@ impl Secrets {
         }
     }
 
+    /// All, in the order of the fields.
+    pub(super) fn list(&self) -> [&str; 6] {
+        [
+            &self.relay_admin,
+            &self.pds_admin,
+            &self.pds_tokens,
+            &self.pds_rotation_key,
+            &self.postgres,
+            &self.accounts,
+        ]
+    }
+
     pub(super) fn store(&self, file: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).context("write the secrets")?;
         private(file, text.as_bytes())

@@ -1,6 +1,6 @@
 //! The start of a stack, step by step, each with a condition that says that it is done.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use bollard::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cache,
-    image::{self, Engine, Kit, Ready, Say},
+    image::{self, Engine, Kit, RELAY_USER, Ready, Say},
 };
 
 /// Where Caddy keeps the certificate of its own authority.
@@ -64,7 +64,8 @@ async fn started(engine: &Engine, options: &Options, images: &[Ready]) -> Result
     network(&containers, &options.name).await?;
     let services = plan::services(options.profile, &secrets, &options.settings);
     for service in &services {
-        volume(&containers, service).await?;
+        let small = options.relay_data_bytes.filter(|_| service.name == "relay");
+        volume(&containers, service, small).await?;
         for before in &service.after {
             containers.well(before, &options.say).await?;
         }
@@ -113,17 +114,26 @@ async fn network(containers: &Containers, name: &str) -> Result<()> {
     made.map(drop).context("make the network")
 }
 
-async fn volume(containers: &Containers, service: &Service) -> Result<()> {
+/// * `bytes` – of memory that it lies in, instead of the disk
+async fn volume(containers: &Containers, service: &Service, bytes: Option<u64>) -> Result<()> {
     if service.volume.is_none() {
         return Ok(());
     }
     let request = VolumeCreateRequest {
         name: Some(containers.id(service.name)),
         labels: Some(containers.labels()),
+        driver_opts: bytes.map(in_memory),
         ..VolumeCreateRequest::default()
     };
     let made = containers.engine().docker().create_volume(request).await;
     made.map(drop).with_context(|| format!("make the volume of {}", service.name))
+}
+
+fn in_memory(bytes: u64) -> HashMap<String, String> {
+    let options = format!("size={bytes},uid={RELAY_USER},gid={RELAY_USER},mode=0750");
+    [("type", "tmpfs".to_owned()), ("device", "tmpfs".to_owned()), ("o", options)]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
 }
 
 /// Takes over a stack that runs.

@@ -10,12 +10,15 @@ use bollard::{
     models::{ContainerCreateBody, HealthStatusEnum, HostConfig, Mount, MountType},
     query_parameters::{
         CreateContainerOptions, DownloadFromContainerOptionsBuilder, InspectContainerOptions,
-        RemoveContainerOptionsBuilder, RemoveVolumeOptions, StartContainerOptions,
-        StopContainerOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
+        StartContainerOptions, StopContainerOptionsBuilder,
     },
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use provision::image::{Engine, Part, RELAY_BYTES_MAX, built_relay, relay, write};
+use provision::image::{
+    Engine, Image, Part, RELAY_BYTES_MAX, Settings, Tree, built_relay, closure, relay,
+    shared_libraries, write,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{named_relay, provided};
@@ -67,6 +70,74 @@ async fn the_relay_image_runs_without_settings_and_without_rights() -> Result<()
     docker.remove_volume(&volume, None::<RemoveVolumeOptions>).await?;
     assert_eq!(password, again?, "the volume was not kept");
     Ok(())
+}
+
+/// Who builds on a base of somebody else gets the same relay: user, volume, health, signals, settings.
+#[tokio::test]
+#[ignore = "needs a container engine: just stage build,stack"]
+async fn the_dockerfile_makes_an_image_that_behaves_the_same() -> Result<()> {
+    let engine = Engine::connect().await?;
+    let docker = engine.docker();
+    let ours = provided(&engine, Part::Relay).await?.image;
+    // A base with the C library and nothing else to say.
+    let mut tree = Tree::default();
+    closure(&mut tree, "/usr/bin/true", std::path::Path::new("/usr/bin/true"))?;
+    for library in shared_libraries(&built_relay(named_relay())?)? {
+        tree.file(&library.to_string_lossy(), 0o755, &library)?;
+    }
+    let base = Image { part: "test-base", tree, settings: Settings::default() };
+    let base = engine.load(base).await?.name;
+    let work = tempfile::tempdir()?;
+    std::fs::create_dir(work.path().join("data"))?;
+    std::fs::copy(built_relay(named_relay())?, work.path().join("relay"))?;
+    let certificates = "/etc/ssl/certs/ca-certificates.crt";
+    std::fs::copy(certificates, work.path().join("ca-certificates.crt"))?;
+    let name = format!("test-dockerfile:{}", std::process::id());
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/relay.Dockerfile");
+    let argument = format!("BASE={base}");
+    let output = std::process::Command::new("docker")
+        .args(["build", "--quiet", "-f", file, "--build-arg", &argument, "--tag", &name, "."])
+        .current_dir(work.path())
+        .env("DOCKER_BUILDKIT", "0")
+        .output()
+        .context("start docker")?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let volume = format!("test-dockerfile-{}", std::process::id());
+    let id = run(docker, &name, &volume).await?;
+    let runs = well(docker, &id).await;
+    remove(docker, &id).await?;
+    docker.remove_volume(&volume, None::<RemoveVolumeOptions>).await?;
+    let theirs = settings(docker, &name).await;
+    for image in [&name, &base] {
+        docker.remove_image(image, None::<RemoveImageOptions>, None).await?;
+    }
+    runs?;
+    assert_eq!(settings(docker, &ours).await?, theirs?);
+    Ok(())
+}
+
+/// What an image says of its containers, labels apart.
+async fn settings(docker: &Docker, image: &str) -> Result<serde_json::Value> {
+    let found = docker.inspect_image(image).await?.config.context("no settings")?;
+    let mut all = serde_json::to_value(found)?;
+    let wanted = [
+        "User",
+        "Env",
+        "Entrypoint",
+        "Cmd",
+        "Volumes",
+        "WorkingDir",
+        "ExposedPorts",
+        "StopSignal",
+        "Healthcheck",
+    ];
+    let fields = all.as_object_mut().context("no object")?;
+    fields.retain(|name, _| wanted.contains(&name.as_str()));
+    if let Some(environment) = fields.get_mut("Env").and_then(serde_json::Value::as_array_mut) {
+        environment.retain(|one| one.as_str().is_some_and(|one| one.starts_with("RELAY_")));
+    }
+    Ok(all)
 }
 
 /// What is asked of the running container; gives the password that it made.

@@ -99,7 +99,7 @@ async fn foreign(stack: &Stack) -> Result<()> {
 async fn two_stacks_run_side_by_side_and_down_all_ends_both() -> Result<()> {
     let scope = format!("test-all-{}", std::process::id());
     let state = tempfile::tempdir()?;
-    let provision = |words: &[&str]| -> Result<(bool, String)> {
+    let provision = |words: &[&str]| -> Told {
         let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
         command.arg("stack").args(words);
         command.env("PROVISION_STACK_SCOPE", &scope).env("PROVISION_STATE_DIR", state.path());
@@ -108,6 +108,21 @@ async fn two_stacks_run_side_by_side_and_down_all_ends_both() -> Result<()> {
         eprintln!("{}", String::from_utf8_lossy(&output.stderr));
         Ok((output.status.success(), String::from_utf8(output.stdout)?))
     };
+    let outcome = beside(&scope, &provision);
+    // Whatever came out, nothing of it stays.
+    let (good, _) = provision(&["down", "--all"])?;
+    outcome?;
+    ensure!(good, "down failed");
+    let (_, told) = provision(&["status", "--json"])?;
+    assert_eq!(told, "");
+    nothing_of(&scope).await
+}
+
+/// Whether the program succeeded, and what it wrote.
+type Told = Result<(bool, String)>;
+
+/// Starts two and asks about them.
+fn beside(scope: &str, provision: &impl Fn(&[&str]) -> Told) -> Result<()> {
     let mut addresses = Vec::new();
     for name in ["one", "two"] {
         let name = format!("{scope}-{name}");
@@ -124,11 +139,11 @@ async fn two_stacks_run_side_by_side_and_down_all_ends_both() -> Result<()> {
     assert_eq!(told.lines().count(), 8, "{told}");
     let (good, log) = provision(&["logs", "relay", "--name", &format!("{scope}-one")])?;
     ensure!(good && log.contains("the firehose is at"), "{log}");
+    Ok(())
+}
 
-    let (good, _) = provision(&["down", "--all"])?;
-    ensure!(good, "down failed");
-    let (_, told) = provision(&["status", "--json"])?;
-    assert_eq!(told, "");
+/// The engine itself says that there is nothing.
+async fn nothing_of(scope: &str) -> Result<()> {
     let engine = Engine::connect().await?;
     for name in ["one", "two"] {
         let name = format!("{scope}-{name}");

@@ -7,6 +7,7 @@
 mod faults;
 mod image;
 mod lifecycle;
+mod operations;
 mod page;
 mod traffic;
 
