@@ -15,6 +15,8 @@ pub(crate) mod image;
 pub(crate) mod init;
 pub(crate) mod mutants;
 #[cfg(feature = "operate")]
+pub(crate) mod snapshot;
+#[cfg(feature = "operate")]
 pub(crate) mod stack;
 pub(crate) mod test;
 #[cfg(feature = "operate")]

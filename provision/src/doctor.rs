@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use relay::config::{Config, Flags};
+use relay::config::Config;
 use serde::Serialize;
 
 use crate::{
@@ -31,6 +31,8 @@ use crate::{
     feed::Address,
     sizing::{self, Database, Plan, Wishes},
 };
+
+pub(crate) use ports::near;
 
 /// How long one step over a network may take.
 const STEP_MAX: Duration = Duration::from_secs(10);
@@ -197,11 +199,8 @@ pub async fn examine(patient: &Patient, check: &'static str) -> Vec<Line> {
 impl Patient {
     /// The relay's settings as it would read them.
     fn config(&self) -> Result<Config, String> {
-        let pairs: Vec<(String, String)> =
-            self.env.all().into_iter().map(|entry| (entry.name, entry.value)).collect();
-        // The directory of these files is where the relay would look for more.
         let near = self.files.first().and_then(|path| path.parent()).unwrap_or(&self.root);
-        Config::load(&Flags::default(), &pairs, near).map_err(|error| error.to_string())
+        self.env.config(near).map_err(|error| error.to_string())
     }
 
     /// What the machine is, its disk not written to.

@@ -4,10 +4,16 @@
 //! What a person wrote wins: `tune` keeps its values in a block of their own, and leaves out every
 //! setting that stands outside of it, under any of its names.
 
-use relay::config::SETTINGS;
+use std::path::{Path, PathBuf};
+
+use relay::config::{Config, ConfigError, Flags, SETTINGS};
 use serde::Serialize;
 
-use crate::{sizing::Value, words};
+use crate::{
+    files::{self, FileError},
+    sizing::Value,
+    words,
+};
 
 const BEGIN: &str = "# >>> provision tune";
 const END: &str = "# <<< provision tune";
@@ -46,6 +52,35 @@ pub struct EnvFile {
 }
 
 impl EnvFile {
+    /// The environment of a deployment: this file and `secrets/relay.env` beside it, as far as they are
+    /// there.
+    ///
+    /// # Errors
+    /// When one is there and cannot be read.
+    pub fn of_deployment(env: &Path) -> Result<(Self, Vec<PathBuf>), FileError> {
+        let secrets = env.parent().map(|dir| dir.join("secrets/relay.env"));
+        let paths: Vec<PathBuf> =
+            [Some(env.to_path_buf()), secrets].into_iter().flatten().collect();
+        let mut text = String::new();
+        for path in &paths {
+            text += &files::read(path)?.unwrap_or_default();
+            text.push('\n');
+        }
+        Ok((Self { text }, paths))
+    }
+
+    /// The settings as the relay would read them.
+    ///
+    /// * `near` – the directory of these files, where the relay would look for more
+    ///
+    /// # Errors
+    /// [`ConfigError`], in the relay's words.
+    pub fn config(&self, near: &Path) -> Result<Config, ConfigError> {
+        let entries = self.all().into_iter();
+        let pairs: Vec<_> = entries.map(|entry| (entry.name, entry.value)).collect();
+        Config::load(&Flags::default(), &pairs, near)
+    }
+
     /// Of a text. Lines that are not understood stay as they are.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into() }

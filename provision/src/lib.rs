@@ -34,6 +34,8 @@ pub mod run;
 #[cfg(feature = "operate")]
 pub mod sizing;
 #[cfg(feature = "operate")]
+pub mod snapshot;
+#[cfg(feature = "operate")]
 pub mod stack;
 #[cfg(feature = "operate")]
 pub mod told;

@@ -35,6 +35,9 @@ enum Verb {
     /// Shows the hosts that others know and your relay does not, and adds them.
     #[cfg(feature = "operate")]
     Hosts(commands::hosts::HostsArgs),
+    /// Collects what one looks at when a relay is slow, in one file; or compares two such files.
+    #[cfg(feature = "operate")]
+    Snapshot(commands::snapshot::SnapshotArgs),
     /// Installs what the tests need and runs format, lints, all tests, the demo and the real peers.
     Test(commands::test::TestArgs),
     /// Searches for bytes that break a decoder.
@@ -74,6 +77,8 @@ fn main() -> ExitCode {
         Verb::Doctor(args) => commands::doctor::run(&args),
         #[cfg(feature = "operate")]
         Verb::Hosts(args) => commands::hosts::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Snapshot(args) => commands::snapshot::run(&args),
         Verb::Test(args) => commands::test::run(&args),
         Verb::Fuzz(args) => commands::fuzz::run(&args),
         Verb::Mutants(args) => commands::mutants::run(&args),

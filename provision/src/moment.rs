@@ -17,8 +17,12 @@ pub fn timer() -> Instant {
 
 /// The day of a moment, in UTC: `2027-01-31`.
 pub fn day(ms: u64) -> String {
+    day_and_time(ms).split('T').next().unwrap_or_default().to_owned()
+}
+
+/// A moment in UTC: `2027-01-31T23:59:59Z`.
+pub fn day_and_time(ms: u64) -> String {
     // The last day that four digits of a year can write.
     let ms = ms.min(253_402_300_799_000);
-    let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms));
-    text.to_string().split('T').next().unwrap_or_default().to_owned()
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
 }

@@ -5,9 +5,14 @@
 //! tried ever more slowly. Nothing is ever removed. What was added is known, so a run that was
 //! interrupted goes on where it was.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use relay::config::Config;
 use relay_protocol::Hostname;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,6 +31,8 @@ const PAGES_MAX: usize = 100;
 const BYTES_MAX: usize = 16 << 20;
 /// Names handed over at once: one transaction of the relay, and a breath between two.
 const BATCH: usize = 200;
+/// How long the relay may take for an answer.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long the relay may take for a batch.
 const BATCH_MAX: Duration = Duration::from_mins(1);
 /// Statuses of hosts that another relay has given up for good reasons.
@@ -143,6 +150,37 @@ pub struct Target {
 }
 
 impl Target {
+    /// The relay of these settings, unless its address or the file of its password is given.
+    ///
+    /// # Errors
+    /// When there is no password to be read.
+    pub fn of(config: &Config, admin: Option<&str>, password: Option<&Path>) -> Result<Self> {
+        let own = config.data_dir.join("admin-password");
+        let password = match (password, config.admin_passwords.first()) {
+            (None, Some(secret)) => secret.expose().to_owned(),
+            (given, _) => {
+                let path = given.unwrap_or(&own);
+                std::fs::read_to_string(path).with_context(|| {
+                    let shown = path.display();
+                    format!("read the admin password in {shown}; say with --password-file")
+                })?
+            }
+        };
+        let near = format!("http://{}", crate::doctor::near(config.admin_bind));
+        let admin = admin.unwrap_or(&near).trim_end_matches('/').to_owned();
+        Ok(Self { admin, password: password.trim().to_owned(), dev: config.dev })
+    }
+
+    /// The answer to a GET.
+    ///
+    /// # Errors
+    /// When the relay does not answer, or does not take the password.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        let url = format!("{}{path}", self.admin);
+        let asked = feed::client()?.get(&url).basic_auth("admin", Some(&self.password));
+        answer(asked.timeout(ANSWER_MAX), &url).await
+    }
+
     /// Names that it knows.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use provision::{
     doctor::{self, CHECKS, Line, Patient, Stage, State},
     env_file::EnvFile,
     feed::Address,
-    files, moment,
+    moment,
 };
 use relay::units;
 use serde::Serialize;
@@ -144,14 +144,7 @@ fn show(line: &Line) {
 }
 
 fn patient(args: &DoctorArgs) -> Result<Patient> {
-    let secrets = args.env.parent().map(|dir| dir.join("secrets/relay.env"));
-    let files: Vec<PathBuf> = [Some(args.env.clone()), secrets].into_iter().flatten().collect();
-    let mut text = String::new();
-    for path in &files {
-        text += &files::read(path)?.unwrap_or_default();
-        text.push('\n');
-    }
-    let env = EnvFile::new(text);
+    let (env, files) = EnvFile::of_deployment(&args.env)?;
     let value = |name: &str| env.value(name).map(|entry| entry.value);
     let host = args.host.clone().or_else(|| value("PROVISION_HOST")).ok_or_else(|| {
         let file = args.env.display();

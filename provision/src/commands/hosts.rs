@@ -1,16 +1,14 @@
 //! `provision hosts`: the hosts that others know, for your relay.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use provision::{
     env_file::EnvFile,
-    files,
     roster::{self, Added, Found, Source, Target},
     told::Told,
 };
-use relay::config::{Config, Flags};
 use serde::Serialize;
 
 use super::wait;
@@ -99,28 +97,7 @@ pub(crate) fn run(args: &HostsArgs) -> Result<bool> {
 }
 
 fn target(args: &HostsArgs) -> Result<Target> {
-    let secrets = args.env.parent().map(|dir| dir.join("secrets/relay.env"));
-    let mut text = files::read(&args.env)?.unwrap_or_default();
-    text.push('\n');
-    if let Some(path) = secrets {
-        text += &files::read(&path)?.unwrap_or_default();
-    }
-    let pairs: Vec<(String, String)> =
-        EnvFile::new(text).all().into_iter().map(|entry| (entry.name, entry.value)).collect();
-    // The directory of these files is where the relay would look for more.
-    let near = args.env.parent().unwrap_or(&args.env);
-    let config = Config::load(&Flags::default(), &pairs, near)?;
-    let own = config.data_dir.join("admin-password");
-    let password = match (&args.password_file, config.admin_passwords.first()) {
-        (None, Some(secret)) => secret.expose().to_owned(),
-        (given, _) => {
-            let path = given.as_ref().unwrap_or(&own);
-            fs::read_to_string(path).with_context(|| {
-                format!("read the admin password in {}; say with --password-file", path.display())
-            })?
-        }
-    };
-    let near = format!("http://{}", config.admin_bind);
-    let admin = args.admin.as_deref().unwrap_or(&near).trim_end_matches('/').to_owned();
-    Ok(Target { admin, password: password.trim().to_owned(), dev: config.dev })
+    let (env, _) = EnvFile::of_deployment(&args.env)?;
+    let config = env.config(args.env.parent().unwrap_or(&args.env))?;
+    Target::of(&config, args.admin.as_deref(), args.password_file.as_deref())
 }

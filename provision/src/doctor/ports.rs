@@ -90,7 +90,7 @@ async fn relay_ports(patient: &Patient) -> Vec<Line> {
 }
 
 /// Where something that listens on all interfaces is reached from this machine.
-pub(super) fn near(bind: SocketAddr) -> SocketAddr {
+pub(crate) fn near(bind: SocketAddr) -> SocketAddr {
     let ip = if bind.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { bind.ip() };
     SocketAddr::new(ip, bind.port())
 }

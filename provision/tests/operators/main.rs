@@ -17,4 +17,5 @@ mod postgres;
 mod process;
 mod program;
 mod roster;
+mod snapshots;
 mod tuning;
