@@ -9,7 +9,7 @@ use lru::LruCache;
 use relay_protocol::VerifyingKey;
 
 /// Rows in memory for each key that is kept parsed.
-pub(super) const ACCOUNTS_PER_KEY: usize = 8;
+pub(super) const ACCOUNTS_PER_KEY: usize = 5;
 
 /// A bounded memory of parsed keys.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::Instant;
 
-use super::{Measured, events::bursts};
+use super::{Measured, events::bursts, replay};
 use crate::{
     ground::{Extent, Ground, Sample},
     meter::{CpuTime, float, median},
@@ -31,6 +31,8 @@ pub(super) async fn measure(options: &Options, measured: &mut Measured) -> Resul
         let extent = Extent { accounts: wide.few_accounts, ..wide.extent };
         let mut ground = Box::pin(super::make(options, extent)).await?;
         ground.introduce(options.size.warm_up).await?;
+        // Costs of another time, and more of them where more was introduced.
+        replay::compressed(&ground).await?;
         few = Some((bursts(&mut ground, BURSTS, options.size.bursts.1).await?, extent.accounts));
         ground.end().await?;
     }
@@ -91,6 +93,7 @@ async fn known(
     ((few, accounts), measured): ((Vec<Run>, u32), &mut Measured),
 ) -> Result<()> {
     ground.receive(Play::Fast(options.size.warm_up)).await?;
+    replay::compressed(ground).await?;
     let many = bursts(ground, BURSTS, options.size.bursts.1).await?;
     let cost = |runs: &[Run]| median(runs.iter().map(Run::cost).collect());
     let (cost_few, cost_many) = (cost(&few), cost(&many));

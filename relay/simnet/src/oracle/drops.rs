@@ -20,7 +20,8 @@ impl Drops {
     /// An event was judged; it is dropped under one of these reasons, if it is.
     pub(crate) fn judged(&mut self, verdict: Verdict, reasons: &[&'static str]) {
         let exact = reasons.len() == 1 && verdict == Verdict::Never;
-        for reason in reasons {
+        // One event is dropped once, however often it could have been under the same reason.
+        for reason in reasons.iter().collect::<BTreeSet<_>>() {
             let bounds = self.by_reason.entry(reason).or_default();
             bounds.0 += u64::from(exact);
             bounds.1 += 1;

@@ -194,6 +194,35 @@ async fn rotated_keys_are_judged_by_the_document() -> Result<()> {
     Ok(())
 }
 
+/// RES-3: whether the relay has seen the newest document is not always known; when that names no host,
+/// an event of the account is dropped for it, or passes by the document before.
+#[tokio::test]
+async fn a_document_that_the_relay_may_have_seen_excuses_a_drop() -> Result<()> {
+    let net = Net::seeded(9).await?;
+    let (alpha, beta) = (net.pds("alpha").await?, net.pds("beta").await?);
+    let alice = alpha.account("alice").await?;
+    alice.post("known").await?;
+    let mut of_alpha = Consumer::connect_as_relay(&alpha.stream_url(), Start::After(0)).await?;
+    while of_alpha.last_seq() < i64::try_from(alpha.head())? {
+        of_alpha.next().await?;
+    }
+    // Uses up the look that a wrong host may cause.
+    alice.through(&beta).post("not from alice's host").await?;
+    let mut of_beta = Consumer::connect_as_relay(&beta.stream_url(), Start::After(0)).await?;
+    of_beta.next().await?;
+    net.plc().answer(&alice, Answer::NoHost);
+    alice.through(&beta).identity(None).await?;
+    of_beta.next().await?;
+    let before = net.oracle().expected_drops();
+    let most = before.get("identity_invalid").map_or(0, |range| *range.end());
+    alice.post("by which document?").await?;
+    of_alpha.next().await?;
+
+    let drops = net.oracle().expected_drops();
+    assert_eq!(drops["identity_invalid"], 0..=most + 1, "{drops:?}");
+    Ok(())
+}
+
 /// SYNC-3 to SYNC-6: a new rev passes, an older one and a fork do not.
 #[tokio::test]
 async fn syncs_are_judged_by_their_rev() -> Result<()> {

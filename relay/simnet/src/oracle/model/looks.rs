@@ -89,6 +89,7 @@ impl AccountModel {
         let newest = self.newest();
         let now_fits = fits(event, self.version(newest));
         let unavailable = *self.version(newest) == Served::Unavailable;
+        let is_invalid = matches!(self.version(newest), Served::Invalid | Served::Nonsense);
         let refreshed = if fitting == 0 {
             self.force(now)
         } else {
@@ -111,12 +112,13 @@ impl AccountModel {
             }
             (0, false) => {
                 let mut reasons = vec![reason];
-                if matches!(self.version(newest), Served::Invalid | Served::Nonsense) {
-                    reasons.push("identity_invalid");
-                }
+                reasons.extend(is_invalid.then_some("identity_invalid"));
                 return Err((Verdict::Never, reasons));
             }
-            (_, false) => doubts.reasons.push(reason),
+            (_, false) => {
+                doubts.reasons.push(reason);
+                doubts.reasons.extend(is_invalid.then_some("identity_invalid"));
+            }
         }
         Ok(())
     }
