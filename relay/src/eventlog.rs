@@ -90,8 +90,8 @@ pub struct LogOptions {
     pub known_seq: Seq,
     /// Size at which a segment is sealed.
     pub segment_bytes: u64,
-    /// Least time between two sync starts (DESIGN 10.9); up to two and a half times as long while many
-    /// events come.
+    /// Least time between two sync starts (DESIGN 10.9); two and a half times as long while many events
+    /// come, five times in a flood.
     pub sync_interval: Duration,
     /// Bytes of newest records that readers find in memory.
     pub recent_bytes: usize,

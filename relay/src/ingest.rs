@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use commands::{Command, Decision, Order};
 use parking::Queued;
-use queue::{Inside, Places};
+use queue::{Inside, LineIn, Places, line};
 use shard::{Room, Shard};
 
 use crate::{
@@ -150,7 +150,7 @@ struct Inner {
 /// The way into one shard.
 #[derive(Debug)]
 struct Door {
-    events: mpsc::Sender<Queued>,
+    events: LineIn<Queued>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -190,7 +190,7 @@ impl Ingest {
         let rows_max = parts.accounts_max.div_ceil(shards);
         let mut doors = Vec::with_capacity(shards);
         for index in 0..shards {
-            let (events_in, events) = mpsc::channel(EVENTS_MAX);
+            let (events_in, events) = line(EVENTS_MAX);
             let (commands_in, commands) = mpsc::channel(shard::COMMANDS_MAX);
             doors.push(Door { events: events_in, commands: commands_in });
             let shard = Shard::new((Arc::clone(&room), index), judge, rows_max, (events, commands));
@@ -236,7 +236,7 @@ impl Ingest {
         let queued = Queued { arrival, place: Some(place), since_ms: 0 };
         let sent = tokio::select! {
             biased;
-            sent = door.events.send(queued) => sent.is_ok(),
+            sent = door.events.send(queued) => sent,
             () = stopping.cancelled() => false,
         };
         if sent {

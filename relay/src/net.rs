@@ -9,6 +9,7 @@ mod guard;
 mod request;
 mod resolver;
 mod socket;
+mod stream;
 mod tls;
 mod words;
 
@@ -19,7 +20,8 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use self::{guard::Guard, resolver::Resolver};
 
 pub use self::{
-    socket::{DialError, Dialled, HANDSHAKE_MAX, READ_BUFFER_BYTES, Socket, Stream, socket_limits},
+    socket::{DialError, Dialled, HANDSHAKE_MAX, READ_BUFFER_BYTES, Socket, socket_limits},
+    stream::Stream,
     tls::install_crypto,
     words::printable,
 };

@@ -1,6 +1,6 @@
 //! SHA-256 of whole messages.
 //!
-//! A commit makes some 40 digests of a key of 35 bytes and two dozen of a block of 400. The general
+//! A commit makes some 35 digests of a key of 35 bytes and 16 of a block of 400. The general
 //! interface of the library gathers parts of a message in a buffer; here all of it lies in one piece.
 
 use sha2::block_api::compress256;

@@ -11,8 +11,13 @@ use super::{
 /// Events of a sync up to which the next may start as soon as the interval is over: at 4 ms, as many as
 /// come at 4,000 per second.
 const FEW_EVENTS: u32 = 16;
-/// Events of a sync from which on the wait does not grow any more.
+/// Events of a sync up to which the wait grows with each: 10 ms after a sync at 4 ms.
 const MANY_EVENTS: u32 = 40;
+/// Events of a sync from which on the wait grows further: as many as come within 10 ms at 8,000 per
+/// second, which keeps a third of a core busy.
+const FLOOD_EVENTS: u32 = 2 * MANY_EVENTS;
+/// Events of a sync from which on the wait does not grow any more, at 20 ms.
+const MOST_EVENTS: u32 = 2 * FLOOD_EVENTS;
 
 /// Ends the log if the thread dies: nobody may wait for it for ever.
 struct Guard {
@@ -96,11 +101,15 @@ fn serve(writer: &mut Writer, queue: &Queue) -> Result<(), String> {
 ///
 /// A sync and what follows it, such as the wake-up of every consumer, costs as much CPU time as ten
 /// signatures. While few events come that buys a short wait for each of them; while many come, up to
-/// two and a half times the interval lets more of them share the cost. Eight readers to be woken weigh
-/// as much as one event.
+/// two and a half times the interval lets more of them share the cost, and twice that in a flood, which
+/// waits longer in queues anyway. Eight readers to be woken weigh as much as one event.
 fn pause(interval: Duration, events: usize, readers: usize) -> Duration {
     let weight = u32::try_from(events.saturating_add(readers / 8)).unwrap_or(u32::MAX);
-    interval * weight.clamp(FEW_EVENTS, MANY_EVENTS) / FEW_EVENTS
+    let weight = match weight {
+        ..FLOOD_EVENTS => weight.clamp(FEW_EVENTS, MANY_EVENTS),
+        _ => weight.min(MOST_EVENTS) / 2,
+    };
+    interval * weight / FEW_EVENTS
 }
 
 fn finish(writer: &Writer) -> Result<(), String> {
@@ -166,8 +175,8 @@ fn chores(writer: &mut Writer, queue: &Queue) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    /// DESIGN 10.9: a slow trickle is synced every 4 ms, a flood every 10 ms, and the wait settles at
-    /// one of the two because a longer one gathers more events.
+    /// DESIGN 10.9: a slow trickle is synced every 4 ms, a busy network every 10 ms, a flood every 20 ms,
+    /// and the wait settles at one of them because a longer one gathers more events.
     #[test]
     fn the_wait_between_two_syncs_grows_with_their_events() {
         const INTERVAL: Duration = Duration::from_millis(4);
@@ -184,7 +193,9 @@ mod tests {
         assert_eq!(settled(3_900, 1), INTERVAL);
         assert_eq!(settled(5_000, 1), Duration::from_millis(10));
         assert_eq!(settled(2_000, 200), Duration::from_millis(10), "many to wake");
-        assert_eq!(settled(1_000_000, 1), Duration::from_millis(10));
+        assert_eq!(settled(7_900, 1), Duration::from_millis(10));
+        assert_eq!(settled(10_000, 1), Duration::from_millis(20));
+        assert_eq!(settled(1_000_000, 1), Duration::from_millis(20));
         assert_eq!(pause(Duration::from_hours(24), 1, 1), Duration::from_hours(24));
         assert_eq!(pause(Duration::ZERO, usize::MAX, 0), Duration::ZERO);
     }

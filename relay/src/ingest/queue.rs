@@ -1,4 +1,4 @@
-//! The bounded way into the shards: places per host and shard, and the count of what is inside.
+//! The bounded way into the shards: places per host and shard, the queue, and the count of what is inside.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, mpsc::error::TrySendError};
 
 use crate::domain::HostId;
 
@@ -55,6 +55,105 @@ impl Places {
     }
 }
 
+/// Free places in a queue for which one more of those that wait is woken.
+const TURN: usize = 16;
+
+/// A bounded queue whose writers are woken for a turn instead of a place.
+///
+/// While it is full, a queue that hands each free place to the next in line wakes a task for each frame, and
+/// that task finds its host's state and buffer out of the caches. Here few are woken, and each
+/// writes as long as it has frames and there is room.
+///
+/// Nobody waits for ever: each taking wakes at least one, who then writes, which leads to the next taking.
+pub(super) fn line<T>(places: usize) -> (LineIn<T>, LineOut<T>) {
+    let (sender, receiver) = mpsc::channel(places);
+    let waiting = Arc::new(Waiting::default());
+    (LineIn { sender, waiting: Arc::clone(&waiting) }, LineOut { receiver, waiting })
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    room: Notify,
+    /// How many wait, about.
+    writers: AtomicUsize,
+}
+
+/// Counts a writer while it waits.
+struct Writer<'a>(&'a Waiting);
+
+impl<'a> Writer<'a> {
+    fn new(waiting: &'a Waiting) -> Self {
+        waiting.writers.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.0.writers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Where a line begins.
+#[derive(Debug)]
+pub(super) struct LineIn<T> {
+    sender: mpsc::Sender<T>,
+    waiting: Arc<Waiting>,
+}
+
+impl<T> LineIn<T> {
+    /// Puts one in; waits while the line is full. Gives `false` when nobody takes any more.
+    ///
+    /// Cancel safety: what was to be put in is lost.
+    pub(super) async fn send(&self, one: T) -> bool {
+        let mut one = match self.sender.try_send(one) {
+            Ok(()) => return true,
+            Err(TrySendError::Closed(_)) => return false,
+            Err(TrySendError::Full(one)) => one,
+        };
+        let _writer = Writer::new(&self.waiting);
+        loop {
+            let mut room = std::pin::pin!(self.waiting.room.notified());
+            // Listens before it looks again, so that room made in between is not missed.
+            room.as_mut().enable();
+            one = match self.sender.try_send(one) {
+                Ok(()) => return true,
+                Err(TrySendError::Closed(_)) => return false,
+                Err(TrySendError::Full(one)) => one,
+            };
+            room.await;
+        }
+    }
+}
+
+/// Where a line ends.
+#[derive(Debug)]
+pub(super) struct LineOut<T> {
+    receiver: mpsc::Receiver<T>,
+    waiting: Arc<Waiting>,
+}
+
+impl<T> LineOut<T> {
+    /// Takes up to `limit`; waits for the first. Gives 0 when none can come any more.
+    ///
+    /// Cancel safe: nothing is taken when dropped.
+    pub(super) async fn recv_many(&mut self, into: &mut Vec<T>, limit: usize) -> usize {
+        let taken = self.receiver.recv_many(into, limit).await;
+        let free = self.receiver.max_capacity().saturating_sub(self.receiver.len());
+        let writers = self.waiting.writers.load(Ordering::Relaxed);
+        // One in any case: the count may be late.
+        for _ in 0..(free / TURN).min(writers).max(1) {
+            self.waiting.room.notify_one();
+        }
+        taken
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+}
+
 /// How many events are inside, and who waits for none.
 #[derive(Debug, Default)]
 pub(super) struct Inside {
@@ -95,7 +194,10 @@ impl Inside {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
+    use futures_util::{
+        FutureExt as _,
+        future::{join, join_all},
+    };
 
     use super::*;
 
@@ -121,6 +223,55 @@ mod tests {
         assert_eq!(large.map(|permit| permit.num_permits()), Some(3));
         let largest = places.take(HostId(1), 0, 5_000_000).now_or_never();
         assert_eq!(largest.flatten().map(|permit| permit.num_permits()), Some(4));
+    }
+
+    const WRITERS: usize = 40;
+    const EACH: usize = 200;
+
+    async fn write_all(entrance: &LineIn<(usize, usize)>, writer: usize) {
+        for number in 0..EACH {
+            assert!(entrance.send((writer, number)).await);
+        }
+    }
+
+    fn check_order(next: &mut [usize; WRITERS], batch: &mut Vec<(usize, usize)>) {
+        for (writer, number) in batch.drain(..) {
+            assert_eq!(next[writer], number, "the order of {writer}");
+            next[writer] += 1;
+        }
+    }
+
+    /// I5: however many hosts press against a full queue, all their frames get through, each host's in order.
+    #[tokio::test]
+    async fn all_that_wait_before_a_full_line_get_in() {
+        let (entrance, mut exit) = line(8);
+        let writing = join_all((0..WRITERS).map(|writer| write_all(&entrance, writer)));
+        let reading = async {
+            let (mut next, mut batch) = ([0; WRITERS], Vec::new());
+            while next != [EACH; WRITERS] {
+                assert!(exit.recv_many(&mut batch, 3).await > 0);
+                check_order(&mut next, &mut batch);
+            }
+        };
+        join(writing, reading).await;
+    }
+
+    /// A connection that ends while it waits takes no turn from the others.
+    #[tokio::test]
+    async fn one_that_gives_up_waiting_passes_its_turn_on() {
+        let (entrance, mut exit) = line(1);
+        assert!(entrance.send(1).await);
+        let mut second = Box::pin(entrance.send(2));
+        let mut third = Box::pin(entrance.send(3));
+        assert!((&mut second).now_or_never().is_none() && (&mut third).now_or_never().is_none());
+        let mut taken = Vec::new();
+        assert_eq!(exit.recv_many(&mut taken, 1).await, 1);
+        drop(second);
+        assert!(third.await);
+        assert_eq!(exit.recv_many(&mut taken, 1).await, 1);
+        assert_eq!(taken, [1, 3]);
+        drop(exit);
+        assert!(!entrance.send(4).await, "nobody takes it");
     }
 
     /// The barrier of tests and shutdown.

@@ -30,7 +30,7 @@ use super::{
     meters::Meters,
     note::Note,
     parking::{Item, On, Parking, Queued, Waiting},
-    queue::Inside,
+    queue::{Inside, LineOut},
     table::{Moved, Table},
 };
 use crate::{
@@ -124,7 +124,7 @@ pub(super) struct Shard {
     /// Answers to decisions that are among `out`.
     decided: Vec<oneshot::Sender<bool>>,
     piecework: Option<Piecework>,
-    events: mpsc::Receiver<Queued>,
+    events: LineOut<Queued>,
     commands: mpsc::Receiver<Command>,
     found: mpsc::Sender<Finding>,
     findings: mpsc::Receiver<Finding>,
@@ -146,7 +146,7 @@ impl Shard {
         (room, index): (Arc<Room>, usize),
         judge: Judge,
         accounts_max: usize,
-        (events, commands): (mpsc::Receiver<Queued>, mpsc::Receiver<Command>),
+        (events, commands): (LineOut<Queued>, mpsc::Receiver<Command>),
     ) -> Self {
         let (found, findings) = mpsc::channel(FINDINGS_MAX);
         Self {
@@ -230,12 +230,11 @@ impl Shard {
 
     /// An event from the queue.
     fn arrive(&mut self, queued: Queued) {
-        let did = queued.arrival.did.clone();
-        if let Some(waiting) = self.parking.get(&did) {
+        if let Some(waiting) = self.parking.get(&queued.arrival.did) {
             let goes_on = waiting.only_foreign
                 && self
                     .table
-                    .peek(&did)
+                    .peek(&queued.arrival.did)
                     .is_some_and(|entry| entry.account.host == queued.arrival.host.id());
             if !goes_on {
                 self.park(queued);
@@ -244,8 +243,8 @@ impl Shard {
         }
         match self.process(queued, false, Asked::default()) {
             Step::Done => {}
-            Step::Load(queued) => self.wait(did, queued, On::Row),
-            Step::Wait(queued, ask) => self.wait(did, queued, On::Answer(ask)),
+            Step::Load(queued) => self.wait(queued, On::Row),
+            Step::Wait(queued, ask) => self.wait(queued, On::Answer(ask)),
         }
     }
 

@@ -1,21 +1,10 @@
 //! Event streams of hosts: own TCP connect to a checked address, then TLS, then the upgrade (SEC-1, UP-1).
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use relay_protocol::Hostname;
 use rustls::pki_types::ServerName;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::timeout,
-};
-use tokio_rustls::client::TlsStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
@@ -29,7 +18,11 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Net, NetError, words};
+use super::{
+    Net, NetError,
+    stream::{Carrier, Stream},
+    words,
+};
 use crate::domain::HostSeq;
 
 /// Longest wait for name, TCP, TLS and upgrade together (UP-1).
@@ -219,75 +212,5 @@ fn answered(response: &Response<Option<Vec<u8>>>) -> DialError {
         status: status.as_u16(),
         retry_after: words::retry_after(header(headers, &RETRY_AFTER).as_deref()),
         words: format!("the host answered {status} instead of opening a stream{more}"),
-    }
-}
-
-/// A connection with or without TLS, which counts what was read.
-#[derive(Debug)]
-pub struct Stream {
-    carrier: Carrier,
-    read: u64,
-}
-
-#[derive(Debug)]
-enum Carrier {
-    /// Development mode only.
-    Plain(TcpStream),
-    /// Certificate checked against the roots of the machine.
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Stream {
-    const fn over(carrier: Carrier) -> Self {
-        Self { carrier, read: 0 }
-    }
-
-    /// Bytes read so far.
-    pub const fn bytes_read(&self) -> u64 {
-        self.read
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = into.filled().len();
-        let polled = match &mut this.carrier {
-            Carrier::Plain(stream) => Pin::new(stream).poll_read(context, into),
-            Carrier::Tls(stream) => Pin::new(stream).poll_read(context, into),
-        };
-        this.read += (into.filled().len() - before) as u64;
-        polled
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().carrier {
-            Carrier::Plain(stream) => Pin::new(stream).poll_write(context, from),
-            Carrier::Tls(stream) => Pin::new(stream).poll_write(context, from),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().carrier {
-            Carrier::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Carrier::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().carrier {
-            Carrier::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Carrier::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
     }
 }

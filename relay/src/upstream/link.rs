@@ -1,6 +1,6 @@
 //! One open socket: reads messages, pings, and notices when the other side is gone (UP-2).
 
-use std::{pin::Pin, time::Duration};
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -80,24 +80,31 @@ impl Link {
     ///
     /// Cancel safety: no message is lost.
     pub(super) async fn next(&mut self, stopping: &CancellationToken) -> Incoming {
-        let mut heard = Instant::now();
+        let mut heard = None;
         loop {
             // A socket that is always ready would hide the two other branches.
             if stopping.is_cancelled() {
                 return Incoming::Stopped;
             }
-            let message = tokio::select! {
-                biased;
-                message = self.socket.next() => message,
-                () = self.timer.as_mut() => {
-                    if let Some(end) = self.on_timer(heard).await {
-                        return end;
+            // A busy host's next message is there already, and no clock need be read for it.
+            let waits = poll_fn(|context| Poll::Ready(self.socket.poll_next_unpin(context))).await;
+            let message = if let Poll::Ready(message) = waits {
+                message
+            } else {
+                let since = *heard.get_or_insert_with(Instant::now);
+                tokio::select! {
+                    biased;
+                    message = self.socket.next() => message,
+                    () = self.timer.as_mut() => {
+                        if let Some(end) = self.on_timer(since).await {
+                            return end;
+                        }
+                        continue;
                     }
-                    continue;
+                    () = stopping.cancelled() => return Incoming::Stopped,
                 }
-                () = stopping.cancelled() => return Incoming::Stopped,
             };
-            heard = Instant::now();
+            heard = None;
             match message {
                 Some(Ok(Message::Binary(frame))) => {
                     self.read_before = self.socket.get_ref().bytes_read();

@@ -107,7 +107,8 @@ impl Lookups {
 
 impl Shard {
     /// Parks the first event of a DID.
-    pub(super) fn wait(&mut self, did: Did, mut queued: Queued, on: On) {
+    pub(super) fn wait(&mut self, mut queued: Queued, on: On) {
+        let did = queued.arrival.did.clone();
         queued.since_ms = self.room.clock.steady_ms();
         if let Some(mut waiting) = self.parking.take(&did) {
             // Events of other hosts wait already; this one goes before them.

@@ -15,6 +15,7 @@ use crate::{
         Arrival,
         judge::{Facts, judge},
         parking::{On, Queued},
+        queue::line,
         shard::{Finding, Shard, asking::Lane},
         verdict::{Ask, Verdict},
     },
@@ -86,7 +87,7 @@ async fn a_late_answer_does_not_cancel_the_next_question() -> Result<()> {
     let row = bench.row(&alice).await?.expect("a row");
     let did = row.did.clone();
     // A second shard over the same rooms, which moves only when it is told to.
-    let (_events, events) = mpsc::channel(1);
+    let (_events, events) = line(1);
     let (_commands, commands) = mpsc::channel(1);
     let room = Arc::clone(&bench.ingest().inner.room);
     let mut shard = Shard::new((room, 0), judge, 10, (events, commands));
