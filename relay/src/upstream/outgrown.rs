@@ -9,6 +9,10 @@ use bytes::Bytes;
 
 use crate::net::READ_BUFFER_BYTES;
 
+/// Messages above this may make a buffer grow: the library asks for room for all of one although a part of
+/// it is there already.
+const GROWING_BYTES: usize = READ_BUFFER_BYTES / 2;
+
 /// A buffer that grew so far is given up even when no message follows: it is used up to its end, as it
 /// grew to fit the message.
 const FITTED_BYTES: usize = 8 * READ_BUFFER_BYTES;
@@ -22,7 +26,7 @@ pub(super) struct Outgrown {
 impl Outgrown {
     /// A message came.
     pub(super) fn passed(&mut self, message: &Bytes) {
-        if message.len() > READ_BUFFER_BYTES {
+        if message.len() > GROWING_BYTES {
             self.held = Some(message.clone());
         } else if self.held.as_ref().is_some_and(|held| !lies_behind(held, message)) {
             self.held = None;
@@ -38,12 +42,12 @@ impl Outgrown {
     }
 }
 
-/// Whether a message may lie in the rest of the buffer that a large one had grown: a buffer at least
-/// doubles, so that at most so much again is left behind the message.
+/// Whether a message may lie in the rest of the buffer that a large one had grown: a buffer doubles, or
+/// grows to fit the message, so that at most so much again is left behind it.
 fn lies_behind(large: &Bytes, message: &Bytes) -> bool {
     let end = large.as_ptr().addr().saturating_add(large.len());
     let distance = message.as_ptr().addr().checked_sub(end);
-    distance.is_some_and(|distance| distance <= large.len())
+    distance.is_some_and(|distance| distance <= large.len().max(2 * READ_BUFFER_BYTES))
 }
 
 #[cfg(test)]
@@ -91,13 +95,15 @@ mod tests {
         assert!(last_buffer(&messages, false).await >= 524_288, "it is kept no more anyway");
         assert!(last_buffer(&messages, true).await < READ_BUFFER_BYTES);
 
-        // Little more than a buffer: the rest of the grown one is used up first.
-        let messages = [&[9_000][..], &[4_000; 12][..]].concat();
-        assert!(
-            last_buffer(&messages, false).await >= READ_BUFFER_BYTES,
-            "it is kept no more anyway"
-        );
-        assert!(last_buffer(&messages, true).await < READ_BUFFER_BYTES);
+        // More than half a buffer, or little more than one: the rest of the grown one is used up first.
+        for length in [6_000, 9_000] {
+            let messages = [&[length][..], &[4_000; 12][..]].concat();
+            assert!(
+                last_buffer(&messages, false).await >= READ_BUFFER_BYTES,
+                "it is kept no more anyway"
+            );
+            assert!(last_buffer(&messages, true).await < READ_BUFFER_BYTES);
+        }
     }
 
     /// A host that falls silent after a large message does not hold it either.
