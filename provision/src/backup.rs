@@ -194,13 +194,18 @@ pub async fn verify(backup: &Path, scratch: Option<&str>) -> Result<Manifest> {
     Ok(manifest)
 }
 
+/// Whether this is the directory of a backup that was finished. Their names sort by time.
+pub(crate) fn is_one(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(PREFIX) && path.join(MANIFEST).is_file()
+}
+
 /// Removes the oldest backups until so many are left. What is no backup stays.
 fn retain(to: &Path, keep: usize) -> Result<()> {
     let mut all = Vec::new();
     for entry in fs::read_dir(to).with_context(|| format!("list {}", to.display()))? {
         let path = entry.context("list the backups")?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(PREFIX) && path.join(MANIFEST).is_file() {
+        if is_one(&path) {
             all.push(path);
         }
     }

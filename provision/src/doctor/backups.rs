@@ -1,8 +1,14 @@
-//! The newest backup.
+//! The newest backup: one of `provision backup`, whose files are compared with its manifest, or a file
+//! of somebody else's making.
 
-use std::{fs, path::Path, time::UNIX_EPOCH};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
 
 use super::{Line, Patient};
+use crate::backup;
 
 const CHECK: &str = "backups";
 const FIX: &str = "make one now, and look at the timer that should have: `systemctl list-timers`";
@@ -17,8 +23,15 @@ pub(super) fn check(patient: &Patient) -> Line {
         );
     };
     let shown = dir.display();
-    let newest = match newest_ms(dir) {
-        Ok(Some(newest)) => newest,
+    let newest = match newest(dir) {
+        Ok(Some(Newest::Own(path))) => match backup::open(&path) {
+            Ok(manifest) => manifest.made_ms,
+            Err(error) => {
+                let what = format!("{} is not whole", path.display());
+                return Line::fail(CHECK, what, format!("{error:#}"), FIX);
+            }
+        },
+        Ok(Some(Newest::File(written_ms))) => written_ms,
         Ok(None) => {
             return Line::fail(
                 CHECK,
@@ -39,16 +52,28 @@ pub(super) fn check(patient: &Patient) -> Line {
     Line::fail(CHECK, what, "what was decided since would be lost with the disk", FIX)
 }
 
-/// When the newest file with something in it was written.
-fn newest_ms(dir: &Path) -> std::io::Result<Option<u64>> {
-    let mut newest = None;
+/// A backup as it lies there.
+enum Newest {
+    /// The directory of one of `provision backup`.
+    Own(PathBuf),
+    /// When a file was written, ms since 1970.
+    File(u64),
+}
+
+/// The newest of `provision backup`; without one, the newest file with something in it.
+fn newest(dir: &Path) -> std::io::Result<Option<Newest>> {
+    let (mut own, mut written) = (None, None);
     for entry in fs::read_dir(dir)? {
-        let metadata = entry?.metadata()?;
-        if !metadata.is_file() || metadata.len() == 0 {
-            continue;
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_dir() && backup::is_one(&entry.path()) {
+            // Their names sort by time.
+            own = own.max(Some(entry.path()));
         }
-        let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        newest = newest.max(u64::try_from(since.as_millis()).ok());
+        if metadata.is_file() && metadata.len() > 0 {
+            let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            written = written.max(u64::try_from(since.as_millis()).ok());
+        }
     }
-    Ok(newest)
+    Ok(own.map(Newest::Own).or(written.map(Newest::File)))
 }

@@ -14,6 +14,7 @@ use crate::{
     binaries,
     postgres::Cluster,
     process::{PASSWORD, RelayProcess, Setup, free_port},
+    program::provision,
 };
 
 /// Postgres that is unsafe, too small or away, each with what to type.
@@ -126,6 +127,31 @@ async fn the_window_is_measured_on_the_relay() -> Result<()> {
     let line = one(&cut.patient("")?, "window", State::Warn).await;
     assert!(line.what.contains("of a window of 72h"), "{line:?}");
     drop(cut.net);
+    Ok(())
+}
+
+/// A backup that `provision backup` made is looked into: one whose disk lost a bit is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_is_damaged_is_no_backup() -> Result<()> {
+    let scene = Scene::start(314, "1").await?;
+    let mut patient = scene.patient("")?;
+    let (env, to) = (scene.dir.path().join("env"), scene.dir.path().join("backups"));
+    let (env, place) = (env.display().to_string(), to.display().to_string());
+    let made = provision(&["backup", "--env", &env, "--to", &place, "--json"]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    patient.backups = Some(to);
+    patient.now_ms = provision::moment::now_ms();
+    one(&patient, "backups", State::Ok).await;
+    patient.now_ms += 50 * 3_600_000;
+    let line = one(&patient, "backups", State::Fail).await;
+    assert!(line.what.contains("50 hours old"), "{line:?}");
+
+    let backup = made.json()["path"].as_str().map(std::path::PathBuf::from).expect("a path");
+    let settings = backup.join("settings.env");
+    let text = std::fs::read_to_string(&settings)?;
+    std::fs::write(&settings, text.replacen('=', "-", 1))?;
+    let line = one(&patient, "backups", State::Fail).await;
+    assert!(line.what.contains("is not whole") && line.cause.contains("damaged"), "{line:?}");
     Ok(())
 }
 
