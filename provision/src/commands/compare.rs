@@ -142,6 +142,12 @@ fn streams(args: &CompareArgs) -> Result<bool> {
         seen.push(relay.clone());
         is_new
     });
+    if relays.len() < 2 {
+        return Err(out::Usage(
+            "name at least two different relays to compare, or --known".to_owned(),
+        )
+        .into());
+    }
     let witness = witness(args)?;
     let options = Options { relays, span: args.time, settle: args.settle };
     let report = wait::on(async {

@@ -107,12 +107,13 @@ struct Answer<'a> {
 pub(crate) fn run(args: &TuneArgs) -> Result<bool> {
     let targets = Targets::below(&args.root, args.env.as_deref(), args.postgres_conf.as_deref())?;
     let env = EnvFile::new(files::read(&targets.env)?.unwrap_or_default());
+    // First, because a wrong word should not cost the time of measuring.
+    let wishes = wishes(args, &env)?;
     let facts = known(args, &env)?;
     if args.print_facts {
         out::json(&facts)?;
         return Ok(true);
     }
-    let wishes = wishes(args, &env)?;
     let plan = sizing::plan(&facts, &wishes);
     let refused = plan.refusals().next().is_some();
     let applied = (args.write && !refused)

@@ -316,6 +316,17 @@ async fn lists_of_collections_are_compared() -> Result<()> {
     Ok(())
 }
 
+/// One relay, also when it is named twice, is compared with nothing: wrong usage, told at once.
+#[tokio::test]
+async fn one_relay_is_not_compared() -> Result<()> {
+    for words in [&["compare", "relay.example.com"][..], &["compare", "a.example", "a.example"]] {
+        let ended = program::run(words).await?;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.notes.contains("at least two"), "{ended:?}");
+    }
+    Ok(())
+}
+
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }

@@ -245,6 +245,10 @@ fn wrong_usage_is_told_with_what_is_allowed() {
         let answer = tune(root.path(), "small-vps", more);
         assert!(answer.code == Some(2) && answer.err.contains(said), "{more:?}: {answer:?}");
     }
+    // Told at once, not after the machine was measured.
+    let measuring = ["tune", "--root", &root.path().display().to_string(), "--window", "soon"];
+    let answer = provision(&measuring);
+    assert!(answer.code == Some(2) && !answer.err.contains("measuring"), "{answer:?}");
     let none = provision(&["tune", "--facts", "Cargo.toml"]);
     assert!(none.code == Some(1) && none.err.contains("--print-facts"), "{none:?}");
 }
