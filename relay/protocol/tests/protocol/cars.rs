@@ -55,6 +55,20 @@ fn untidy_slices_are_read() {
     assert_eq!(blocks.get(&digest(b"blob")), Ok(None), "a raw block is no block of a repo");
 }
 
+/// ENC-13: a block is found by all of its digest: one whose digest begins alike is another, which anybody
+/// may put before it.
+#[test]
+fn a_digest_that_begins_alike_is_another() {
+    let mut alike = digest(NODE);
+    alike[31] ^= 1;
+    let car = [header(), block_under(&alike, b"\x01"), block(COMMIT), block(NODE)].concat();
+
+    let blocks = Blocks::read(&car).unwrap();
+
+    assert_eq!(blocks.get(&digest(NODE)), Ok(Some(NODE)));
+    assert!(blocks.get(&alike).is_err(), "it does not hash to its CID");
+}
+
 /// ENC-14.
 #[test]
 fn headers_that_break_a_rule_are_refused() {
