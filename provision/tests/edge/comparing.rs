@@ -209,8 +209,8 @@ async fn what_cannot_be_compared_is_told() -> Result<()> {
     fs::write(&empty, "# none\n")?;
     let empty = empty.display().to_string();
     for (words, code, said) in [
-        (vec!["compare", &url], 1, "at least two"),
-        (vec!["compare", &url, &url], 1, "at least two"),
+        (vec!["compare", &url], 2, "at least two"),
+        (vec!["compare", &url, &url], 2, "at least two"),
         (vec!["compare", &url, "127.0.0.1:1"], 1, "1 of 2 relays give a stream"),
         (vec!["compare", &url, "127.0.0.1:1", "--admin", "http://x"], 1, "RELAY_ADMIN_PASSWORD"),
         (vec!["compare", &url, "ftp://x"], 2, "scheme"),
