@@ -1,0 +1,3 @@
+//! Stands in for what providers run, so that what deploys the relay is tested without an account.
+
+pub mod terraform;
