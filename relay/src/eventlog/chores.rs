@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     creation::Trouble,
+    files::has_no_descriptor,
     retention::{Limits, Sealed, Verdict, judge},
     shared::Segment,
     writer::{SetAside, Writer},
@@ -139,7 +140,10 @@ impl Writer {
             return Ok(());
         }
         crash::at(Point::CompressAfterRename);
-        if let Err(error) = files.sync_dir(&self.shared.dir) {
+        if let Err(error) = files.sync_dir(&self.shared.dir)
+            // Either file is whole, and a later sync of the names makes it certain which one stays.
+            && !has_no_descriptor(&error)
+        {
             return match Trouble::sync(&self.shared.dir, &error) {
                 Trouble::Full(why) | Trouble::Fatal(why) => Err(why),
             };

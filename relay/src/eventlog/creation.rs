@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     LogError,
-    files::{File, Files, is_full, length, read_up_to},
+    files::{File, Files, has_no_descriptor, is_full, length, read_up_to},
     index::Index,
     segment::{HEADER, Header, TRAILER, Trailer, checksum, file_name},
 };
@@ -47,7 +47,7 @@ impl From<Trouble> for LogError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Fatal(why) => Self::Fatal(why),
-            Trouble::Full(why) => Self::Fatal(format!("{why}. Make room on this disk")),
+            Trouble::Full(why) => Self::Fatal(format!("{why}. Make room, then start again")),
         }
     }
 }
@@ -84,8 +84,13 @@ pub(super) fn create(
     });
     files.rename(&temporary, &path).map_err(|error| Trouble::new("rename", &temporary, &error))?;
     crash::at(Point::CreateAfterRename);
-    files.sync_dir(dir).map_err(|error| Trouble::sync(dir, &error))?;
-    Ok((path, file))
+    match files.sync_dir(dir) {
+        Ok(()) => Ok((path, file)),
+        // The directory could not even be opened. What now has the name is whole, and is replaced by
+        // the next attempt.
+        Err(error) if has_no_descriptor(&error) => Err(Trouble::new("sync", dir, &error)),
+        Err(error) => Err(Trouble::sync(dir, &error)),
+    }
 }
 
 fn write_new(

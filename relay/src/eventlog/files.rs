@@ -58,9 +58,16 @@ pub trait File: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// True for errors that end when there is room again (OUT-5).
+/// True for errors that end when there is room again (OUT-5), on the disk or among open files.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || has_no_descriptor(error)
+}
+
+/// True when nothing was attempted, because the process or the machine has too many files open.
+pub(super) fn has_no_descriptor(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|no| error.raw_os_error() == Some(no.raw_os_error()))
 }
 
 /// True when the medium could not give back what it holds.

@@ -6,7 +6,10 @@ use super::support::{DAY, DIR, Log, assert_events, entry, options, segments, tun
 use crate::domain::Seq;
 use crate::eventlog::{
     LogError, LogHealth, LogOptions, Reserve, Tuning,
-    files::{Files as _, sim::Disk},
+    files::{
+        Files as _,
+        sim::{Disk, Fault},
+    },
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -46,6 +49,28 @@ async fn a_full_disk_stops_writing_until_there_is_room() -> Result {
         assert_events(&log.all_after(0).await?, 1, 33);
         log.appender.close().await;
         assert_events(&Log::open(&disk, options())?.all_after(0).await?, 1, 33);
+    }
+    Ok(())
+}
+
+/// Too many open files, when a new segment is due: the log waits for one to be closed, as it waits
+/// for room, instead of stopping.
+#[tokio::test]
+async fn a_new_segment_waits_for_a_file_descriptor() -> Result {
+    for fault in [Fault::NoDescriptorOnCreate, Fault::NoDescriptorOnSyncNames] {
+        let disk = Disk::new();
+        let log = Log::open(&disk, options())?;
+        log.append(0..1).await?;
+        disk.fail_at(disk.ops(), fault);
+
+        log.append(1..40).await?;
+
+        assert!(disk.has_struck(), "{fault:?}");
+        log.until("writing", is_writing).await;
+        assert_events(&log.all_after(0).await?, 1, 40);
+        log.appender.close().await;
+        disk.restart();
+        assert_events(&Log::open(&disk, options())?.all_after(0).await?, 1, 40);
     }
     Ok(())
 }

@@ -31,10 +31,12 @@ pub(crate) enum Fault {
     IoOnRename,
     IoOnRemove,
     IoOnSyncNames,
+    NoDescriptorOnCreate,
+    NoDescriptorOnSyncNames,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::FullOnCreate,
         Self::IoOnCreate,
         Self::FullOnWrite,
@@ -47,17 +49,19 @@ impl Fault {
         Self::IoOnRename,
         Self::IoOnRemove,
         Self::IoOnSyncNames,
+        Self::NoDescriptorOnCreate,
+        Self::NoDescriptorOnSyncNames,
     ];
 
     pub(super) fn op(self) -> Op {
         match self {
-            Self::FullOnCreate | Self::IoOnCreate => Op::Create,
+            Self::FullOnCreate | Self::IoOnCreate | Self::NoDescriptorOnCreate => Op::Create,
             Self::FullOnWrite | Self::IoOnWrite => Op::Write,
             Self::IoOnCut => Op::Cut,
             Self::IoOnSync | Self::FullOnSync | Self::InterruptedOnSync => Op::Sync,
             Self::FullOnRename | Self::IoOnRename => Op::Rename,
             Self::IoOnRemove => Op::Remove,
-            Self::IoOnSyncNames => Op::SyncNames,
+            Self::IoOnSyncNames | Self::NoDescriptorOnSyncNames => Op::SyncNames,
         }
     }
 
@@ -67,6 +71,8 @@ impl Fault {
                 Errno::NOSPC
             }
             Self::InterruptedOnSync => Errno::INTR,
+            Self::NoDescriptorOnCreate => Errno::MFILE,
+            Self::NoDescriptorOnSyncNames => Errno::NFILE,
             Self::IoOnCreate
             | Self::IoOnWrite
             | Self::IoOnCut
