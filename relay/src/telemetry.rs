@@ -10,7 +10,13 @@ pub mod metrics;
 mod screen;
 mod status;
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use std::panic::PanicHookInfo;
+
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt as _, registry::LookupSpan,
+    util::SubscriberInitExt as _,
+};
 
 pub use screen::Screen;
 pub use status::{StatusFacts, StatusLine, status_line};
@@ -92,22 +98,33 @@ pub fn start(filter: &str, format: LogFormat) -> Result<Screen, TelemetryError> 
             .with_writer(screen.clone());
         registry.with(layer).try_init()
     } else {
-        let layer = tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_writer(screen.clone());
         // What reads JSON reads nothing else.
-        std::panic::set_hook(Box::new(|panic| {
-            let backtrace = std::backtrace::Backtrace::capture();
-            tracing::error!(%backtrace, "{panic}; this is a bug");
-        }));
-        registry.with(layer).try_init()
+        std::panic::set_hook(Box::new(tell_panic));
+        registry.with(json(screen.clone())).try_init()
     };
     started.map_err(|_taken| TelemetryError::AlreadyStarted)?;
     metrics::describe();
     Ok(screen)
+}
+
+/// One object per line.
+fn json<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(writer)
+}
+
+/// A panic as a line of the log.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = std::backtrace::Backtrace::capture();
+    tracing::error!(%backtrace, "{panic}; this is a bug");
 }
 
 /// Checks a filter without starting anything.
@@ -143,7 +160,52 @@ pub fn escape(text: &str, chars_max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
+        sync::Arc,
+    };
+
+    use parking_lot::Mutex;
+
     use super::*;
+
+    /// Keeps what is written.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Who reads the log as JSON sees a panic as one entry too, its line breaks escaped.
+    #[test]
+    fn a_panic_is_one_line_of_json() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let registry = tracing_subscriber::registry().with(json(move || writer.clone()));
+        let before = take_hook();
+        set_hook(Box::new(tell_panic));
+        let panicked = tracing::subscriber::with_default(registry, || {
+            catch_unwind(AssertUnwindSafe(|| assert!(kept.0.is_locked(), "two\nlines")))
+        });
+        set_hook(before);
+
+        assert!(panicked.is_err());
+        let text = String::from_utf8(kept.0.lock().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let entry: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let message = entry["message"].as_str().unwrap();
+        assert!(message.contains("two\nlines") && message.ends_with("; this is a bug"), "{text}");
+        assert_eq!(entry["level"], "ERROR");
+    }
 
     /// SEC-10: hostile text neither moves the cursor nor breaks a line nor floods.
     #[test]
