@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use provision::run;
 
 use super::{Outcome, Workplace, containers, readme};
-use crate::{commands::fuzz, out};
+use crate::{commands::fuzz, out, tools};
 
 /// What CI can spare for all targets of `fuzz` together.
 const FUZZ_TIME: Duration = Duration::from_mins(1);
@@ -35,6 +35,12 @@ pub(crate) const STAGES: &[Stage] = &[
         about: "unit, property, store, crash and end-to-end tests, Caddy before the relay",
         needs_peers: true,
         run: tests,
+    },
+    Stage {
+        name: "terraform",
+        about: "the modules that make a host: formatted, valid, planned, applied, changed, destroyed",
+        needs_peers: false,
+        run: terraform,
     },
     Stage {
         name: "clippy",
@@ -123,12 +129,26 @@ fn build(work: &Workplace) -> Result<Outcome> {
 }
 
 fn tests(work: &Workplace) -> Result<Outcome> {
-    let mut command =
-        cargo(work, &["test", "--quiet", "--release", "--locked", "--workspace", "--no-fail-fast"]);
+    let all = ["test", "--quiet", "--release", "--locked", "--workspace", "--no-fail-fast"];
+    let mut command = cargo(work, &all);
+    // Its tests need Terraform, and have a stage of their own.
+    command.args(["--exclude", "provision-stub"]);
     if work.peers.are_complete() {
         command.env("CADDY_BINARY", work.peers.python.join("bin/caddy"));
     }
     run::streamed(command).map(passed)
+}
+
+fn terraform(work: &Workplace) -> Result<Outcome> {
+    if !tools::on_path("terraform") {
+        out::line(
+            "Terraform is not installed; get 1.11 or newer from \
+             https://developer.hashicorp.com/terraform/install, then run this again",
+        );
+        return Ok(work.without());
+    }
+    let tests = ["test", "--quiet", "--release", "--locked", "-p", "provision-stub"];
+    run::streamed(cargo(work, &tests)).map(passed)
 }
 
 /// In the profile of the build, so that no build script, and with it no C library, runs twice.
