@@ -8,6 +8,7 @@ mod health;
 mod log;
 mod print;
 mod serve;
+mod service;
 mod tables;
 
 use std::{process::ExitCode, time::Duration};

@@ -5,7 +5,7 @@ use std::{pin::pin, process::ExitCode};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{SHUTDOWN_MAX, print};
+use super::{SHUTDOWN_MAX, print, service};
 use crate::{
     config::Config,
     crash,
@@ -58,6 +58,7 @@ async fn serve(config: Config, screen: &Screen, signals: &mut Signals) -> Result
         }
     };
     greet(&running, named_hosts);
+    service::ready();
     let outcome = {
         let facts = || running.status();
         let mut line =
@@ -66,6 +67,7 @@ async fn serve(config: Config, screen: &Screen, signals: &mut Signals) -> Result
             () = signals.next() => Ok(()),
             why = running.failed() => Err(why.to_string()),
             () = &mut line => Ok(()),
+            () = service::alive() => Ok(()),
         }
     };
     screen.set_live("");
@@ -75,6 +77,7 @@ async fn serve(config: Config, screen: &Screen, signals: &mut Signals) -> Result
 
 /// Drains and stops; a second signal or the deadline ends the process without further ado.
 pub(super) async fn stop(running: Running, signals: &mut Signals) -> Result<(), String> {
+    service::stopping();
     tracing::info!("stopping: draining, syncing, closing consumers; a second signal aborts");
     tokio::select! {
         stopped = running.stop() => {

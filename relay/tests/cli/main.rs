@@ -8,5 +8,6 @@ mod log_files;
 mod logs;
 mod program;
 mod secrets;
+mod service;
 mod starting;
 mod wrong;
