@@ -85,7 +85,8 @@ pub fn begin(dir: &Path, answers: &Answers, dry_run: bool) -> Result<Begun, Init
     agree(&environment, &lines, &secrets)?;
     begun.lines(&environment, &lines, "the secrets as the relay reads them", dry_run)?;
     // What differs there is a secret, and was refused above or is the person's own address.
-    begun.conflicts.retain(|conflict| conflict.name != "DATABASE_URL");
+    let is_secret = matches!(answers.store, Store::Postgres { .. });
+    begun.conflicts.retain(|conflict| !(is_secret && conflict.name == "DATABASE_URL"));
     Ok(begun)
 }
 
@@ -100,6 +101,11 @@ fn settings(answers: &Answers) -> Vec<(&'static str, String)> {
         ("RELAY_CONTACT", answers.contact.clone()),
         ("RELAY_DATA_DIR", answers.data_dir.clone()),
     ];
+    if let Store::Socket { dir } = &answers.store {
+        // No secret: whoever runs as `relay` is let in.
+        let host = dir.replace('/', "%2F");
+        lines.push(("DATABASE_URL", format!("postgres://relay@{host}/relay")));
+    }
     lines.extend(answers.window.clone().map(|window| ("RELAY_REPLAY_WINDOW", window)));
     lines
 }

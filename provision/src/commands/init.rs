@@ -19,6 +19,8 @@ Examples:
   provision init                                       asks for everything
   provision init relay.example.com --contact mailto:you@example.com --dir .
   provision init relay.example.com --contact mailto:you@example.com --database postgres --window 72h
+  provision init relay.example.com --contact mailto:you@example.com --database postgres \\
+      --database-address /run/postgresql
   provision init relay.example.com --contact mailto:you@example.com --dry-run --json
 
 Exit codes: 0 done; 1 a file says something else already, or cannot be written; 2 wrong usage.
@@ -39,7 +41,7 @@ pub(crate) struct InitArgs {
     /// Where hosts and accounts are kept: sqlite or postgres.
     #[arg(long, value_name = "NAME")]
     database: Option<String>,
-    /// Address of Postgres.
+    /// Address of Postgres; the directory of its socket, such as /run/postgresql, needs no password.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5432")]
     database_address: String,
     /// Age of the oldest event that a consumer can ask for, such as 72h; auto leaves it to `tune`.

@@ -13,7 +13,12 @@ pub const PROVIDERS: [&str; 4] = ["existing", "hetzner-cloud", "hetzner-robot", 
 pub enum Store {
     /// A file beside the event log.
     Sqlite,
-    /// Postgres.
+    /// Postgres on this machine by its socket, where it knows users by their accounts: no password.
+    Socket {
+        /// Directory of the socket.
+        dir: String,
+    },
+    /// Postgres by network.
     Postgres {
         /// `HOST:PORT`.
         address: String,
@@ -27,7 +32,7 @@ impl Store {
     pub fn names(&self) -> (&'static str, bool) {
         match self {
             Self::Sqlite => ("sqlite", true),
-            Self::Postgres { local: true, .. } => ("postgres", true),
+            Self::Socket { .. } | Self::Postgres { local: true, .. } => ("postgres", true),
             Self::Postgres { local: false, .. } => ("elsewhere", false),
         }
     }
@@ -39,6 +44,17 @@ impl Store {
     pub fn parse(name: &str, address: &str) -> Result<Self, String> {
         match name {
             "sqlite" => Ok(Self::Sqlite),
+            "postgres" if address.starts_with('/') => {
+                let dir = address.trim_end_matches('/');
+                let good = dir.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._".contains(&b));
+                if dir.is_empty() || !good {
+                    return Err(format!(
+                        "{address:?} is no directory of a socket: allowed is a path such as \
+                         `/run/postgresql`"
+                    ));
+                }
+                Ok(Self::Socket { dir: dir.to_owned() })
+            }
             "postgres" => {
                 let (host, port) = address.rsplit_once(':').unwrap_or((address, "5432"));
                 let good = !host.is_empty()
@@ -47,7 +63,7 @@ impl Store {
                 if !good {
                     return Err(format!(
                         "{address:?} is no address of a database: allowed is HOST:PORT such as \
-                         `127.0.0.1:5432`"
+                         `127.0.0.1:5432`, or a socket's directory such as `/run/postgresql`"
                     ));
                 }
                 let local = matches!(host, "127.0.0.1" | "localhost" | "[::1]");
@@ -220,6 +236,9 @@ mod tests {
         assert_eq!(store("localhost"), Ok("postgres"));
         assert_eq!(store("db.internal:6432"), Ok("elsewhere"));
         assert!(store("db:0").is_err() && store(":5432").is_err() && store("a/b@c:1").is_err());
+        let socket = Store::Socket { dir: "/run/postgresql".to_owned() };
+        assert_eq!(Store::parse("postgres", "/run/postgresql/"), Ok(socket));
+        assert!(store("/").is_err() && store("/run/post gres").is_err());
         assert_eq!(Store::parse("sqlite", "").map(|store| store.names().0), Ok("sqlite"));
         assert!(Store::parse("mysql", "x").unwrap_err().contains("postgres"));
     }

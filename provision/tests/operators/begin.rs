@@ -80,6 +80,25 @@ fn running_it_again_keeps_every_secret() {
     );
 }
 
+/// Where Postgres knows the relay by its account no password is made, and none has to be kept.
+#[test]
+fn a_database_behind_a_socket_needs_no_password() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = [&POSTGRES[..], &["--database-address", "/run/postgresql"]].concat();
+    let said = init(dir.path(), &socket);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let text = fs::read_to_string(dir.path().join("env")).expect("env");
+    let url = "postgres://relay@%2Frun%2Fpostgresql/relay";
+    let pairs: Vec<_> =
+        EnvFile::new(text).all().into_iter().map(|entry| (entry.name, entry.value)).collect();
+    let config = Config::load(&Flags::default(), &pairs, dir.path()).expect("the relay takes it");
+    assert_eq!(config.database_url.expose(), url);
+    assert!(!dir.path().join("secrets/database-password").exists());
+    let other = [&POSTGRES[..], &["--database-address", "/tmp"]].concat();
+    let said = init(dir.path(), &other);
+    assert!(said.code == Some(1) && said.out.contains("DATABASE_URL"), "{said:?}");
+}
+
 /// Another answer than that of the first time is told, not written over what a person may have set.
 #[test]
 fn another_answer_changes_nothing_and_is_told() {
