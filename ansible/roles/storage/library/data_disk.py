@@ -1,0 +1,301 @@
+#!/usr/bin/python
+"""Says what is on a data disk, and whether it may be formatted. Reads only."""
+
+import json
+import os
+import struct
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: data_disk
+short_description: Says what is on a data disk, and whether it may be formatted
+description:
+  - Reads a block device and tells whether it is provably empty, or an XFS that this role made.
+  - Everything else is refused with a sentence. Nothing is ever changed.
+options:
+  path:
+    description: The disk, by a name that stays, such as one below C(/dev/disk/by-id).
+    type: str
+    required: true
+  mount:
+    description: Where it is or will be mounted.
+    type: str
+    required: true
+  label:
+    description: Label of a file system that this role made for this place.
+    type: str
+    required: true
+  size_gb:
+    description: Size that the disk has to have at least, in GB; a twentieth less is enough.
+    type: int
+    required: true
+author:
+  - the project
+"""
+
+EXAMPLES = r"""
+- name: Look at the disk
+  data_disk:
+    path: /dev/disk/by-id/scsi-0HC_Volume_1
+    mount: /data
+    label: relay-data
+    size_gb: 800
+"""
+
+RETURN = r"""
+state:
+  description: C(blank), C(ours) or C(refused).
+  type: str
+  returned: always
+refusal:
+  description: Why it is refused, and what to do.
+  type: str
+  returned: when state is refused
+device:
+  description: The device, without links.
+  type: str
+  returned: when it is there
+uuid:
+  description: UUID of the file system.
+  type: str
+  returned: when state is ours
+mounted:
+  description: Whether it is mounted at its place.
+  type: bool
+  returned: when state is ours
+grown:
+  description: Whether the disk is larger than its file system.
+  type: bool
+  returned: when state is ours
+"""
+
+MIB = 1 << 20
+# XFS leaves less than an allocation group of the smallest size unused at the end of a disk.
+UNUSED_END = 16 * MIB
+# Read at both ends of a disk that no program knows anything on.
+ENDS = 4 * MIB
+# Read in between, evenly: what no program knows and lies between these is not seen.
+SAMPLES = 256
+SAMPLE = 64 << 10
+
+
+class Refused(Exception):
+    """The disk is not to be touched; says why, and what to do."""
+
+
+def output(module, words, codes=(0,)):
+    """What a program prints; any other exit code is a failure, for then nothing is known."""
+    code, out, err = module.run_command(words)
+    if code not in codes:
+        raise Refused(
+            f"`{' '.join(words)}` failed, so nothing is known of the disk: {err.strip()}"
+        )
+    return out
+
+
+def find(path):
+    """The device behind the name."""
+    if not os.path.exists(path):
+        folder = os.path.dirname(path)
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        disks = [name for name in names if "-part" not in name]
+        there = (
+            f"there are: {', '.join(disks)}"
+            if disks
+            else f"{folder} has no disk at all"
+        )
+        raise Refused(
+            f"{path} is not there; {there}. Correct `by_id` in `data_disks`, or attach the disk"
+        )
+    device = os.path.realpath(path)
+    kind = os.stat(device).st_mode
+    if (kind & 0o170000) != 0o060000:
+        raise Refused(
+            f"{path} is no disk but {device}, a file of another kind. Correct `by_id`"
+        )
+    return device
+
+
+def size(device):
+    """Bytes of the device."""
+    with open(device, "rb") as disk:
+        return disk.seek(0, os.SEEK_END)
+
+
+def mounts(device):
+    """Where the device is mounted, and as what else it is used."""
+    status = os.stat(device).st_rdev
+    number = f"{os.major(status)}:{os.minor(status)}"
+    places = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            fields = line.split()
+            if fields[2] == number:
+                places.append(fields[4])
+    with open("/proc/swaps", encoding="utf-8", errors="replace") as lines:
+        swaps = [line.split()[0] for line in lines][1:]
+    if device in [os.path.realpath(swap) for swap in swaps]:
+        places.append("swap")
+    return places
+
+
+def users(device):
+    """Devices that are made of this one, such as RAID, LVM or partitions that the kernel knows."""
+    base = f"/sys/class/block/{os.path.basename(device)}"
+    if not os.path.isdir(base):
+        raise Refused(
+            f"the kernel says nothing of {device} in {base}, so nothing is known of its use"
+        )
+    made = (
+        sorted(os.listdir(f"{base}/holders"))
+        if os.path.isdir(f"{base}/holders")
+        else []
+    )
+    parts = [
+        name
+        for name in sorted(os.listdir(base))
+        if os.path.exists(f"{base}/{name}/partition")
+    ]
+    return made, parts
+
+
+def signatures(module, device):
+    """What programs know to be on the device, with offsets: of every kind, not of the best one only."""
+    found = json.loads(
+        output(module, ["wipefs", "--noheadings", "--json", device]) or "{}"
+    )
+    return found.get("signatures", [])
+
+
+def tags(module, device):
+    """Type, label and so on. Exit code 2 is that nothing is known."""
+    out = output(module, ["blkid", "--probe", "--output", "export", device], (0, 2))
+    return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+
+def first_byte(device, length):
+    """Offset of a byte that is not zero among those that are looked at, or None."""
+    step = max(length // SAMPLES, SAMPLE)
+    spans = [(0, ENDS), (max(length - ENDS, 0), ENDS)]
+    spans += [(offset, SAMPLE) for offset in range(0, length, step)]
+    with open(device, "rb") as disk:
+        for offset, count in spans:
+            disk.seek(offset)
+            data = disk.read(min(count, length - offset))
+            if data.strip(b"\0"):
+                return offset + len(data) - len(data.lstrip(b"\0"))
+    return None
+
+
+def xfs_bytes(device):
+    """Bytes of the file system, as its first block says."""
+    with open(device, "rb") as disk:
+        block = disk.read(16)
+    magic, block_size, blocks = struct.unpack(">4sIQ", block)
+    if magic != b"XFSB":
+        raise Refused(
+            f"{device} is called XFS and does not begin as one; look at it with `xfs_repair -n`"
+        )
+    return block_size * blocks
+
+
+def other_use(path, mount, places, device):
+    """Refuses a disk that is in use."""
+    elsewhere = [place for place in places if place != mount]
+    if elsewhere:
+        raise Refused(
+            f"{path} is in use at {', '.join(elsewhere)}, and wanted at {mount}. If it is the right one, "
+            f"`umount` it and remove its line of /etc/fstab; else correct `by_id`"
+        )
+    made, parts = users(device)
+    if made:
+        raise Refused(
+            f"{path} is a member of {', '.join(made)} (RAID or LVM). It is never touched: correct `by_id`"
+        )
+    if parts:
+        raise Refused(
+            f"{path} has partitions: {', '.join(parts)}. {WIPE.format(path=path)}"
+        )
+
+
+WIPE = (
+    "If nothing on it is wanted any more, type `wipefs --all {path}` on the host and run this again; "
+    "else correct `by_id`"
+)
+
+
+def look(module):
+    """Finds out what is on the disk."""
+    path, mount, label = (module.params[name] for name in ("path", "mount", "label"))
+    device = find(path)
+    places = mounts(device)
+    other_use(path, mount, places, device)
+    if mount not in places and os.path.isdir(mount) and os.listdir(mount):
+        raise Refused(
+            f"{mount} holds files, which {path} mounted there would hide. Move them away"
+        )
+    length = size(device)
+    wanted = module.params["size_gb"] * 10**9
+    if length * 20 < wanted * 19:
+        raise Refused(
+            f"{path} has {length / 10**9:.1f} GB where {module.params['size_gb']} GB are expected: it may be "
+            f"another disk. Correct `by_id` or `size_gb` in `data_disks`"
+        )
+    known = signatures(module, device)
+    if not known:
+        return blank(path, device, length)
+    found = tags(module, device)
+    foreign = sorted({entry["type"] for entry in known} - {"xfs"})
+    if foreign or found.get("TYPE") != "xfs":
+        what = ", ".join(foreign) or str(found.get("TYPE"))
+        raise Refused(
+            f"{path} already holds something: {what}. {WIPE.format(path=path)}"
+        )
+    if found.get("LABEL") != label:
+        raise Refused(
+            f"{path} holds an XFS with the label {found.get('LABEL', '(none)')} and not {label}, so it is not the "
+            f"one that was made for {mount}. If it is: `xfs_admin -L {label} {path}`; else correct `by_id`"
+        )
+    return {
+        "state": "ours",
+        "device": device,
+        "uuid": found["UUID"],
+        "mounted": mount in places,
+        "grown": length - xfs_bytes(device) >= UNUSED_END,
+    }
+
+
+def blank(path, device, length):
+    """A disk on which no program knows anything is empty only when nothing is there."""
+    offset = first_byte(device, length)
+    if offset is not None:
+        raise Refused(
+            f"{path} holds no file system that is known, but bytes at {offset}: it is not provably empty. If "
+            f"nothing on it is wanted, type `blkdiscard --zeroout {path}` on the host and run this again"
+        )
+    return {"state": "blank", "device": device}
+
+
+def main():
+    """Runs as a module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "str", "required": True},
+            "mount": {"type": "str", "required": True},
+            "label": {"type": "str", "required": True},
+            "size_gb": {"type": "int", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(changed=False, **look(module))
+    except Refused as refused:
+        module.exit_json(changed=False, state="refused", refusal=str(refused))
+    except OSError as error:
+        sentence = f"{module.params['path']} cannot be read: {error}"
+        module.exit_json(changed=False, state="refused", refusal=sentence)
+
+
+if __name__ == "__main__":
+    main()
