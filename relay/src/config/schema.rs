@@ -87,7 +87,7 @@ settings! {
     "database_connections", Kind::Number(2, 1000), KEEP, "10",
         env ["MAX_DB_CONNECTIONS", "MAX_METADB_CONNECTIONS"], flags ["max-db-conn"],
         "Connections to Postgres at most. SQLite has one writer and up to four readers.";
-    "replay_window", Kind::Duration(60, 365 * 86_400), KEEP, "72h",
+    "replay_window", Kind::Duration(60, 100 * 365 * 86_400), KEEP, "72h",
         env ["RELAY_REPLAY_WINDOW", "RELAY_EVENT_PLAYBACK_TTL"], flags ["replay-window"],
         "Age of the oldest event that a consumer can ask for.";
     "replay_max_bytes", Kind::AutoSize(1 << 20, 1024 * TIB), KEEP, "auto",

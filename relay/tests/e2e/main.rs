@@ -40,5 +40,6 @@ mod support;
 mod syncs;
 mod takedown;
 mod the_log;
+mod upgrades;
 mod watch;
 mod wrong_documents;

@@ -29,15 +29,27 @@ use crate::{
 /// Of the format that this version writes.
 const NEWEST: &str = "format-2";
 /// What is in a directory.
-const EXPECTED: &str = "expected.txt";
+pub(crate) const EXPECTED: &str = "expected.txt";
 /// The files are older every day, and must not be removed for that.
 const AGE_MAX: Duration = Duration::from_hours(24 * 365 * 1_000);
 
-fn released() -> PathBuf {
+/// Where they are.
+pub(crate) fn released() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Names of all of them, in order.
+pub(crate) fn formats() -> Result<Vec<String>> {
+    let entries = fs::read_dir(released())?.collect::<Result<Vec<_>, _>>()?;
+    let names = entries.into_iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("format-")).collect();
+    names.sort();
+    ensure!(names.contains(&NEWEST.to_owned()), "{names:?}");
+    Ok(names)
+}
+
+/// Copies a directory with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for file in fs::read_dir(from)? {
         let file = file?;
@@ -70,7 +82,7 @@ async fn open(data: &Path, net: &Net) -> Result<Running> {
 }
 
 /// One line per event: seq, kind, DID, digest of the frame.
-fn told(event: &Received) -> String {
+pub(crate) fn told(event: &Received) -> String {
     let digest = Sha256::digest(&event.frame);
     let hex = digest.iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").unwrap();
@@ -80,7 +92,7 @@ fn told(event: &Received) -> String {
 }
 
 /// One line per account: DID, rev, commit CID.
-async fn latest_commit(api: &str, did: &str) -> Result<String> {
+pub(crate) async fn latest_commit(api: &str, did: &str) -> Result<String> {
     let url = format!("{api}/xrpc/com.atproto.sync.getLatestCommit?did={did}");
     let body: serde_json::Value = reqwest::get(url).await?.json().await?;
     let text = |name: &str| body[name].as_str().map(str::to_owned).context(body.to_string());
@@ -91,21 +103,13 @@ async fn latest_commit(api: &str, did: &str) -> Result<String> {
 /// on with the next seq; also at the second start.
 #[tokio::test]
 async fn every_released_data_directory_is_opened_and_replayed() -> Result<()> {
-    let mut seen = Vec::new();
-    for directory in fs::read_dir(released())? {
-        let directory = directory?;
-        let name = directory.file_name().to_string_lossy().into_owned();
-        if !name.starts_with("format-") {
-            continue;
-        }
+    for name in formats()? {
         let temporary = tempfile::tempdir()?;
         let data = temporary.path().join("data");
-        copy(&directory.path(), &data)?;
+        copy(&released().join(&name), &data)?;
         let expected = fs::read_to_string(data.join(EXPECTED))?;
         replays(&data, &expected).await.with_context(|| name.clone())?;
-        seen.push(name);
     }
-    ensure!(seen.contains(&NEWEST.to_owned()), "{seen:?}");
     Ok(())
 }
 
