@@ -65,13 +65,15 @@ mutants *names:
 simnet *flags:
     cargo run --release -p relay-simnet --bin simnet -- {{ flags }}
 
-# What takes longer than CI has: a hundred kills, all faults on both databases, traffic, fuzzing, the mutants, the long bench.
+# What takes longer than CI has: a hundred kills, all faults on both databases, slow faults of the stack, traffic, fuzzing, the mutants, the long bench.
 [group("test")]
 nightly:
     TORTURE_KILLS=100 cargo test --release -p relay --test torture -- --nocapture random_moments
     {{ just_executable() }} torture 600 2
     {{ just_executable() }} torture 600 3
     cargo test --release -p relay --test faults -- --ignored
+    cargo build --release -p relay --bin relay
+    STACK_ROUNDS=12 STACK_LOAD_EVENTS=300000 cargo test --release -p provision --test stack -- --ignored --nocapture --test-threads=1 slow any_order half_a_gigabyte
     cargo run --release --example demo -- --for 10m
     {{ just_executable() }} fuzz 1h
     {{ just_executable() }} mutants

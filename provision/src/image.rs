@@ -34,6 +34,8 @@ const CREATED: &str = "1970-01-01T00:00:00Z";
 pub const PREFIX: &str = "atproto-relay";
 /// Label of everything made here; its value is the part's name.
 pub const LABEL: &str = "dev.atproto-relay.part";
+/// Label of what is made here for one scope: what `PROVISION_STACK_SCOPE` names, if it names any.
+pub const SCOPE: &str = "dev.atproto-relay.scope";
 /// Hexadecimal digits of a tag: enough to tell images apart, few enough to read.
 const TAG_CHARS: usize = 16;
 const NANOS: u64 = 1_000_000_000;
@@ -102,6 +104,9 @@ impl Image {
         let named = |(name, value): &(String, String)| (name.clone(), json!(value));
         let mut labels: serde_json::Map<_, _> = settings.labels.iter().map(named).collect();
         labels.insert(LABEL.to_owned(), json!(self.part));
+        if !scope().is_empty() {
+            labels.insert(SCOPE.to_owned(), json!(scope()));
+        }
         let set = |names: Vec<String>| -> Value {
             names
                 .into_iter()
@@ -143,6 +148,12 @@ impl Image {
             })).collect::<Vec<_>>(),
         })
     }
+}
+
+/// Whose stacks and images are meant; empty unless somebody wants several sorts on one machine.
+pub fn scope() -> String {
+    let set = std::env::var_os("PROVISION_STACK_SCOPE");
+    set.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The machine's name in the words of the OCI.

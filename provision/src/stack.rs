@@ -29,6 +29,7 @@ mod tls;
 mod up;
 
 use std::{
+    future,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -50,8 +51,6 @@ use crate::image::{Engine, Say};
 
 /// Label of everything that belongs to a stack; its value is the stack's name.
 pub const LABEL: &str = "dev.atproto-relay.stack";
-/// Label of the same; `--all` means those of one scope. Its value is that of `PROVISION_STACK_SCOPE`.
-pub const SCOPE: &str = "dev.atproto-relay.scope";
 /// The public name of the relay; `localhost` is one too.
 pub const RELAY_NAME: &str = "relay.test";
 /// The PDS's name among the containers.
@@ -142,12 +141,6 @@ pub struct Addresses {
     pub secrets: PathBuf,
 }
 
-/// Which stacks `--all` means; empty unless somebody wants several sorts on one machine.
-fn scope() -> String {
-    let set = std::env::var_os("PROVISION_STACK_SCOPE");
-    set.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
 /// A running stack.
 #[derive(Debug)]
 pub struct Stack {
@@ -168,7 +161,21 @@ impl Stack {
     /// When a part does not become well: the text holds the end of its log. What was started is
     /// removed, unless it is to be kept.
     pub async fn up(options: Options) -> Result<Self> {
-        Box::pin(up::up(options)).await
+        let started = Self::up_unless(options, future::pending()).await?;
+        started.context("interrupted by nobody")
+    }
+
+    /// The same, unless `interrupted` comes to its end before: then nothing of the stack is left, and
+    /// it is `None`. To drop the future instead is not enough: the engine may be making something at
+    /// that moment.
+    ///
+    /// # Errors
+    /// As [`Self::up`], and when what was started cannot be removed.
+    pub async fn up_unless(
+        options: Options,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Option<Self>> {
+        Box::pin(up::up(options, interrupted)).await
     }
 
     /// Takes over one that another program started. It is left running in the end.

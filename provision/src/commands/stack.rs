@@ -20,14 +20,17 @@ Examples:
   provision stack up --keep --json           the same, left running; addresses and secrets file as JSON
   provision stack up --profile prod-like --name second
                                              on Postgres, with Prometheus, beside the first one
-  provision stack status                     what runs, of all stacks
+  provision stack status                     what runs, of all stacks; exit code 1 when a part is not well
   provision stack logs relay --name second   the log of one part
   provision stack compose --output DIR       the same as compose.yaml and .env, for those who use Compose
   provision stack down --all                 the end of all stacks
 
-`up` needs Docker and, the first time, npm and PyPI; it makes its images itself. It ends when an event
-of the PDS has come out of the relay through TLS and was verified. Exit code 0 when all went well, 1 on
-a failure, with the log of the part that failed, 2 for wrong usage.";
+`up` needs Docker and, the first time, npm and PyPI; it makes its images itself. The stack is up when an
+event of the PDS has come out of the relay through TLS and was verified. Ctrl-C and SIGTERM end it at any
+moment: no container, network, volume or secret is left.
+
+Exit codes: 0 all went well, also when Ctrl-C ended a stack that was up; 1 a failure, with the log of the
+part that failed, or Ctrl-C before the stack was up; 2 wrong usage.";
 
 /// What to do with stacks.
 #[derive(Debug, Args)]
@@ -48,7 +51,7 @@ enum Verb {
     Status(WhichArgs),
     /// Prints the log of a part, or of all.
     Logs(LogsArgs),
-    /// Writes what `up` starts as a file for Compose.
+    /// Writes what `up` starts as a file for Docker Compose 2 or newer.
     Compose(ComposeArgs),
 }
 
@@ -149,14 +152,8 @@ async fn up(args: &UpArgs) -> Result<bool> {
         say: Arc::new(out::note),
         ..Options::named(&args.name)
     };
-    // Dropped half-way, the start leaves what it made; the labels find it.
-    let stack = tokio::select! {
-        started = Stack::up(options) => started?,
-        () = wait::asked_to_end() => {
-            out::note("interrupted: removing what was started");
-            sweep::down(&Engine::connect().await?, &args.name).await?;
-            return Ok(false);
-        }
+    let Some(stack) = Stack::up_unless(options, wait::asked_to_end()).await? else {
+        return Ok(false);
     };
     tell(&stack, args.json)?;
     if args.keep {
@@ -241,7 +238,9 @@ async fn status(args: &WhichArgs) -> Result<bool> {
     if lines.is_empty() {
         out::note("no stack runs; `provision stack up` starts one");
     }
-    let is_well = |status: &str| status.starts_with("Up") && !status.contains("unhealthy");
+    // One that ends again and again is about to start whenever it is not down.
+    let is_ill = |status: &str| status.contains("unhealthy") || status.contains("health: starting");
+    let is_well = |status: &str| status.starts_with("Up") && !is_ill(status);
     Ok(lines.iter().all(|line| is_well(&line.status)))
 }
 

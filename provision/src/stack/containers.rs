@@ -20,8 +20,8 @@ use bollard::{
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep};
 
-use super::{LABEL, PATIENCE, Profile, SCOPE, Service, plan, ports, scope};
-use crate::image::{self, Engine, Say};
+use super::{LABEL, PATIENCE, Profile, Service, plan, ports};
+use crate::image::{self, Engine, SCOPE, Say, scope};
 
 /// Pause between two looks at a container.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -212,9 +212,11 @@ impl Containers {
         holds: impl Fn(&ContainerState) -> bool,
     ) -> Result<()> {
         let (began, mut told) = (Instant::now(), Instant::now());
+        // Those of an outage before count for nothing.
+        let before = self.inspect(service).await?.restart_count.unwrap_or_default();
         loop {
             let found = self.inspect(service).await?;
-            let restarts = found.restart_count.unwrap_or_default();
+            let restarts = found.restart_count.unwrap_or_default().saturating_sub(before);
             let state = found.state.unwrap_or_default();
             if holds(&state) {
                 return Ok(());

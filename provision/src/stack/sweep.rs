@@ -19,8 +19,8 @@ use bollard::{
 use futures_util::future::try_join_all;
 use serde::Serialize;
 
-use super::{LABEL, SCOPE, scope, secrets};
-use crate::image::{self, Engine};
+use super::{LABEL, secrets};
+use crate::image::{self, Engine, SCOPE, scope};
 
 /// A container of a stack.
 #[derive(Debug, Clone, Serialize)]
@@ -46,7 +46,7 @@ pub struct Counts {
     pub networks: usize,
     /// Volumes.
     pub volumes: usize,
-    /// Images that were made here, whether a stack uses them or not.
+    /// Images that were made here in this scope, whether a stack uses them or not.
     pub images: usize,
 }
 
@@ -78,7 +78,11 @@ async fn images(engine: &Engine) -> Result<Vec<String>> {
     let made_here = HashMap::from([("label".to_owned(), vec![image::LABEL.to_owned()])]);
     let options = ListImagesOptionsBuilder::default().filters(&made_here).build();
     let list = engine.docker().list_images(Some(options)).await.context("list the images")?;
-    Ok(list.into_iter().map(|image| image.id).collect())
+    // Those of no scope lack the label, which no filter of the engine asks for.
+    let is_of_scope = |labels: &HashMap<String, String>| {
+        labels.get(SCOPE).map(String::as_str).unwrap_or_default() == scope()
+    };
+    Ok(list.into_iter().filter(|image| is_of_scope(&image.labels)).map(|image| image.id).collect())
 }
 
 /// Counts what there is of one stack, or of all in this scope.
@@ -141,7 +145,7 @@ pub async fn down_all(engine: &Engine) -> Result<()> {
     names.iter().try_for_each(|name| forget(name))
 }
 
-/// Removes the images that were made here, apart from those that a container uses.
+/// Removes the images that were made here in this scope, apart from those that a container uses.
 ///
 /// # Errors
 /// When the engine does not remove one.

@@ -1,6 +1,6 @@
 //! The start of a stack, step by step, each with a condition that says that it is done.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use bollard::{
@@ -9,7 +9,10 @@ use bollard::{
 };
 use futures_util::{TryStreamExt as _, future::try_join_all};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use super::{
     Addresses, Containers, LABEL, Options, PATIENCE, PDS_NAME, Profile, RELAY_NAME, Secrets,
@@ -27,22 +30,66 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 /// The account that makes the first event.
 const FIRST_ACCOUNT: &str = "alice";
 
-pub(super) async fn up(options: Options) -> Result<Stack> {
+/// Why a start ended that nobody wants any more.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+struct Interrupted;
+
+/// Says that nobody wants the stack any more.
+#[derive(Debug, Clone)]
+struct Interrupt(watch::Receiver<bool>);
+
+impl Interrupt {
+    /// Waits for something that may be dropped half-way: no request that makes a thing is in it.
+    async fn or<T>(&self, waiting: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut told = self.0.clone();
+        tokio::select! {
+            biased;
+            Ok(_) = told.wait_for(|told| *told) => Err(Interrupted.into()),
+            done = Box::pin(waiting) => done,
+        }
+    }
+}
+
+/// `None` when it was interrupted.
+pub(super) async fn up(
+    options: Options,
+    interrupted: impl Future<Output = ()>,
+) -> Result<Option<Stack>> {
     options.check()?;
+    let (tell, told) = watch::channel(false);
+    let mut work = pin!(made(&options, Interrupt(told)));
+    tokio::select! {
+        made = &mut work => return made.map(Some),
+        () = interrupted => {}
+    }
+    (options.say)("interrupted: removing what was started");
+    tell.send_replace(true);
+    // It may have come to its end in the same moment, or failed for another reason.
+    match work.await {
+        Ok(stack) => stack.down().await?,
+        Err(error) if error.is::<Interrupted>() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(None)
+}
+
+/// Gives the stack, or leaves nothing.
+async fn made(options: &Options, interrupt: Interrupt) -> Result<Stack> {
     let engine = Engine::connect().await?;
-    let name = options.name.clone();
-    if !sweep::list(&engine, Some(&name)).await?.is_empty() {
+    let name = &options.name;
+    if !sweep::list(&engine, Some(name)).await?.is_empty() {
         bail!(
             "the stack {name} is there already; end it with `provision stack down --name {name}`"
         );
     }
-    let images = images(&engine, &options).await?;
-    match Box::pin(started(&engine, &options, &images)).await {
+    let images = interrupt.or(images(&engine, options)).await?;
+    match Box::pin(started(&engine, options, &images, &interrupt)).await {
         Ok(stack) => Ok(stack),
-        Err(error) if options.keep => Err(error),
-        Err(error) => match sweep::down(&engine, &name).await {
+        Err(error) if options.keep && !error.is::<Interrupted>() => Err(error),
+        Err(error) => match sweep::down(&engine, name).await {
             Ok(()) => Err(error),
-            Err(second) => Err(error.context(format!("and what was started stays: {second:#}"))),
+            Err(second) => Err(second.context(format!("{error:#}, and what was started stays"))),
         },
     }
 }
@@ -55,8 +102,14 @@ async fn images(engine: &Engine, options: &Options) -> Result<Vec<Ready>> {
     image::provide(engine, &kit, &relay, &options.profile.parts(), &options.say).await
 }
 
-async fn started(engine: &Engine, options: &Options, images: &[Ready]) -> Result<Stack> {
+async fn started(
+    engine: &Engine,
+    options: &Options,
+    images: &[Ready],
+    interrupt: &Interrupt,
+) -> Result<Stack> {
     let began = Instant::now();
+    let say = &options.say;
     let directory = secrets::make_directory(&options.name)?;
     let secrets = Secrets::generate();
     secrets.store(&directory.join("secrets.json"))?;
@@ -67,14 +120,16 @@ async fn started(engine: &Engine, options: &Options, images: &[Ready]) -> Result
         let small = options.relay_data_bytes.filter(|_| service.name == "relay");
         volume(&containers, service, small).await?;
         for before in &service.after {
-            containers.well(before, &options.say).await?;
+            interrupt.or(containers.well(before, say)).await?;
         }
         let image = image_of(images, service)?;
         containers.start_new(service, image, options.profile).await?;
+        interrupt.or(async { Ok(()) }).await?;
     }
-    (options.say)("all containers run; waiting until each is well");
-    try_join_all(services.iter().map(|service| well(&containers, service, &options.say))).await?;
-    let pem = authority(&containers, &options.say).await?;
+    say("all containers run; waiting until each is well");
+    let all_well = try_join_all(services.iter().map(|service| well(&containers, service, say)));
+    interrupt.or(all_well).await?;
+    let pem = interrupt.or(authority(&containers, say)).await?;
     secrets::private(&directory.join("ca.pem"), &pem)?;
     if options.foreign_consumer {
         let consumer = plan::consumer();
@@ -82,13 +137,26 @@ async fn started(engine: &Engine, options: &Options, images: &[Ready]) -> Result
         containers.start_new(&consumer, image, options.profile).await?;
     }
     let stack = connected(containers, &options.name, options.keep).await?;
-    answers(&stack, &options.say).await?;
-    let seq = Box::pin(first_event(&stack, &options.say)).await?;
+    let seq = interrupt.or(proven(&stack, say)).await;
+    let seq = match seq {
+        Ok(seq) => seq,
+        Err(error) => {
+            // Its end is not the business of `Drop`: whoever asked for it is told of the outcome.
+            stack.leave();
+            return Err(error);
+        }
+    };
     let seconds = began.elapsed().as_secs_f64();
-    (options.say)(&format!(
+    say(&format!(
         "the first event, number {seq}, came through TLS and is verified, {seconds:.1} s after the start"
     ));
     Ok(stack)
+}
+
+/// Gives the number of the first event that went through all of it.
+async fn proven(stack: &Stack, say: &Say) -> Result<u64> {
+    answers(stack, say).await?;
+    Box::pin(first_event(stack, say)).await
 }
 
 fn image_of<'a>(images: &'a [Ready], service: &Service) -> Result<&'a str> {

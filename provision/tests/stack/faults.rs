@@ -8,7 +8,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use provision::stack::{Containers, Profile, Secrets, Service, Stack, services};
 
-use crate::{options, say, traffic::Traffic};
+use crate::{
+    operations::health,
+    options, say,
+    traffic::{Felt, Traffic},
+};
 
 /// Runs all faults on one stack, one after the other, and tells what each came to.
 #[tokio::test]
@@ -37,9 +41,9 @@ struct Fault {
 enum Kind {
     /// SIGKILL; the engine starts it again.
     Crash,
-    /// Stands still until the traffic has felt it, then goes on.
+    /// Stands still until it is missed, then goes on.
     Pause,
-    /// Off the network until the traffic has felt it, then back.
+    /// Off the network until it is missed, then back.
     Cut,
     /// Stopped and started as a person does.
     Restart,
@@ -58,9 +62,8 @@ const FAULTS: &[Fault] = &[
     Fault { name: "Caddy killed", service: "caddy", kind: Kind::Crash },
 ];
 
-/// Seconds for which a part stands still or is away: longer than any answer takes, so that everybody
-/// who waits for it has noticed.
-const AWAY: std::time::Duration = std::time::Duration::from_secs(8);
+/// Records that the PDS takes while the way out of it is closed: more than what is under way anyhow.
+const BACKLOG: usize = 60;
 
 async fn suffer(stack: &Arc<Stack>, fault: &Fault) -> Result<String> {
     let containers = stack.containers();
@@ -70,12 +73,12 @@ async fn suffer(stack: &Arc<Stack>, fault: &Fault) -> Result<String> {
         Kind::Restart => containers.restart(fault.service).await?,
         Kind::Pause => {
             containers.pause(fault.service).await?;
-            away(fault, &mut traffic).await?;
+            missed(stack, fault.service, &mut traffic).await?;
             containers.unpause(fault.service).await?;
         }
         Kind::Cut => {
             containers.cut(fault.service).await?;
-            away(fault, &mut traffic).await?;
+            missed(stack, fault.service, &mut traffic).await?;
             join(containers, fault.service).await?;
         }
     }
@@ -88,16 +91,38 @@ async fn suffer(stack: &Arc<Stack>, fault: &Fault) -> Result<String> {
     ))
 }
 
-/// The part is away for a while. Without its database the relay goes on all the same.
-async fn away(fault: &Fault, traffic: &mut Traffic) -> Result<()> {
-    tokio::time::sleep(AWAY).await;
-    if fault.service == "postgres" {
-        traffic.flows().await.context("while the database was away")?;
+/// Waits until everybody who needs the part has noticed that it is away.
+async fn missed(stack: &Stack, service: &str, traffic: &mut Traffic) -> Result<()> {
+    match service {
+        // Events go on without it.
+        "postgres" => {
+            let told = |status, body: &str| status == 503 && body.contains("the database");
+            health(stack, told).await?;
+            traffic.flows().await.context("while the database was away")?;
+        }
+        "pds" => {
+            let each = |now: &Felt, before: &Felt| {
+                now.unanswered.iter().zip(before.unanswered).all(|(now, before)| *now > before)
+            };
+            traffic.until("every writer to miss the PDS", |before, now| each(now, before)).await?;
+        }
+        "caddy" => {
+            traffic.until("the consumer to be shut out", |_, now| now.shut_out > 0).await?;
+            backlog(traffic).await?;
+        }
+        _ => backlog(traffic).await?,
     }
     Ok(())
 }
 
-async fn join(containers: &Containers, service: &str) -> Result<()> {
+/// Waits until many records wait for the way out of the PDS.
+async fn backlog(traffic: &mut Traffic) -> Result<()> {
+    let wait = |before: &Felt, now: &Felt| now.written - before.written >= BACKLOG;
+    traffic.until("records to pile up", wait).await
+}
+
+/// Puts a part back on the network.
+pub(crate) async fn join(containers: &Containers, service: &str) -> Result<()> {
     let list = services(Profile::ProdLike, &Secrets::generate(), &[]);
     let found: Option<&Service> = list.iter().find(|one| one.name == service);
     containers.join(found.context("no such part")?).await

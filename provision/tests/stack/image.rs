@@ -165,7 +165,7 @@ async fn seen(docker: &Docker, id: &str, image: &str) -> Result<String> {
     Ok(password)
 }
 
-async fn run(docker: &Docker, image: &str, volume: &str) -> Result<String> {
+pub(crate) async fn run(docker: &Docker, image: &str, volume: &str) -> Result<String> {
     let body = ContainerCreateBody {
         image: Some(image.to_owned()),
         host_config: Some(HostConfig {
@@ -186,13 +186,13 @@ async fn run(docker: &Docker, image: &str, volume: &str) -> Result<String> {
     Ok(id)
 }
 
-async fn remove(docker: &Docker, id: &str) -> Result<()> {
+pub(crate) async fn remove(docker: &Docker, id: &str) -> Result<()> {
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     Ok(docker.remove_container(id, Some(options)).await?)
 }
 
 /// Waits until the image's own check says so.
-async fn well(docker: &Docker, id: &str) -> Result<()> {
+pub(crate) async fn well(docker: &Docker, id: &str) -> Result<()> {
     let began = Instant::now();
     loop {
         let found = docker.inspect_container(id, None::<InspectContainerOptions>).await?;

@@ -110,7 +110,7 @@ async fn two_stacks_run_side_by_side_and_down_all_ends_both() -> Result<()> {
     };
     let outcome = beside(&scope, &provision);
     // Whatever came out, nothing of it stays.
-    let (good, _) = provision(&["down", "--all"])?;
+    let (good, _) = provision(&["down", "--all", "--images"])?;
     outcome?;
     ensure!(good, "down failed");
     let (_, told) = provision(&["status", "--json"])?;
@@ -145,6 +145,13 @@ fn beside(scope: &str, provision: &impl Fn(&[&str]) -> Told) -> Result<()> {
 /// The engine itself says that there is nothing.
 async fn nothing_of(scope: &str) -> Result<()> {
     let engine = Engine::connect().await?;
+    let images = bollard::query_parameters::ListImagesOptionsBuilder::default()
+        .filters(&std::collections::HashMap::from([(
+            "label".to_owned(),
+            vec![format!("{}={scope}", provision::image::SCOPE)],
+        )]))
+        .build();
+    assert!(engine.docker().list_images(Some(images)).await?.is_empty());
     for name in ["one", "two"] {
         let name = format!("{scope}-{name}");
         let labels = format!("{}={name}", provision::stack::LABEL);

@@ -4,16 +4,22 @@
 
 #![expect(clippy::print_stderr, reason = "a failing test shows what it did")]
 
+mod compose;
 mod faults;
 mod image;
+mod interrupts;
 mod lifecycle;
+mod limits;
 mod operations;
+mod orders;
 mod page;
+mod refusals;
+mod slow;
 mod traffic;
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use provision::{
     image::{Engine, Kit, Part, Ready, Say, built_relay},
     stack::{Options, Profile},
@@ -38,6 +44,13 @@ fn named_relay() -> Option<std::path::PathBuf> {
 /// The directory of `PROVISION_CACHE_DIR`, if it is set.
 fn cache() -> Option<std::path::PathBuf> {
     std::env::var_os("PROVISION_CACHE_DIR").map(Into::into)
+}
+
+/// The number that a variable of the environment has, if it is set.
+fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
+    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    let number = value.to_str().and_then(|value| value.parse().ok());
+    Ok(Some(number.with_context(|| format!("{name} is {}", value.display()))?))
 }
 
 /// Sees that the engine has an image.

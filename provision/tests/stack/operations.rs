@@ -91,7 +91,7 @@ async fn a_full_disk_loses_nothing_and_heals_by_itself() -> Result<()> {
 }
 
 /// Where the relay's data lies on this machine.
-async fn place(containers: &Containers) -> Result<PathBuf> {
+pub(crate) async fn place(containers: &Containers) -> Result<PathBuf> {
     let volume = containers.engine().docker().inspect_volume(&containers.id("relay")).await?;
     Ok(PathBuf::from(volume.mountpoint))
 }
@@ -108,7 +108,7 @@ fn fill(file: &std::path::Path) -> Result<()> {
 }
 
 /// Waits until the relay's public health is as wanted; gives what it said.
-async fn health(stack: &Stack, wanted: impl Fn(u16, &str) -> bool) -> Result<String> {
+pub(crate) async fn health(stack: &Stack, wanted: impl Fn(u16, &str) -> bool) -> Result<String> {
     let began = Instant::now();
     let url = format!("{}/xrpc/_health", stack.addresses().relay);
     loop {

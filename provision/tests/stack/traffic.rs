@@ -26,6 +26,8 @@ const WRITE_EVERY: Duration = Duration::from_millis(40);
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Events that show that traffic flows.
 const FLOW: usize = 15;
+/// The accounts that write.
+const WRITERS: [&str; 3] = ["carol", "dave", "erin"];
 
 /// The events that the foreign consumer has said, as soon as they are as wanted.
 pub(crate) async fn foreign_events(
@@ -47,6 +49,19 @@ pub(crate) async fn foreign_events(
 
 /// A commit by its account and revision.
 type Key = (String, String);
+
+/// What writers and consumer have met so far.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Felt {
+    /// Records that the PDS took.
+    pub(crate) written: usize,
+    /// Commits that came out.
+    pub(crate) heard: usize,
+    /// Times that each writer got no answer of the PDS.
+    pub(crate) unanswered: [usize; WRITERS.len()],
+    /// Times that the consumer was not let in.
+    pub(crate) shut_out: usize,
+}
 
 /// What came out, in order.
 #[derive(Debug, Default)]
@@ -72,7 +87,7 @@ pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     writers: JoinSet<Result<Vec<Key>>>,
     reader: JoinSet<Result<Heard>>,
-    count: watch::Receiver<usize>,
+    felt: watch::Receiver<Felt>,
     wanted: watch::Sender<Option<BTreeSet<Key>>>,
 }
 
@@ -80,16 +95,18 @@ impl Traffic {
     /// Starts writers and a consumer; returns once events flow.
     pub(crate) async fn start(stack: &Arc<Stack>) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (told, count) = watch::channel(0);
+        let (tell, felt) = watch::channel(Felt::default());
         let (wanted, wants) = watch::channel(None);
         let (mut writers, mut reader) = (JoinSet::new(), JoinSet::new());
         // From the live edge, before anybody writes: what is counted is new.
         let firehose = Box::pin(stack.firehose(None)).await?;
-        reader.spawn(read(Arc::clone(stack), firehose, told, wants));
-        for name in ["carol", "dave", "erin"] {
-            writers.spawn(write(Arc::clone(stack), name, Arc::clone(&stop)));
+        let tell = Arc::new(tell);
+        reader.spawn(read(Arc::clone(stack), firehose, Arc::clone(&tell), wants));
+        for number in 0..WRITERS.len() {
+            let (stack, tell, stop) = (Arc::clone(stack), Arc::clone(&tell), Arc::clone(&stop));
+            writers.spawn(write(stack, number, tell, stop));
         }
-        let mut traffic = Self { stop, writers, reader, count, wanted };
+        let mut traffic = Self { stop, writers, reader, felt, wanted };
         traffic.flows().await?;
         Ok(traffic)
     }
@@ -97,13 +114,22 @@ impl Traffic {
     /// Waits until some more events came out; gives the seconds that it took.
     pub(crate) async fn flows(&mut self) -> Result<f64> {
         let began = Instant::now();
-        let goal = *self.count.borrow() + FLOW;
-        let reached = timeout(PATIENCE, self.count.wait_for(|count| *count >= goal)).await;
-        reached
-            .map(|ended| ended.map(drop))
-            .with_context(|| format!("traffic stands still; {goal} events were awaited"))?
-            .context("the consumer ended")?;
+        self.until("traffic to flow", |before, now| now.heard >= before.heard + FLOW).await?;
         Ok(began.elapsed().as_secs_f64())
+    }
+
+    /// Waits until what was met holds; `holds` gets what it is when the waiting begins, and now.
+    pub(crate) async fn until(
+        &mut self,
+        what: &str,
+        holds: impl Fn(&Felt, &Felt) -> bool,
+    ) -> Result<()> {
+        let before = self.felt.borrow().clone();
+        let reached = timeout(PATIENCE, self.felt.wait_for(|now| holds(&before, now))).await;
+        let reached = reached.map(|ended| ended.map(drop));
+        reached
+            .with_context(|| format!("waited for {what}; {before:?}, {:?}", self.felt.borrow()))?
+            .context("the consumer ended")
     }
 
     /// Ends the writers, waits for all that they wrote, and checks: nothing lost, nothing twice, no
@@ -136,16 +162,22 @@ impl Traffic {
 }
 
 /// One account that writes; what the PDS did not confirm is no promise.
-async fn write(stack: Arc<Stack>, name: &str, stop: Arc<AtomicBool>) -> Result<Vec<Key>> {
-    let account = stack.account(name).await?;
+async fn write(
+    stack: Arc<Stack>,
+    number: usize,
+    told: Arc<watch::Sender<Felt>>,
+    stop: Arc<AtomicBool>,
+) -> Result<Vec<Key>> {
+    let account = stack.account(WRITERS[number]).await?;
     let mut written = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        match stack.post(&account, "traffic").await {
-            Ok(record) => {
-                written.push((account.did.clone(), record.rev));
-                sleep(WRITE_EVERY).await;
-            }
-            Err(_) => sleep(AGAIN_AFTER).await,
+        if let Ok(record) = stack.post(&account, "traffic").await {
+            written.push((account.did.clone(), record.rev));
+            told.send_modify(|felt| felt.written += 1);
+            sleep(WRITE_EVERY).await;
+        } else {
+            told.send_modify(|felt| felt.unanswered[number] += 1);
+            sleep(AGAIN_AFTER).await;
         }
     }
     Ok(written)
@@ -156,7 +188,7 @@ async fn write(stack: Arc<Stack>, name: &str, stop: Arc<AtomicBool>) -> Result<V
 async fn read(
     stack: Arc<Stack>,
     mut firehose: Firehose,
-    told: watch::Sender<usize>,
+    told: Arc<watch::Sender<Felt>>,
     wants: watch::Receiver<Option<BTreeSet<Key>>>,
 ) -> Result<Heard> {
     let mut heard = Heard::default();
@@ -173,15 +205,16 @@ async fn read(
             };
             seen.insert((commit.did.clone(), commit.rev.clone()));
             heard.commits.push((commit.seq, (commit.did, commit.rev)));
-            told.send_replace(heard.commits.len());
+            told.send_modify(|felt| felt.heard += 1);
         }
         heard.reconnections += 1;
         let cursor = heard.commits.last().context("cut before the first event")?.0;
         firehose = loop {
-            match Box::pin(stack.firehose(Some(cursor))).await {
-                Ok(firehose) => break firehose,
-                Err(_) => sleep(AGAIN_AFTER).await,
+            if let Ok(firehose) = Box::pin(stack.firehose(Some(cursor))).await {
+                break firehose;
             }
+            told.send_modify(|felt| felt.shut_out += 1);
+            sleep(AGAIN_AFTER).await;
         };
     }
 }

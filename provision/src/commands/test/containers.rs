@@ -45,7 +45,9 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
     out::line(&format!("the images are there after {} s", now().duration_since(began).as_secs()));
     let mut good = true;
     for what in [
-        &["--test", "stack", "--", "--ignored", "--show-output", "--test-threads=2"][..],
+        // What takes minutes is for `just nightly`.
+        &["--test", "stack", "--", "--ignored", "--show-output", "--test-threads=2", "--skip=slow"]
+            [..],
         &["--example", "in_a_test", "--", "--ignored"],
     ] {
         let mut tests = run::program(
