@@ -186,7 +186,7 @@ pub async fn examine(patient: &Patient, check: &'static str) -> Vec<Line> {
         "kernel" => kernel::check(patient),
         "postgres" => postgres::check(patient).await,
         "tls" => vec![tls::check(patient).await],
-        "websocket" => vec![front::websocket(patient).await],
+        "websocket" => front::websocket(patient).await,
         "admin" => front::admin(patient).await,
         "live" => live::check(patient).await,
         "window" => own::window(patient).await,

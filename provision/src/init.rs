@@ -16,6 +16,8 @@ use crate::{
     files::{self, Change, FileError},
 };
 
+/// The Caddy of the same machine, by either loopback address.
+const LOCAL_PROXY: &str = "127.0.0.1,::1";
 /// For the owner alone.
 const PRIVATE: u32 = 0o600;
 /// Bytes of chance in a secret.
@@ -100,6 +102,7 @@ fn settings(answers: &Answers) -> Vec<(&'static str, String)> {
         ("ENVIRONMENT", "production".to_owned()),
         ("RELAY_CONTACT", answers.contact.clone()),
         ("RELAY_DATA_DIR", answers.data_dir.clone()),
+        ("RELAY_TRUSTED_PROXIES", LOCAL_PROXY.to_owned()),
     ];
     if let Store::Socket { dir } = &answers.store {
         // No secret: whoever runs as `relay` is let in.

@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use relay_protocol::Hostname;
 
 pub use self::{
@@ -31,7 +32,7 @@ pub use self::{
     value::Kind,
 };
 use self::{schema::setting, sources::Sources, value::Parsed};
-use crate::{crash, telemetry::LogFormat, units::Day};
+use crate::{clients::TrustedProxies, crash, telemetry::LogFormat, units::Day};
 
 /// Unsettled events of a host that 40 units of `RELAY_HOST_CONCURRENCY`, its default, stand for
 /// (DESIGN 10.7).
@@ -55,6 +56,8 @@ pub struct Config {
     pub admin_bind: SocketAddr,
     /// Metrics and health.
     pub metrics_bind: SocketAddr,
+    /// Proxies whose word about their clients is taken.
+    pub trusted_proxies: TrustedProxies,
     /// Age of the oldest event kept.
     pub replay_window: Duration,
     /// Size of the event log at most, in bytes; `None` = from the free space at start.
@@ -202,6 +205,7 @@ impl Values {
     reader!(switch, Switch, bool, false);
     reader!(address, Address, SocketAddr, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     reader!(addresses, Addresses, Vec<SocketAddr>, Vec::new());
+    reader!(networks, Networks, Vec<IpNet>, Vec::new());
     reader!(list, List, Vec<String>, Vec::new());
     reader!(secrets, Secrets, Vec<Secret>, Vec::new());
     reader!(dated, Dated, Vec<(String, Day)>, Vec::new());
@@ -258,6 +262,7 @@ impl Values {
             api_bind: self.address("api_bind"),
             metrics_bind: self.address("metrics_bind"),
             admin_bind: self.address("admin_bind"),
+            trusted_proxies: TrustedProxies::new(self.networks("trusted_proxies")),
             crawl: self.list("crawl"),
             disable_request_crawl: self.switch("disable_request_crawl"),
             default_account_limit: self.number("default_account_limit"),

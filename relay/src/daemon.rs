@@ -196,7 +196,7 @@ fn compose(
         admin_passwords: config.admin_passwords.clone(),
     });
     let room = room_for_clients(&ground.hosts, &firehose);
-    let addresses = door.listeners.serve(&state, room, &tasks.edge);
+    let addresses = door.listeners.serve(&state, room, &config.trusted_proxies, &tasks.edge);
     let checkpointer = ground.checkpointer(&ingest);
     tasks.fatal.start(checkpointer.clone().run(tasks.fatal.child()));
     let stopping = tasks.edge.stopping().clone();

@@ -17,14 +17,14 @@ mod tally;
 mod upgrade;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
     time::Duration,
 };
 
 use axum::{
     Router,
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -39,7 +39,8 @@ pub use position::{Start, cursor_of, position};
 pub use seats::{ClientRate, Full, Seat, Seats, client_key};
 
 use crate::{
-    accounts::hidden::Hidden, clock::Clock, eventlog::Reader, tasks::Tasks, telemetry::metrics,
+    accounts::hidden::Hidden, clients::Client, clock::Clock, eventlog::Reader, tasks::Tasks,
+    telemetry::metrics,
 };
 use consumer::{Consumer, Feed};
 use tally::Register;
@@ -60,7 +61,8 @@ pub struct FirehoseOptions {
     pub per_client_max: usize,
     /// Most tries of one client per minute (SEC-7).
     pub tries_per_minute: u32,
-    /// Addresses that stand for many clients: the reverse proxy on the same machine.
+    /// Addresses that stand for many clients when they name none: the reverse proxy on the same
+    /// machine.
     pub shared: Vec<IpAddr>,
     /// When a consumer is closed.
     pub pacing: Pacing,
@@ -151,7 +153,7 @@ impl Firehose {
     }
 
     /// The route `/xrpc/com.atproto.sync.subscribeRepos` (WS-1, 2, 10; CUR-7 before the upgrade). The
-    /// server must give the peer as [`ConnectInfo`].
+    /// server must give the [`Client`].
     pub fn router(&self) -> Router {
         Router::new().route(PATH, any(subscribe)).with_state(self.clone())
     }
@@ -175,26 +177,27 @@ impl Firehose {
     }
 
     /// Takes a seat for a request that reads right.
-    fn admit(&self, client: IpAddr) -> Result<Seat, Refusal> {
+    fn admit(&self, client: Client) -> Result<Seat, Refusal> {
         let inner = &self.inner;
         if inner.closing.is_cancelled() {
             return Err(Refusal::Stopping);
         }
-        let shared = inner.options.shared.contains(&client.to_canonical());
+        let Client { address, named } = client;
+        let shared = !named && inner.options.shared.contains(&address);
         if !shared {
             inner
                 .tries
-                .take(client, Instant::now())
+                .take(address, Instant::now())
                 .map_err(|wait| Refusal::ClientLimit(wait.as_secs().saturating_add(1)))?;
         }
-        inner.seats.take(client, shared).map_err(|full| match full {
+        inner.seats.take(address, shared).map_err(|full| match full {
             Full::Total => Refusal::TotalLimit,
             Full::Client => Refusal::ClientLimit(60),
         })
     }
 
     /// Starts the task of one consumer; it begins when the 101 has been sent.
-    fn start(&self, upgrade: OnUpgrade, wish: &Wish, client: Client, seat: Seat) {
+    fn start(&self, upgrade: OnUpgrade, wish: &Wish, who: Who, seat: Seat) {
         let firehose = self.clone();
         let cursor = wish.cursor;
         // "From now" is from before the 101: who has seen it misses nothing that comes after (CUR-1).
@@ -208,9 +211,9 @@ impl Firehose {
             let Ok(Ok(socket)) = upgraded else { return };
             let start = cursor.unwrap_or(arrived);
             let (id, tally) =
-                inner.register.enter(client.address, &client.user_agent, inner.clock.now_ms(), start);
+                inner.register.enter(who.address, &who.user_agent, inner.clock.now_ms(), start);
             ::metrics::gauge!(metrics::FIREHOSE_CONSUMERS).increment(1);
-            tracing::debug!(consumer = id, address = %client.address, ?cursor, "consumer connected");
+            tracing::debug!(consumer = id, address = %who.address, ?cursor, "consumer connected");
             let reason = Consumer::new(
                 TokioIo::new(socket),
                 Arc::clone(&inner.feed),
@@ -231,9 +234,9 @@ impl Firehose {
     }
 }
 
-/// Who asks, by the socket.
+/// Who reads, as the list of consumers shows it.
 #[derive(Debug)]
-struct Client {
+struct Who {
     address: IpAddr,
     user_agent: String,
 }
@@ -244,14 +247,11 @@ async fn subscribe(State(firehose): State<Firehose>, request: Request) -> Respon
         Ok(wish) => wish,
         Err(refusal) => return refusal.into_response(),
     };
-    let address = parts
-        .extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let client = Client::of(&parts.extensions);
     let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() else {
         return Refusal::NoUpgrade.into_response();
     };
-    let seat = match firehose.admit(address) {
+    let seat = match firehose.admit(client) {
         Ok(seat) => seat,
         Err(refusal) => return refusal.into_response(),
     };
@@ -260,7 +260,7 @@ async fn subscribe(State(firehose): State<Firehose>, request: Request) -> Respon
         .get(USER_AGENT)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .unwrap_or_default();
-    firehose.start(upgrade, &wish, Client { address, user_agent }, seat);
+    firehose.start(upgrade, &wish, Who { address: client.address, user_agent }, seat);
     wish.answer()
 }
 

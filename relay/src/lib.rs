@@ -14,6 +14,7 @@
 pub mod accounts;
 pub mod api;
 pub mod checkpoint;
+pub mod clients;
 pub mod clock;
 pub mod commands;
 pub mod config;

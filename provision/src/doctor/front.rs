@@ -10,8 +10,8 @@ const ADMIN: &str = "admin";
 /// Paths that only operators may have.
 const CLOSED: [&str; 4] = ["/admin/v1/status", "/admin/pds/list", "/metrics", "/dash"];
 
-/// Opens the firehose by the public name.
-pub(super) async fn websocket(patient: &Patient) -> Line {
+/// Opens the firehose by the public name, and looks whether the relay knows what it came through.
+pub(super) async fn websocket(patient: &Patient) -> Vec<Line> {
     let name = patient.address.name();
     let mut feed = Feed::new(patient.address.clone(), None);
     let opened = timeout(STEP_MAX * 2, feed.next()).await;
@@ -20,19 +20,38 @@ pub(super) async fn websocket(patient: &Patient) -> Line {
             feed.close().await;
             let server = if server.is_empty() { "a server without a name" } else { &server };
             let server = crate::told::harmless(server, 80);
-            return Line::ok(WEBSOCKET, format!("{name} opens a stream ({server})"));
+            let mut lines = vec![Line::ok(WEBSOCKET, format!("{name} opens a stream ({server})"))];
+            lines.extend(unnamed_proxy(patient));
+            return lines;
         }
         Ok(Ok(_)) => "it ended as it began".to_owned(),
         Ok(Err(error)) => format!("{error:#}"),
         Err(_late) => "no answer within 20 s".to_owned(),
     };
-    Line::fail(
+    vec![Line::fail(
         WEBSOCKET,
         format!("{name} opens no stream"),
         crate::told::harmless(&why, 400),
         "does the relay run (`relay health`), and does the proxy pass WebSockets on? Compare with the \
          Caddyfile",
-    )
+    )]
+}
+
+/// The relay speaks no TLS, so a stream that came through TLS came through a proxy. Nothing is known
+/// of that where the relay's settings are not.
+fn unnamed_proxy(patient: &Patient) -> Option<Line> {
+    let is_secure = patient.address.http("/").starts_with("https");
+    let is_here = patient.files.iter().any(|path| path.is_file());
+    if !is_secure || !is_here || !patient.config().ok()?.trusted_proxies.is_empty() {
+        return None;
+    }
+    Some(Line::warn(
+        WEBSOCKET,
+        "a proxy stands before the relay, and RELAY_TRUSTED_PROXIES names none",
+        "the relay takes all clients for one: its limits per client hold for none of them or for all \
+         together, and its list of consumers shows the proxy",
+        "set RELAY_TRUSTED_PROXIES to the address from which the proxy connects, such as 127.0.0.1,::1",
+    ))
 }
 
 /// Asks for what must be closed.

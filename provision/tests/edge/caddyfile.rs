@@ -122,6 +122,18 @@ fn admin_paths_are_routed_for_named_addresses_and_nobody_else() -> Result<()> {
     Ok(())
 }
 
+/// Whoever wrote an address into its own request would be counted under it: Caddy says whom it saw
+/// itself, and nothing of what it was told.
+#[test]
+fn what_a_client_says_of_its_address_is_not_passed_on() -> Result<()> {
+    let Some(config) = adapted(&[("RELAY_ADMIN_ALLOW", "192.0.2.7")])? else { return Ok(()) };
+    let text = config.to_string();
+    assert!(!text.contains("trusted_proxies") && !text.contains("X-Forwarded"), "{text}");
+    let proxies = site_routes(&config)?.iter().filter(|route| route.upstream().is_some()).count();
+    assert_eq!(proxies, 3, "control: these would hold it");
+    Ok(())
+}
+
 /// A consumer would get its events late, or be cut off by a timeout or by every reload.
 #[test]
 fn nothing_collects_or_ends_a_stream() -> Result<()> {

@@ -61,11 +61,30 @@ impl Scene {
         settings: &[(&str, &str)],
         caddyfile: PathBuf,
     ) -> Result<Option<Self>> {
+        Self::start_all(seed, (settings, &[]), caddyfile).await
+    }
+
+    /// The same with the Caddyfile of the repository and more settings for both.
+    pub(crate) async fn start_both(
+        seed: u64,
+        caddys: &[(&str, &str)],
+        relays: &[(&str, &str)],
+    ) -> Result<Option<Self>> {
+        let caddyfile = binaries::root().join("Caddyfile");
+        Self::start_all(seed, (caddys, relays), caddyfile).await
+    }
+
+    async fn start_all(
+        seed: u64,
+        (caddys, relays): (&[(&str, &str)], &[(&str, &str)]),
+        caddyfile: PathBuf,
+    ) -> Result<Option<Self>> {
         let Some(program) = binaries::caddy() else { return Ok(None) };
         let net = Net::seeded(seed).await?;
-        let setup = Setup { binary: Some(binaries::relay()?), ..Setup::default() };
+        let binary = Some(binaries::relay()?);
+        let setup = Setup { binary, settings: relays, ..Setup::default() };
         let relay = RelayProcess::start(&net, setup).await?;
-        let door = Door::start(program, &relay, settings, caddyfile).await?;
+        let door = Door::start(program, &relay, caddys, caddyfile).await?;
         Ok(Some(Self { net, relay, door }))
     }
 }

@@ -11,6 +11,7 @@ mod away;
 mod backups;
 mod binaries;
 mod caddyfile;
+mod clients;
 mod comparing;
 mod door;
 mod program;

@@ -51,6 +51,10 @@ fn the_relay_takes_what_init_wrote() {
     assert!(config.warnings().is_empty(), "{:?}", config.warnings());
     assert_eq!(config.contact, "mailto:ops@example.com");
     assert_eq!(config.replay_window.as_secs(), 48 * 3_600);
+    for (address, trusted) in [("127.0.0.1", true), ("::1", true), ("192.0.2.1", false)] {
+        let address = address.parse().expect("an address");
+        assert_eq!(config.trusted_proxies.contains(address), trusted, "{address}");
+    }
     let password = texts[3].trim();
     assert!(password.len() == 32 && texts[2].trim() != password);
     let url = format!("postgres://relay:{password}@127.0.0.1:5432/relay");

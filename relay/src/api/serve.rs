@@ -4,7 +4,7 @@ mod wire;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::ConnectInfo};
+use axum::{Router, body::Body};
 use http::{HeaderValue, header::CONNECTION};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,6 +19,7 @@ use tower::Service as _;
 use self::wire::Wire;
 use super::error::Error;
 use crate::{
+    clients::TrustedProxies,
     descriptors,
     firehose::{Seat, Seats},
     tasks::Tasks,
@@ -50,14 +51,25 @@ pub type Room = Arc<dyn Fn() -> usize + Send + Sync>;
 /// Serves a router until `tasks` stop: then no connection is taken, the open ones finish what they
 /// are answering.
 ///
+/// This is the one place that decides who a client is: handlers find it as
+/// [`Client`](crate::clients::Client) and do not look at the socket or the headers.
+///
 /// * `room` – connections that there are file descriptors for, asked before each one is taken
-pub fn serve(listener: TcpListener, router: Router, room: Room, tasks: &Tasks) {
+/// * `proxies` – whose word about their clients is taken
+pub fn serve(
+    listener: TcpListener,
+    router: Router,
+    room: Room,
+    proxies: &TrustedProxies,
+    tasks: &Tasks,
+) {
     ::metrics::gauge!(metrics::API_CONNECTIONS_LIMIT)
         .set(u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX));
     let door = Door {
         listener,
         router,
         room,
+        proxies: proxies.clone(),
         tasks: tasks.clone(),
         seats: Seats::new(CONNECTIONS_MAX, PER_CLIENT_MAX),
         refusing: Arc::new(Semaphore::new(REFUSALS_MAX)),
@@ -71,6 +83,7 @@ struct Door {
     listener: TcpListener,
     router: Router,
     room: Room,
+    proxies: TrustedProxies,
     tasks: Tasks,
     seats: Seats,
     refusing: Arc<Semaphore>,
@@ -98,8 +111,10 @@ impl Door {
             if !is_room {
                 self.tell("no file descriptor is left for it");
             }
-            let local = peer.ip().to_canonical().is_loopback();
-            match self.seats.take(peer.ip(), local) {
+            // Nothing was asked yet: a proxy stands for all who will ask through it.
+            let is_shared =
+                peer.ip().to_canonical().is_loopback() || self.proxies.contains(peer.ip());
+            match self.seats.take(peer.ip(), is_shared) {
                 Ok(seat) if is_room => self.answer(socket, peer, seat),
                 _ => {
                     // While all who refuse are busy the others wait outside.
@@ -116,9 +131,10 @@ impl Door {
 
     fn answer(&self, socket: TcpStream, peer: SocketAddr, seat: Seat) {
         let (router, stopping) = (self.router.clone(), self.tasks.stopping().clone());
+        let proxies = self.proxies.clone();
         self.tasks.start(async move {
             ::metrics::gauge!(metrics::API_CONNECTIONS).increment(1);
-            connection(socket, peer, router, stopping).await;
+            connection(socket, (peer, proxies), router, stopping).await;
             ::metrics::gauge!(metrics::API_CONNECTIONS).decrement(1);
             drop(seat);
         });
@@ -133,7 +149,8 @@ impl Door {
             ([(CONNECTION, HeaderValue::from_static("close"))], full)
         });
         self.tasks.start(async move {
-            let answered = connection(socket, peer, super::dressed(router), stopping);
+            let nobody = TrustedProxies::default();
+            let answered = connection(socket, (peer, nobody), super::dressed(router), stopping);
             if tokio::time::timeout(REFUSAL_MAX, answered).await.is_err() {
                 tracing::debug!(%peer, "a connection that there was no room for asked nothing");
             }
@@ -158,7 +175,7 @@ impl Door {
 /// One connection until it closes or becomes a WebSocket.
 async fn connection(
     socket: TcpStream,
-    peer: SocketAddr,
+    (peer, proxies): (SocketAddr, TrustedProxies),
     router: Router,
     stopping: CancellationToken,
 ) {
@@ -166,9 +183,11 @@ async fn connection(
     drop(socket.set_nodelay(true));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut router = router.clone();
+        // Of each request, because a proxy asks for one client after the other on one connection.
+        let client = proxies.client(peer.ip(), request.headers());
         async move {
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(client);
             let answer: Result<_, Infallible> = router.call(request).await;
             answer
         }

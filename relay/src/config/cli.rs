@@ -281,6 +281,7 @@ fn flag(setting: &'static Setting) -> Arg {
         Kind::Size(..) | Kind::AutoSize(..) => arg.value_name("SIZE"),
         Kind::Duration(..) => arg.value_name("DURATION"),
         Kind::Address | Kind::NameServers => arg.value_name("ADDRESS:PORT"),
+        Kind::Networks => arg.value_name("NETWORK"),
         Kind::Database | Kind::Url => arg.value_name("URL"),
         Kind::Hosts => arg.value_name("HOST"),
         Kind::DatedHosts => arg.value_name("HOST=DAY"),

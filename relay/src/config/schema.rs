@@ -118,6 +118,11 @@ settings! {
         env ["RELAY_ADMIN_BIND", "RELAY_ADMIN_LISTEN"], flags ["admin-bind", "admin-listen"],
         "Admin API. The same address as that of the firehose puts both on one port, as the \
          reference relay does.";
+    "trusted_proxies", Kind::Networks, LISTEN, "",
+        env ["RELAY_TRUSTED_PROXIES"], flags ["trusted-proxies"],
+        "Proxies before the relay, whose X-Forwarded-For says who the client is; limits per client, \
+         logs and the list of consumers go by it. Without this the header is ignored, and all who \
+         come through a proxy are one client. Name only what nobody else can connect from.";
 
     "crawl", Kind::Hosts, HOSTS, "", env ["RELAY_CRAWL"], flags ["crawl"],
         "Hosts to subscribe to at the start, besides those that are known.";

@@ -185,6 +185,7 @@ fn samples(kind: Kind) -> (String, String, Option<&'static str>) {
         Kind::Switch => ("yes", "true", Some("perhaps")),
         Kind::Address => (":9", "[::]:9", Some("here")),
         Kind::NameServers => ("9.9.9.9", "9.9.9.9:53", Some("dns.example")),
+        Kind::Networks => ("10.0.0.0/8", "10.0.0.0/8", Some("everybody")),
         Kind::Database => ("postgres://a:pw@c/d", "postgres://a:redacted@c/d", Some("mysql://x")),
         Kind::Url => ("https://plc.example", "https://plc.example", Some("plc.example")),
         Kind::Hosts => ("pds.example.com", "pds.example.com", Some("no_host!")),

@@ -5,8 +5,13 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use super::secret::{REDACTED, Secret, redacted_address};
-use crate::units::{self, Day};
+use crate::{
+    clients,
+    units::{self, Day},
+};
 
 /// Longest text that goes into headers, logs and metrics.
 const TEXT_CHARS_MAX: usize = 200;
@@ -34,6 +39,8 @@ pub enum Kind {
     Address,
     /// Addresses of name servers.
     NameServers,
+    /// Addresses and networks.
+    Networks,
     /// Where the database is.
     Database,
     /// An http or https URL without path.
@@ -60,6 +67,7 @@ pub(super) enum Parsed {
     Switch(bool),
     Address(SocketAddr),
     Addresses(Vec<SocketAddr>),
+    Networks(Vec<IpNet>),
     List(Vec<String>),
     Secret(Secret),
     Secrets(Vec<Secret>),
@@ -70,7 +78,10 @@ pub(super) enum Parsed {
 impl Kind {
     /// Whether several values may be given, separated by commas.
     pub fn is_list(self) -> bool {
-        matches!(self, Self::NameServers | Self::Hosts | Self::DatedHosts | Self::Passwords)
+        matches!(
+            self,
+            Self::NameServers | Self::Networks | Self::Hosts | Self::DatedHosts | Self::Passwords
+        )
     }
 
     /// Whether the value must not be shown.
@@ -99,6 +110,10 @@ impl Kind {
                 "ADDRESS:PORT such as `127.0.0.1:2470`, or `:2470` for all interfaces".to_owned()
             }
             Self::NameServers => "addresses such as `8.8.8.8:53`, separated by commas".to_owned(),
+            Self::Networks => {
+                "addresses and networks such as `127.0.0.1` or `10.0.0.0/8`, separated by commas"
+                    .to_owned()
+            }
             Self::Database => "`sqlite://PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`, with \
                                a password other than CHANGEME"
                 .to_owned(),
@@ -164,7 +179,11 @@ impl Kind {
                 .map(|(_, meaning)| Parsed::Text((*meaning).to_owned())),
             Self::Day if text == "never" => Some(Parsed::Day(None)),
             Self::Day => Day::parse(text).map(|day| Parsed::Day(Some(day))),
-            Self::NameServers | Self::Hosts | Self::DatedHosts | Self::Passwords => None,
+            Self::NameServers
+            | Self::Networks
+            | Self::Hosts
+            | Self::DatedHosts
+            | Self::Passwords => None,
         }
     }
 
@@ -173,6 +192,9 @@ impl Kind {
         match self {
             Self::NameServers => {
                 items.map(name_server).collect::<Option<_>>().map(Parsed::Addresses)
+            }
+            Self::Networks => {
+                items.map(clients::network).collect::<Option<_>>().map(Parsed::Networks)
             }
             Self::DatedHosts => items
                 .map(|text| {
@@ -211,6 +233,9 @@ impl Parsed {
             Self::Address(address) => address.to_string(),
             Self::Addresses(addresses) => {
                 addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+            }
+            Self::Networks(networks) => {
+                networks.iter().map(clients::network_text).collect::<Vec<_>>().join(",")
             }
             Self::List(items) => items.join(","),
             Self::Day(day) => day.map_or("never".to_owned(), |day| day.to_string()),
@@ -326,6 +351,11 @@ mod tests {
             Kind::NameServers,
             &[("8.8.8.8:53", "8.8.8.8:53"), ("1.1.1.1", "1.1.1.1:53"), ("", "")],
             &["dns.google:53", "8.8.8.8:x"],
+        ),
+        (
+            Kind::Networks,
+            &[("", ""), ("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("10.0.0.0/8", "10.0.0.0/8")],
+            &["localhost", "10.0.0.1/8", "0.0.0.0/0", "127.0.0.1:80"],
         ),
         (
             Kind::Database,

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use super::Fatal;
 use crate::{
     api::{self, ApiState, Room},
+    clients::TrustedProxies,
     config::Config,
     tasks::Tasks,
 };
@@ -49,17 +50,26 @@ impl Listeners {
     }
 
     /// * `room` – connections that the public listener may have
-    pub(crate) fn serve(self, state: &ApiState, room: Room, tasks: &Tasks) -> Addresses {
+    /// * `proxies` – whose word about their clients is taken; nobody has a proxy before metrics
+    pub(crate) fn serve(
+        self,
+        state: &ApiState,
+        room: Room,
+        proxies: &TrustedProxies,
+        tasks: &Tasks,
+    ) -> Addresses {
         let public = api::public_router(state);
         let inside: Room = Arc::new(|| INSIDE_MAX);
-        match self.admin {
-            Some(listener) => {
-                api::serve(self.api, public, room, tasks);
-                api::serve(listener, api::admin_router(state), Arc::clone(&inside), tasks);
-            }
-            None => api::serve(self.api, public.merge(api::admin_router(state)), room, tasks),
+        if let Some(listener) = self.admin {
+            let admin = api::admin_router(state);
+            api::serve(self.api, public, room, proxies, tasks);
+            api::serve(listener, admin, Arc::clone(&inside), proxies, tasks);
+        } else {
+            let both = public.merge(api::admin_router(state));
+            api::serve(self.api, both, room, proxies, tasks);
         }
-        api::serve(self.metrics, api::metrics_router(state), inside, tasks);
+        let nobody = TrustedProxies::default();
+        api::serve(self.metrics, api::metrics_router(state), inside, &nobody, tasks);
         self.addresses
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
-use relay::{api, tasks::Tasks};
+use relay::{api, clients::TrustedProxies, tasks::Tasks};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -16,7 +16,7 @@ async fn listen(router: Router) -> (SocketAddr, Tasks) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let tasks = Tasks::default();
-    api::serve(listener, router, Arc::new(|| usize::MAX), &tasks);
+    api::serve(listener, router, Arc::new(|| usize::MAX), &TrustedProxies::default(), &tasks);
     (at, tasks)
 }
 

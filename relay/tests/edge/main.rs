@@ -8,6 +8,7 @@ mod admin;
 mod corpus;
 mod crawling;
 mod dressing;
+mod forwarded;
 #[path = "../../fuzz/examples/fuzz/daemon.rs"]
 mod fuzz_daemon;
 mod garbage;

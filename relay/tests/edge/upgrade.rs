@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use relay::{
     api,
+    clients::TrustedProxies,
     clock::Clock,
     domain::{AccountNo, Epoch, EventKind, HostId, HostSeq, Seq},
     eventlog::{self, Appender, Entry, LogOptions, Reader},
@@ -53,7 +54,13 @@ impl Edge {
         let firehose = Firehose::with_options(reader.clone(), Clock::system(), &tasks, options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        api::serve(listener, firehose.router(), Arc::new(|| usize::MAX), &tasks);
+        api::serve(
+            listener,
+            firehose.router(),
+            Arc::new(|| usize::MAX),
+            &TrustedProxies::default(),
+            &tasks,
+        );
         Self { at, firehose, appender, reader, tasks, _dir: dir }
     }
 

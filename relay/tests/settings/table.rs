@@ -20,6 +20,11 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("api_bind", "settings/addresses.rs", "each_address_serves_what_belongs_to_it"),
     ("metrics_bind", "settings/addresses.rs", "each_address_serves_what_belongs_to_it"),
     ("admin_bind", "settings/addresses.rs", "each_address_serves_what_belongs_to_it"),
+    (
+        "trusted_proxies",
+        "edge/forwarded.rs",
+        "a_client_is_counted_by_the_address_that_a_proxy_names",
+    ),
     ("crawl", "settings/hosts.rs", "hosts_of_the_command_line_are_subscribed_to"),
     (
         "disable_request_crawl",

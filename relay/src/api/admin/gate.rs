@@ -1,13 +1,9 @@
 //! The password of the admin API: compared in constant time, wrong ones slowed down (API-6).
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    num::NonZeroUsize,
-    time::Duration,
-};
+use std::{net::IpAddr, num::NonZeroUsize, time::Duration};
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -22,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::{ApiState, error::Error},
+    clients::Client,
     config::Secret,
     firehose::client_key,
     telemetry::metrics,
@@ -127,10 +124,7 @@ fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
 
 /// Lets a request through to the admin routes.
 pub(super) async fn guard(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let client = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let client = Client::of(request.extensions()).address;
     let outside = match state.shared.gate.check(request.headers(), client, Instant::now()) {
         Ok(()) => return next.run(request).await,
         Err(outside) => outside,
@@ -158,6 +152,8 @@ fn unauthorized(message: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));

@@ -1,19 +1,20 @@
 //! `com.atproto.sync.requestCrawl`: a host asks to be read (HOST-3, HOST-4).
 
-use std::net::SocketAddr;
-
 use axum::{
     body::Body,
-    extract::{ConnectInfo, State},
+    extract::{Extension, State},
 };
 use http::StatusCode;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::api::{
-    ApiState,
-    error::Error,
-    params::{self, PUBLIC_BODY_BYTES_MAX},
+use crate::{
+    api::{
+        ApiState,
+        error::Error,
+        params::{self, PUBLIC_BODY_BYTES_MAX},
+    },
+    clients::Client,
 };
 
 #[derive(Debug, Deserialize)]
@@ -24,19 +25,19 @@ struct Input {
 /// The handler: 200 without a body.
 pub(super) async fn request_crawl(
     State(state): State<ApiState>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<Client>,
     body: Body,
 ) -> Result<StatusCode, Error> {
     if state.disable_request_crawl {
         let message = "this relay adds hosts by hand; write to its operator";
         return Err(Error::new(StatusCode::FORBIDDEN, "Forbidden", message));
     }
-    // A proxy on this machine stands for everyone behind it.
-    if !peer.ip().to_canonical().is_loopback() {
+    // A proxy on this machine that names nobody stands for everyone behind it.
+    if !client.is_of_this_machine() {
         state
             .shared
             .crawls
-            .take(peer.ip(), Instant::now())
+            .take(client.address, Instant::now())
             .map_err(|wait| Error::rate_limited(wait.as_secs().saturating_add(1)))?;
     }
     let input: Input = params::json(body, PUBLIC_BODY_BYTES_MAX).await?;
