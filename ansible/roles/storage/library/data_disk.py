@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import struct
 
 from ansible.module_utils.basic import AnsibleModule
@@ -188,8 +189,19 @@ def first_byte(device, length):
     return None
 
 
-def xfs_bytes(device):
-    """Bytes of the file system, as its first block says."""
+def xfs_bytes(module, device, mount):
+    """Bytes of the file system. While it is mounted, its first block on the disk may be of yesterday."""
+    if mount:
+        said = re.search(
+            r"^data\s+=\s+bsize=(\d+)\s+blocks=(\d+)",
+            output(module, ["xfs_info", mount]),
+            re.MULTILINE,
+        )
+        if not said:
+            raise Refused(
+                f"`xfs_info {mount}` does not say how large the file system is"
+            )
+        return int(said[1]) * int(said[2])
     with open(device, "rb") as disk:
         block = disk.read(16)
     magic, block_size, blocks = struct.unpack(">4sIQ", block)
@@ -262,7 +274,8 @@ def look(module):
         "device": device,
         "uuid": found["UUID"],
         "mounted": mount in places,
-        "grown": length - xfs_bytes(device) >= UNUSED_END,
+        "grown": length - xfs_bytes(module, device, mount if mount in places else None)
+        >= UNUSED_END,
     }
 
 
