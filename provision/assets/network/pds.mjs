@@ -1,10 +1,12 @@
 // A reference PDS on port 80, for a network of containers in which there is no TLS between hosts.
-// PDS_HOSTNAME is its name there, PDS_ROTATION_KEY 64 hexadecimal digits, PDS_SECRET any text.
+// PDS_HOSTNAME is its name there, PDS_ROTATION_KEY 64 hexadecimal digits, PDS_SECRET any text; PDS_CRAWLERS
+// are relays that it asks to read it when it has something new after a start, with commas.
 import fs from 'node:fs/promises'
 import { Secp256k1Keypair } from '@atproto/crypto'
 import { PDS, envToCfg, envToSecrets } from '@atproto/pds'
 
 const { PDS_HOSTNAME, PDS_ROTATION_KEY, PDS_ADMIN_PASSWORD, PDS_SECRET, PDS_DID_PLC_URL } = process.env
+const { PDS_CRAWLERS = '' } = process.env
 await fs.mkdir('/data/blobs', { recursive: true })
 const rotation = await Secp256k1Keypair.import(PDS_ROTATION_KEY)
 const env = {
@@ -25,6 +27,7 @@ const env = {
   inviteRequired: false,
   disableSsrfProtection: true,
   didPlcUrl: PDS_DID_PLC_URL,
+  crawlers: PDS_CRAWLERS.split(',').filter((relay) => relay !== ''),
 }
 const cfg = envToCfg(env)
 const pds = await PDS.create(cfg, envToSecrets(env))

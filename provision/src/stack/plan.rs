@@ -167,6 +167,8 @@ fn pds(secrets: &Secrets) -> Service {
         &[
             ("PDS_HOSTNAME", PDS_NAME.to_owned()),
             ("PDS_DID_PLC_URL", "http://plc:2582".to_owned()),
+            // As in the real network: a PDS that has started says so, and no relay waits out a pause.
+            ("PDS_CRAWLERS", "http://relay:2470".to_owned()),
             ("PDS_ROTATION_KEY", secrets.pds_rotation_key.clone()),
             ("PDS_ADMIN_PASSWORD", secrets.pds_admin.clone()),
             ("PDS_SECRET", secrets.pds_tokens.clone()),

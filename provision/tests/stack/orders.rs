@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use crate::{number, options, say, traffic::Traffic};
 
 /// Rounds by chance, besides the three that everybody thinks of; `STACK_ROUNDS` says how many others.
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 1;
 
 /// A round: who is told to restart, one after the other, or all at once.
 #[derive(Debug)]
