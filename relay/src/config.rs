@@ -72,6 +72,8 @@ pub struct Config {
     pub plc_host: String,
     /// Requests per second to it.
     pub plc_rate: u32,
+    /// Requests to it under way at once; half as many to hosts of did:web.
+    pub identity_concurrency: usize,
     /// Each opens the admin API; empty = none does.
     pub admin_passwords: Vec<Secret>,
     /// Development mode (DESIGN 10.16).
@@ -108,6 +110,8 @@ pub struct Config {
     pub account_cache: usize,
     /// Hosts dialled at once.
     pub handshakes_max: usize,
+    /// Consumers at once.
+    pub max_consumers: usize,
     /// Contact in the User-Agent; may be empty.
     pub contact: String,
     /// Where a test lets the process die; no setting, see [`crash::VARIABLE`].
@@ -274,6 +278,7 @@ impl Values {
             environment: self.text("environment"),
             plc_host: self.text("plc_host"),
             plc_rate: self.count32("plc_rate"),
+            identity_concurrency: self.count("identity_concurrency"),
             resolve_address: self.addresses("resolve_address"),
             force_dns_udp: self.switch("force_dns_udp"),
             admin_passwords: self.secrets("admin_passwords"),
@@ -284,6 +289,7 @@ impl Values {
             host_concurrency: window(self.number("host_concurrency")),
             host_queue: self.count("host_queue"),
             handshakes_max: self.count("handshakes_max"),
+            max_consumers: self.count("max_consumers"),
             crash_at: None,
             effective: Vec::new(),
             warnings: Vec::new(),

@@ -69,7 +69,7 @@ pub struct Extras {
     pub verdicts: bool,
     /// Files of the event log; `None` = the machine's.
     pub log_files: Option<Arc<dyn Files>>,
-    /// Limits of the firehose.
+    /// Limits of the firehose; the number of consumers comes from the settings.
     pub firehose: FirehoseOptions,
     /// How hosts are dialled; the number of handshakes comes from the settings.
     pub upstream: UpstreamOptions,
@@ -172,7 +172,11 @@ fn compose(
     let parts = ground.ingest_parts(&config, &identities, &drops, verdict_in);
     let ingest = Ingest::start(parts, &tasks.ingest);
     announce_pending(&ingest, &tasks.ingest);
-    let options = FirehoseOptions { hidden: ground.hidden.clone(), ..options };
+    let options = FirehoseOptions {
+        consumers_max: config.max_consumers,
+        hidden: ground.hidden.clone(),
+        ..options
+    };
     let firehose =
         Firehose::with_options(ground.reader.clone(), ground.clock.clone(), &tasks.edge, options);
     let parts = ground.upstream_parts(&config, dialling, &ingest, &drops);
@@ -337,6 +341,7 @@ fn identity_options(config: &Config) -> IdentityOptions {
     IdentityOptions {
         plc_url: config.plc_host.clone(),
         plc_rate: config.plc_rate,
+        concurrency: config.identity_concurrency,
         allow_insecure: config.dev,
     }
 }

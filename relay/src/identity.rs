@@ -50,6 +50,9 @@ pub struct IdentityOptions {
     pub plc_url: String,
     /// Requests per second to it (`RELAY_PLC_RATE`).
     pub plc_rate: u32,
+    /// Requests to it under way at once, and half as many to hosts of did:web
+    /// (`RELAY_IDENTITY_CONCURRENCY`). It limits what a silent directory ties up.
+    pub concurrency: usize,
     /// `--dev`.
     pub allow_insecure: bool,
 }
@@ -119,8 +122,8 @@ impl Identities {
             dev: options.allow_insecure,
             clock,
             tasks: tasks.clone(),
-            plc: Plc::new(options.plc_url, options.plc_rate, net.clone()),
-            web: Web::new(net),
+            plc: Plc::new(options.plc_url, options.plc_rate, options.concurrency, net.clone()),
+            web: Web::new(options.concurrency / 2, net),
             under_way: Mutex::default(),
             failures: Mutex::default(),
         };

@@ -159,6 +159,10 @@ settings! {
         "The PLC directory.";
     "plc_rate", Kind::Number(1, 10_000), IDENTITY, "100", env ["RELAY_PLC_RATE"], flags ["plc-rate"],
         "Requests per second to the PLC directory at most.";
+    "identity_concurrency", Kind::Number(1, 1000), IDENTITY, "64",
+        env ["RELAY_IDENTITY_CONCURRENCY"], flags ["identity-concurrency"],
+        "Requests to the PLC directory under way at once. Those to the hosts of did:web are counted \
+         apart; of them there are half as many at most, and at least one.";
     "resolve_address", Kind::NameServers, IDENTITY, "", env ["RESOLVE_ADDRESS"],
         flags ["resolve-address"],
         "Name servers to ask instead of those of the machine.";
@@ -195,6 +199,10 @@ settings! {
     "handshakes_max", Kind::Number(1, 10_000), LOAD, "64", env ["RELAY_HANDSHAKES_MAX"],
         flags ["handshakes-max"],
         "Hosts that are dialled at once.";
+    "max_consumers", Kind::Number(1, 100_000), LOAD, "2000", env ["RELAY_MAX_CONSUMERS"],
+        flags ["max-consumers"],
+        "Consumers of the firehose at once. The next one is told to come again later (429). Each takes \
+         as much of the link as the whole stream, some 30 Mbit/s.";
 }
 
 /// Names of the archival relay that this one has no use for.

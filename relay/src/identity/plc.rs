@@ -20,10 +20,6 @@ use crate::{
     telemetry::metrics as names,
 };
 
-/// Requests under way at once; at 50 ms each that is far above the default rate, and it limits what
-/// a silent directory ties up.
-const IN_FLIGHT_MAX: usize = 64;
-
 /// Pause after a 429 that does not say how long.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(5);
 
@@ -53,10 +49,11 @@ struct Operation {
 }
 
 impl Plc {
-    pub(super) fn new(url: String, per_second: u32, net: Net) -> Self {
+    /// * `in_flight_max` – requests under way at once; zero counts as one
+    pub(super) fn new(url: String, per_second: u32, in_flight_max: usize, net: Net) -> Self {
         // A burst of one second's worth, as the directory sees no difference within a second.
         let rate = Mutex::new(Rate::new(per_second, per_second, Instant::now()));
-        Self { url, net, rate, in_flight: Semaphore::new(IN_FLIGHT_MAX) }
+        Self { url, net, rate, in_flight: Semaphore::new(in_flight_max.max(1)) }
     }
 
     /// The document of a DID as JSON.

@@ -27,7 +27,12 @@ impl Scene {
         let user_agent = "test".to_owned();
         let net = Net::new(NetOptions { allow_insecure, user_agent, ..NetOptions::default() })?;
         let tasks = Tasks::default();
-        let options = IdentityOptions { plc_url: simnet.plc().url(), plc_rate, allow_insecure };
+        let options = IdentityOptions {
+            plc_url: simnet.plc().url(),
+            plc_rate,
+            concurrency: 64,
+            allow_insecure,
+        };
         let identities = Identities::new(options, net, Clock::system(), &tasks);
         Ok(Self { simnet, host, identities, tasks })
     }

@@ -16,9 +16,6 @@ use super::{
 };
 use crate::net::Net;
 
-/// Requests to all hosts under way at once; apart from those to the PLC directory.
-const IN_FLIGHT_MAX: usize = 32;
-
 /// Requests per second to one host, and how many at once at first.
 const HOST_RATE: u32 = 2;
 const HOST_BURST: u32 = 10;
@@ -48,9 +45,11 @@ pub(super) struct Web {
 }
 
 impl Web {
-    pub(super) fn new(net: Net) -> Self {
+    /// * `in_flight_max` – requests to all hosts under way at once, apart from those to the PLC
+    ///   directory; zero counts as one
+    pub(super) fn new(in_flight_max: usize, net: Net) -> Self {
         let budgets = Mutex::new(LruCache::new(HOSTS_MAX));
-        Self { net, budgets, in_flight: Semaphore::new(IN_FLIGHT_MAX) }
+        Self { net, budgets, in_flight: Semaphore::new(in_flight_max.max(1)) }
     }
 
     /// The document of a DID as JSON.

@@ -4,7 +4,33 @@ use std::time::Duration;
 
 use relay_simnet::{Account, AccountOptions, Answer, Consumer, Pds, Start};
 
-use crate::{process::until, relay::Relay};
+use crate::{
+    process::{Program, until},
+    relay::Relay,
+};
+
+/// Setting `max_consumers`, SEC-4: who comes when all places are taken is told why and when to come
+/// again, is counted, and comes in once somebody has left.
+#[tokio::test]
+async fn one_consumer_too_many_is_told_to_come_later() {
+    let relay = Program::new().set("RELAY_MAX_CONSUMERS", "2").start().await;
+    let url = format!("http://{}", relay.at().api);
+    let mut first = Consumer::connect(&url, Start::Live).await.unwrap();
+    let _second = Consumer::connect(&url, Start::Live).await.unwrap();
+    assert_eq!(relay.metric("relay_firehose_consumers_limit").await.as_deref(), Some("2"));
+
+    let third = Consumer::connect_query(&url, "").await.unwrap();
+
+    let refused = third.err().unwrap();
+    assert_eq!(refused.status, 429);
+    assert!(refused.body.contains("as many consumers as it can serve"), "{refused:?}");
+    let counted = relay.metric("relay_firehose_refused_total{reason=\"total_limit\"}").await;
+    assert_eq!(counted.as_deref(), Some("1"));
+    first.cut();
+    until("there is room again", async || Consumer::connect_query(&url, "").await.unwrap().is_ok())
+        .await;
+    relay.stop().await;
+}
 
 /// An account that the relay has not heard of.
 async fn stranger(pds: &Pds, name: &str) -> Account {

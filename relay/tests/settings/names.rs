@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use relay_simnet::{AccountOptions, Net};
+use relay_simnet::{AccountOptions, Answer, Net, Pds};
 use tokio::time::Instant;
 
 use crate::{name_server::NameServer, process::until, relay::Relay};
@@ -21,17 +21,49 @@ async fn accounts_are_looked_up_in_the_directory_that_is_named() {
     relay.stop().await;
 }
 
+/// Six accounts that the relay must look up.
+async fn strangers_post(pds: &Pds) {
+    for number in 0..6 {
+        let options = AccountOptions { announced: false, ..AccountOptions::default() };
+        let account = pds.account_with(&format!("a{number}"), options).await.unwrap();
+        account.post("hello").await.unwrap();
+    }
+}
+
+/// Setting `identity_concurrency`, RES-6: with one request at a time the next one waits for the answer,
+/// however slow that is; with six a directory that never answers is asked six times.
+#[tokio::test]
+async fn no_more_requests_than_allowed_are_under_way_at_the_directory() {
+    const LATENCY: Duration = Duration::from_millis(400);
+    let relay = Relay::start_with(&[("RELAY_IDENTITY_CONCURRENCY", "1")]).await;
+    let pds = relay.host("alpha").await;
+    relay.net.plc().set_latency(LATENCY);
+    let started = Instant::now();
+    strangers_post(&pds).await;
+    until("four have been asked for", async || {
+        let asked = relay.net.plc().total_lookups();
+        // Looked at after the count, so that what came in between is no excuse.
+        let answered = started.elapsed().as_millis() / LATENCY.as_millis();
+        assert!(u128::from(asked) <= 1 + answered, "{asked} while {answered} can be answered");
+        asked >= 4
+    })
+    .await;
+    relay.stop().await;
+
+    let relay = Relay::start_with(&[("RELAY_IDENTITY_CONCURRENCY", "6")]).await;
+    let pds = relay.host("alpha").await;
+    relay.net.plc().answer_all(Some(Answer::Silence));
+    strangers_post(&pds).await;
+    until("all are asked for", async || relay.net.plc().total_lookups() == 6).await;
+}
+
 /// Setting `plc_rate`, RES-6: one per second, however many accounts wait.
 #[tokio::test]
 async fn the_directory_is_not_asked_faster_than_allowed() {
     let started = Instant::now();
     let relay = Relay::start_with(&[("RELAY_PLC_RATE", "1")]).await;
     let pds = relay.host("alpha").await;
-    for number in 0..6 {
-        let options = AccountOptions { announced: false, ..AccountOptions::default() };
-        let account = pds.account_with(&format!("a{number}"), options).await.unwrap();
-        account.post("hello").await.unwrap();
-    }
+    strangers_post(&pds).await;
 
     until("three have been asked for", async || {
         let asked = relay.net.plc().total_lookups();

@@ -44,6 +44,11 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("environment", "settings/rules.rs", "production_refuses_development_mode"),
     ("plc_host", "settings/names.rs", "accounts_are_looked_up_in_the_directory_that_is_named"),
     ("plc_rate", "settings/names.rs", "the_directory_is_not_asked_faster_than_allowed"),
+    (
+        "identity_concurrency",
+        "settings/names.rs",
+        "no_more_requests_than_allowed_are_under_way_at_the_directory",
+    ),
     ("resolve_address", "settings/names.rs", "names_are_resolved_by_the_server_that_is_named"),
     (
         "force_dns_udp",
@@ -58,6 +63,7 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("host_concurrency", "settings/load.rs", "a_host_with_too_many_open_events_is_not_read"),
     ("host_queue", "settings/load.rs", "a_host_waits_when_its_places_at_a_worker_are_taken"),
     ("handshakes_max", "settings/hosts.rs", "no_more_hosts_than_allowed_are_dialled_at_once"),
+    ("max_consumers", "settings/load.rs", "one_consumer_too_many_is_told_to_come_later"),
 ];
 
 /// Issue 3, section 5: every setting has a test that shows its effect.

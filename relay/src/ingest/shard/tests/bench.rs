@@ -353,8 +353,12 @@ impl Rooms {
         let (appender, reader) = open_log(dir, &store, &hosts, clock).await?;
         replay_tail(&store, &reader).await?;
         let tasks = Tasks::default();
-        let options =
-            IdentityOptions { plc_url: plc.to_owned(), plc_rate: 10_000, allow_insecure: true };
+        let options = IdentityOptions {
+            plc_url: plc.to_owned(),
+            plc_rate: 10_000,
+            concurrency: 64,
+            allow_insecure: true,
+        };
         let identities = Identities::new(options, net.clone(), clock.clone(), &tasks);
         let drops = Arc::new(Drops::default());
         let parts = IngestParts {
