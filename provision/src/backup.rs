@@ -5,42 +5,56 @@
 //! is missing. What must never happen is that a seq is used twice; so a restored relay begins far above
 //! every seq that can have been given since ([`floor`]).
 //!
-//! A backup is a directory with a manifest that names each file and its digest. It has its name only
-//! when it is whole. The relay may run meanwhile.
+//! A backup is a directory, here or in a bucket, with a manifest that names each file and its digest.
+//! Its files may be encrypted; the manifest is not, so that damage is found without a key. The relay may
+//! run meanwhile.
 
+mod bucket;
 mod database;
+mod keep;
+mod papers;
+mod place;
 mod restore;
+mod seal;
+mod server;
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Read as _,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use relay::config::{Config, Flags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
 
-use crate::{env_file::EnvFile, files, moment};
+use crate::{
+    files, moment,
+    told::{Tell, Told},
+};
+use papers::Papers;
 
+pub use bucket::Bucket;
 pub use database::{Counts, Database};
-pub use restore::{Restored, restore};
+pub use keep::{Fate, Listed, Policy};
+pub use place::{Local, Place};
+pub use restore::{Home, Restored, restore};
+pub use seal::{Identities, Recipients};
+pub use server::Server;
 
-/// The form of the manifest.
+/// The form of a manifest.
 const FORMAT: u32 = 1;
+/// The form of a manifest of encrypted files.
+const FORMAT_SEALED: u32 = 2;
 /// How the directories of backups begin.
 const PREFIX: &str = "relay-";
 const MANIFEST: &str = "manifest.json";
-const SETTINGS: &str = "settings.env";
 /// More seqs than any relay can give in a second.
 const SEQS_PER_SECOND: u64 = 100_000;
 /// Seqs above that, for a clock that was set back.
 const SEQS_MARGIN: u64 = 1_000_000;
-/// Names whose values are secrets, besides what the relay calls so itself.
-const SECRET_WORDS: [&str; 4] = ["PASSWORD", "KEY", "TOKEN", "SECRET"];
 
 /// What a backup says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +74,27 @@ pub struct Manifest {
     pub counts: Counts,
     /// Whether the settings hold their secrets.
     pub has_secrets: bool,
-    /// SHA-256 of each file, in hexadecimal.
+    /// The age recipients who can read the files; empty when they are not encrypted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encrypted_for: Vec<String>,
+    /// SHA-256 of each file as it lies there, in hexadecimal.
     pub files: BTreeMap<String, String>,
+    /// Bytes of each.
+    #[serde(default)]
+    pub sizes: BTreeMap<String, u64>,
+}
+
+impl Manifest {
+    /// Whether the files are encrypted.
+    #[must_use]
+    pub const fn is_sealed(&self) -> bool {
+        !self.encrypted_for.is_empty()
+    }
+
+    /// Whether a file has as many bytes as it should; manifests of old do not tell.
+    fn has_size(&self, file: &str, size: u64) -> bool {
+        self.sizes.get(file).is_none_or(|expected| *expected == size)
+    }
 }
 
 /// The first seq of a relay that is restored at this moment: above everything that any consumer can have
@@ -73,79 +106,107 @@ pub fn floor(manifest: &Manifest, now_ms: u64) -> u64 {
     manifest.position.saturating_add(since).saturating_add(SEQS_MARGIN)
 }
 
-/// The settings of a relay as it would read them.
-///
-/// * `env_file` – the file with its environment
-/// * `dir` – the directory in which it runs
-///
-/// # Errors
-/// When the file cannot be read, or the relay would refuse it.
-pub fn settings(env_file: &Path, dir: &Path) -> Result<Config> {
-    let text = files::read(env_file)?;
-    let text = text.with_context(|| format!("there is no file {}", env_file.display()))?;
-    let entries = EnvFile::new(text).all().into_iter();
-    let env: Vec<_> = entries.map(|entry| (entry.name, entry.value)).collect();
-    Config::load(&Flags::default(), &env, dir)
-        .with_context(|| format!("read the settings {}", env_file.display()))
+/// What to back up, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The file with the environment of the relay.
+    pub env_file: &'a Path,
+    /// The directory in which the relay runs.
+    pub dir: &'a Path,
+    /// For whom it is encrypted; for nobody is not at all.
+    pub recipients: &'a Recipients,
+    /// Whether the secrets are in it.
+    pub with_secrets: bool,
 }
 
-/// Makes a backup; gives its directory and manifest.
-///
-/// * `to` – the directory of all backups
-/// * `keep` – how many are kept there; the oldest are removed
+/// A backup that was made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// How a person names it: its path or `s3://` address.
+    pub shown: String,
+    /// What it says of itself.
+    pub manifest: Manifest,
+}
+
+/// Makes a backup.
 ///
 /// # Errors
-/// When the database cannot be read or the directory cannot be written.
-pub async fn make(
-    env_file: &Path,
-    dir: &Path,
-    to: &Path,
-    (keep, with_secrets): (usize, bool),
-) -> Result<(PathBuf, Manifest)> {
-    let config = settings(env_file, dir)?;
-    let database = Database::of(&config)?;
+/// When the database cannot be read or the place takes nothing. What was begun is taken back.
+pub async fn make(place: &Place, wanted: Wanted<'_>, tell: &mut Tell<'_>) -> Result<Made> {
+    let papers = Papers::read(wanted.env_file, wanted.dir)?;
+    let database = Database::of(&papers.config)?;
+    place.reach().await?;
     let made_ms = moment::now_ms();
-    let name = format!("{PREFIX}{made_ms:015}");
-    let (partial, whole) = (to.join(format!(".{name}.partial")), to.join(&name));
-    private_directory(&partial)?;
-    let made = async {
-        let (counts, position) = database.dump(&partial).await?;
-        let text = files::read(env_file)?.unwrap_or_default();
-        let text = if with_secrets { text } else { without_secrets(&text) };
-        files::write(&partial.join(SETTINGS), &text, 0o600)?;
-        let mut digests = BTreeMap::new();
-        for file in [database.file(), SETTINGS] {
-            digests.insert(file.to_owned(), digest(&partial.join(file))?);
-        }
-        let manifest = Manifest {
-            format: FORMAT,
-            made_by: concat!("provision/", env!("CARGO_PKG_VERSION")).to_owned(),
-            made_ms,
-            database: database.word().to_owned(),
-            position,
-            counts,
-            has_secrets: with_secrets,
-            files: digests,
-        };
-        let text = serde_json::to_string_pretty(&manifest).context("write the manifest")?;
-        files::write(&partial.join(MANIFEST), &format!("{text}\n"), 0o600)?;
-        sync(&partial)?;
-        fs::rename(&partial, &whole).with_context(|| format!("name {}", whole.display()))?;
-        anyhow::Ok(manifest)
-    };
-    match made.await {
-        Ok(manifest) => {
-            retain(to, keep)?;
-            Ok((whole, manifest))
-        }
-        Err(error) => {
-            fs::remove_dir_all(&partial).context("remove the half backup")?;
-            Err(error)
+    let name = place::name_of(made_ms);
+    let stage = place.stage(&name)?;
+    // What is not encrypted yet is never seen by a place that may be somebody else's.
+    let aside = if wanted.recipients.is_empty() { None } else { Some(place::temporary()?) };
+    let plain = aside.as_ref().map_or(stage.path(), TempDir::path);
+    tell(Told::Doing("copying the database".to_owned()));
+    let (counts, position) = database.dump(plain).await?;
+    for (name, bytes) in papers.copy(wanted.with_secrets)? {
+        files::write_private(&plain.join(name), &bytes)?;
+    }
+    if !wanted.recipients.is_empty() {
+        tell(Told::Doing("encrypting".to_owned()));
+        for path in paths(plain)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let sealed = stage.path().join(format!("{name}{}", seal::SUFFIX));
+            wanted.recipients.seal(&path, &sealed)?;
         }
     }
+    tell(Told::Doing("computing digests".to_owned()));
+    let (digests, sizes) = described(stage.path())?;
+    let manifest = Manifest {
+        format: if wanted.recipients.is_empty() { FORMAT } else { FORMAT_SEALED },
+        made_by: concat!("provision/", env!("CARGO_PKG_VERSION")).to_owned(),
+        made_ms,
+        database: database.word().to_owned(),
+        position,
+        counts,
+        has_secrets: wanted.with_secrets,
+        encrypted_for: wanted.recipients.names(),
+        files: digests,
+        sizes,
+    };
+    let text = serde_json::to_string_pretty(&manifest).context("write the manifest")?;
+    files::write(&stage.path().join(MANIFEST), &format!("{text}\n"), 0o600)?;
+    place.keep(stage, &name, tell).await?;
+    Ok(Made { shown: place.shown(&name), manifest })
 }
 
-/// Reads a backup's manifest and compares every file with it.
+/// Removes what no rule keeps, and what was never finished; gives what becomes of each, newest first.
+///
+/// * `dry_run` – only say what would go
+///
+/// # Errors
+/// When the place cannot be read or does not remove something.
+pub async fn prune(place: &Place, policy: Policy, dry_run: bool) -> Result<Vec<Fate>> {
+    let good = newest_whole(place).await?;
+    let all = place.list().await?;
+    let good = good.as_ref().map(|backup| backup.name.as_str());
+    let fates = keep::fates(&all, policy, good, moment::now_ms());
+    for fate in fates.iter().filter(|fate| !fate.kept && !dry_run) {
+        place.remove(&fate.name).await?;
+    }
+    Ok(fates)
+}
+
+/// The newest backup whose files are all there: of a directory they are compared with their digests, of a
+/// bucket with their sizes.
+///
+/// # Errors
+/// When the place cannot be read.
+pub async fn newest_whole(place: &Place) -> Result<Option<Listed>> {
+    for backup in place.list().await?.into_iter().rev().filter(|backup| backup.finished) {
+        if place.is_whole(&backup.name).await? {
+            return Ok(Some(backup));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a backup's manifest and compares every file with it. No key is needed.
 ///
 /// # Errors
 /// When something is missing or was changed.
@@ -156,16 +217,40 @@ pub fn open(backup: &Path) -> Result<Manifest> {
     let manifest: Manifest =
         serde_json::from_str(&text).with_context(|| format!("read {MANIFEST} of {shown}"))?;
     ensure!(
-        manifest.format == FORMAT,
-        "{shown} has the form {}, this program reads {FORMAT}; use the one that made it: {}",
+        [FORMAT, FORMAT_SEALED].contains(&manifest.format),
+        "{shown} has the form {}, this program reads up to {FORMAT_SEALED}; use the one that made it: {}",
         manifest.format,
         manifest.made_by
     );
     for (name, expected) in &manifest.files {
+        plain_name(name)?;
         let found = digest(&backup.join(name))?;
         ensure!(found == *expected, "{name} of {shown} is damaged: its digest is {found}");
     }
     Ok(manifest)
+}
+
+/// The files of a backup as they were before they were encrypted.
+struct Plain {
+    dir: PathBuf,
+    /// Removes what was decrypted.
+    _decrypted: Option<TempDir>,
+}
+
+/// Decrypts a backup whose files are what its manifest says; all of it, or nothing.
+fn plain(backup: &Path, manifest: &Manifest, identities: &Identities) -> Result<Plain> {
+    if !manifest.is_sealed() {
+        return Ok(Plain { dir: backup.to_path_buf(), _decrypted: None });
+    }
+    identities.ensure_any(&manifest.encrypted_for)?;
+    let aside = place::temporary()?;
+    for name in manifest.files.keys() {
+        let plain = name.strip_suffix(seal::SUFFIX);
+        let plain = plain.with_context(|| format!("{name} is not encrypted as it should be"))?;
+        let to = aside.path().join(plain);
+        identities.open(&backup.join(name), &to, &manifest.encrypted_for)?;
+    }
+    Ok(Plain { dir: aside.path().to_path_buf(), _decrypted: Some(aside) })
 }
 
 /// Restores a backup into a scratch database and counts what is there.
@@ -173,12 +258,18 @@ pub fn open(backup: &Path) -> Result<Manifest> {
 /// * `scratch` – an empty database of Postgres, for a backup of one; a SQLite backup needs none
 ///
 /// # Errors
-/// When the backup is damaged, cannot be restored, or holds something else than it says.
-pub async fn verify(backup: &Path, scratch: Option<&str>) -> Result<Manifest> {
+/// When the backup is damaged, cannot be read or restored, or holds something else than it says.
+pub async fn verify(
+    backup: &Path,
+    scratch: Option<&str>,
+    identities: &Identities,
+    tell: &mut Tell<'_>,
+) -> Result<Manifest> {
+    tell(Told::Doing("comparing digests".to_owned()));
     let manifest = open(backup)?;
-    let place = tempfile::tempdir().context("make a directory for the scratch database")?;
+    let aside = place::temporary()?;
     let database = match (manifest.database.as_str(), scratch) {
-        ("sqlite", _) => Database::Sqlite(place.path().join("scratch.sqlite")),
+        ("sqlite", _) => Database::Sqlite(aside.path().join("scratch.sqlite")),
         ("postgres", Some(url)) => Database::parse(url)?,
         ("postgres", None) => bail!(
             "a backup of Postgres is verified in an empty database of it: give --scratch \
@@ -186,7 +277,17 @@ pub async fn verify(backup: &Path, scratch: Option<&str>) -> Result<Manifest> {
         ),
         (other, _) => bail!("the backup is of a database `{other}`, which is not known here"),
     };
-    database.fill(backup).await?;
+    ensure!(
+        !database.is_used().await?,
+        "{database:?} holds a relay's tables; the scratch database is emptied afterwards, so it must be \
+         an empty one"
+    );
+    if manifest.is_sealed() {
+        tell(Told::Doing("decrypting".to_owned()));
+    }
+    let plain = plain(backup, &manifest, identities)?;
+    tell(Told::Doing("restoring into the scratch database".to_owned()));
+    database.fill(&plain.dir).await?;
     let found = database.counts().await?;
     let expected = manifest.counts;
     database.discard().await?;
@@ -200,42 +301,35 @@ pub(crate) fn is_one(path: &Path) -> bool {
     name.starts_with(PREFIX) && path.join(MANIFEST).is_file()
 }
 
-/// Removes the oldest backups until so many are left. What is no backup stays.
-fn retain(to: &Path, keep: usize) -> Result<()> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(to).with_context(|| format!("list {}", to.display()))? {
-        let path = entry.context("list the backups")?.path();
-        if is_one(&path) {
-            all.push(path);
-        }
-    }
-    all.sort();
-    let surplus = all.len().saturating_sub(keep.max(1));
-    for old in all.into_iter().take(surplus) {
-        fs::remove_dir_all(&old).with_context(|| format!("remove {}", old.display()))?;
-    }
+/// The name of a file of a backup leads nowhere else.
+fn plain_name(name: &str) -> Result<()> {
+    let leads_away = name.contains(['/', '\\']) || name.starts_with('.') || name.is_empty();
+    ensure!(
+        !leads_away,
+        "the manifest names `{}`, which is no file of a backup",
+        name.escape_debug()
+    );
     Ok(())
 }
 
-/// The settings with the values of secrets taken out, so that a reader sees which are needed.
-fn without_secrets(text: &str) -> String {
-    let is_secret =
-        |name: &str| name == "DATABASE_URL" || SECRET_WORDS.iter().any(|word| name.contains(word));
-    let line = |line: &str| match line.trim_start().trim_start_matches("export ").split_once('=') {
-        Some((name, _)) if !line.trim_start().starts_with('#') && is_secret(name.trim()) => {
-            format!("#{}= (a secret, not in this backup)\n", name.trim())
-        }
-        _ => format!("{line}\n"),
-    };
-    text.lines().map(line).collect()
+fn paths(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).context("list the backup")? {
+        found.push(entry.context("list the backup")?.path());
+    }
+    Ok(found)
 }
 
-fn private_directory(path: &Path) -> Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("make the directory {}", path.display()))?;
-    let only_us = fs::Permissions::from_mode(0o700);
-    fs::set_permissions(path, only_us).with_context(|| format!("close {}", path.display()))
+/// Digest and bytes of each file of a directory.
+fn described(dir: &Path) -> Result<(BTreeMap<String, String>, BTreeMap<String, u64>)> {
+    let (mut digests, mut sizes) = (BTreeMap::new(), BTreeMap::new());
+    for path in paths(dir)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let size = fs::metadata(&path).with_context(|| format!("look at {name}"))?.len();
+        digests.insert(name.clone(), digest(&path)?);
+        sizes.insert(name, size);
+    }
+    Ok((digests, sizes))
 }
 
 fn digest(path: &Path) -> Result<String> {
@@ -260,16 +354,6 @@ fn hex_digit(number: u8) -> char {
     char::from_digit(u32::from(number), 16).unwrap_or('0')
 }
 
-/// Everything is on the disk before the backup has its name.
-fn sync(dir: &Path) -> Result<()> {
-    for entry in fs::read_dir(dir).context("list the backup")? {
-        let path = entry.context("list the backup")?.path();
-        let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        file.sync_all().with_context(|| format!("sync {}", path.display()))?;
-    }
-    File::open(dir).and_then(|dir| dir.sync_all()).context("sync the directory")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,7 +367,9 @@ mod tests {
             position: 500,
             counts: Counts::default(),
             has_secrets: false,
+            encrypted_for: Vec::new(),
             files: BTreeMap::new(),
+            sizes: BTreeMap::new(),
         }
     }
 
@@ -299,30 +385,30 @@ mod tests {
         assert!(floor(&manifest, year) < 1 << 53, "every language can hold it");
     }
 
-    /// A backup that is copied somewhere holds no password, and says which are needed.
+    /// A manifest that somebody else wrote does not make a restore read or write elsewhere.
     #[test]
-    fn secrets_are_taken_out_of_the_settings() {
-        let text = "RELAY_CONTACT=mailto:a@b\nDATABASE_URL=postgres://u:pomegranate@h/d\n\
-                    # a remark = pom\nexport RELAY_ADMIN_PASSWORD=pomegranate\n";
-        let found = without_secrets(text);
-        assert!(!found.contains("pomegranate"), "{found}");
-        assert!(found.contains("RELAY_CONTACT=mailto:a@b\n#DATABASE_URL="), "{found}");
-        assert!(found.contains("# a remark = pom\n#RELAY_ADMIN_PASSWORD="), "{found}");
+    fn a_manifest_leads_nowhere_else() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        for name in ["../secret", "/etc/passwd", ".hidden", "a/b", ""] {
+            let files = BTreeMap::from([(name.to_owned(), String::new())]);
+            let text = serde_json::to_string(&Manifest { files, ..manifest() })?;
+            fs::write(dir.path().join(MANIFEST), text)?;
+            let refused = open(dir.path()).expect_err(name);
+            assert!(refused.to_string().contains("no file of a backup"), "{refused:#}");
+        }
+        Ok(())
     }
 
+    /// Backups of before encryption are read as ever.
     #[test]
-    fn only_the_newest_backups_are_kept() -> Result<()> {
+    fn a_manifest_without_sizes_is_read() -> Result<()> {
         let dir = tempfile::tempdir()?;
-        for name in ["relay-1", "relay-2", "relay-3", "other", "relay-0-not-whole"] {
-            fs::create_dir(dir.path().join(name))?;
-            if !name.contains("not") {
-                fs::write(dir.path().join(name).join(MANIFEST), "")?;
-            }
-        }
-        retain(dir.path(), 2)?;
-        let left = |name: &str| dir.path().join(name).exists();
-        assert!(!left("relay-1") && left("relay-2") && left("relay-3"));
-        assert!(left("other") && left("relay-0-not-whole"));
+        let mut value = serde_json::to_value(manifest())?;
+        let fields = value.as_object_mut().context("an object")?;
+        fields.remove("sizes");
+        fs::write(dir.path().join(MANIFEST), value.to_string())?;
+        let read = open(dir.path())?;
+        assert!(!read.is_sealed() && read.has_size("relay.sqlite", 7));
         Ok(())
     }
 }

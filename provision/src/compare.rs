@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::{
     feed::{Address, Arrival, Feed},
-    told::{Tell, Told, harmless},
+    told::{Tell, Told, Unit, harmless},
 };
 use report::Source;
 use tally::{RELAYS_MAX, Revision, Sighting, Tally};
@@ -35,8 +35,8 @@ use tally::{RELAYS_MAX, Revision, Sighting, Tally};
 const WAITING_MAX: usize = 4_096;
 /// How long all relays together have to open their streams.
 const OPENING_MAX: Duration = Duration::from_secs(30);
-/// How often a person is told how far it is.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How often is told how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// What to compare.
 #[derive(Debug)]
@@ -154,15 +154,18 @@ impl Run {
 
     /// Takes in what comes until then.
     async fn drain(&mut self, end: Instant, tell: &mut Tell<'_>) {
-        let mut told = Instant::now();
+        let began = Instant::now();
+        let total = end.saturating_duration_since(began).as_secs();
+        let mut told = began;
         while let Some((place, brought)) = self.next(end).await {
             self.take(place, brought);
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
-                let left = end.saturating_duration_since(told).as_secs();
                 let counts: Vec<_> =
                     self.tally.relays().iter().map(|relay| relay.events.to_string()).collect();
-                tell(Told::Note(format!("{left} s left, events: {}", counts.join(", "))));
+                let what = format!("events: {}", counts.join(", "));
+                let done = began.elapsed().as_secs().min(total);
+                tell(Told::Progress { what, done, total, unit: Unit::Seconds });
             }
         }
     }

@@ -120,7 +120,7 @@ pub struct Patient {
     pub http_port: u16,
     /// Whose `Date` the clock is compared with: a URL.
     pub time_from: String,
-    /// Where backups lie.
+    /// Where backups lie: a directory, or `s3://BUCKET/PREFIX`.
     pub backups: Option<PathBuf>,
     /// How old the newest of them may be.
     pub backup_age_max: Duration,
@@ -191,7 +191,7 @@ pub async fn examine(patient: &Patient, check: &'static str) -> Vec<Line> {
         "live" => live::check(patient).await,
         "window" => own::window(patient).await,
         "consumers" => vec![own::consumers(patient).await],
-        "backups" => vec![backups::check(patient)],
+        "backups" => vec![backups::check(patient).await],
         _ => Vec::new(),
     }
 }

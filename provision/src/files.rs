@@ -34,6 +34,10 @@ pub struct FileError {
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "; run this with sudo, or give another place",
+        io::ErrorKind::InvalidData => {
+            "; it is not UTF-8 text: look with `file` what it is, and convert it, for instance with \
+             `iconv -f latin1 -t utf-8`"
+        }
         _ => "",
     }
 }
@@ -73,6 +77,16 @@ pub fn write(path: &Path, text: &str, mode: u32) -> Result<Change, FileError> {
         replace(path, text, mode).map_err(|error| FileError { path: path.to_path_buf(), error })?;
     }
     Ok(change)
+}
+
+/// Writes a new file that nobody else reads.
+///
+/// # Errors
+/// [`FileError`], also when there is one.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(bytes));
+    written.map_err(|error| FileError { path: path.to_path_buf(), error })
 }
 
 fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {

@@ -1,10 +1,10 @@
 //! Relays that many people know.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::feed::Address;
+use crate::{feed::Address, files};
 
 /// Public relays of the whole network. None is asked for anything unless a person names it, or all of
 /// them together.
@@ -32,7 +32,7 @@ pub fn all() -> Result<Vec<Address>> {
 /// When the file cannot be read or holds no line.
 pub fn lines(path: &Path) -> Result<Vec<String>> {
     let shown = path.display();
-    let text = fs::read_to_string(path).with_context(|| format!("read {shown}"))?;
+    let text = files::read(path)?.with_context(|| format!("there is no file {shown}"))?;
     let lines: Vec<_> = text
         .lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
@@ -45,6 +45,8 @@ pub fn lines(path: &Path) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A list of one's own may have comments, and an empty one is no list.

@@ -7,6 +7,30 @@ pub enum Told {
     Result(String),
     /// What it is doing, or what goes wrong meanwhile; goes to stderr.
     Note(String),
+    /// What it is doing now, for as long as nothing else is told.
+    Doing(String),
+    /// How far it is with something long; a bar on a terminal, a line now and then elsewhere.
+    Progress {
+        /// What it is doing.
+        what: String,
+        /// How much of it is done.
+        done: u64,
+        /// How much there is, in the same unit.
+        total: u64,
+        /// What is counted.
+        unit: Unit,
+    },
+}
+
+/// What is counted while something long is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes of a file.
+    Bytes,
+    /// Seconds of a measurement.
+    Seconds,
+    /// Hosts, accounts and the like.
+    Things,
 }
 
 /// Takes the lines. `false` means that nobody reads results any more, and that the verb is to end.

@@ -15,7 +15,8 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 use tokio::process::Command;
-use url::Url;
+
+use super::server::{FORMS, Server};
 
 /// Tables that are counted, and the form in which both databases count.
 const COUNTS: &str = "SELECT (SELECT count(*) FROM relay_host) AS hosts, \
@@ -40,15 +41,15 @@ pub struct Counts {
 pub enum Database {
     /// A file.
     Sqlite(PathBuf),
-    /// A server: its URL without password, and the password.
-    Postgres(Url, Option<String>),
+    /// A server.
+    Postgres(Box<Server>),
 }
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(path) => write!(out, "{}", path.display()),
-            Self::Postgres(url, _) => write!(out, "{url}"),
+            Self::Postgres(server) => write!(out, "{server}"),
         }
     }
 }
@@ -72,21 +73,11 @@ impl Database {
                 return Ok(Self::Sqlite(PathBuf::from(path)));
             }
         }
-        let text = text.strip_prefix("postgres=").unwrap_or(text);
-        let Ok(mut url) = Url::parse(text) else {
-            bail!("a backup needs DATABASE_URL as sqlite://PATH or postgres://USER@HOST/DATABASE")
-        };
-        ensure!(
-            matches!(url.scheme(), "postgres" | "postgresql"),
-            "DATABASE_URL is neither of SQLite nor of Postgres"
-        );
-        let password = url.password().map(decoded);
-        if url.set_password(None).is_err() {
-            bail!(
-                "DATABASE_URL has a form that cannot be read; write postgres://USER@HOST/DATABASE"
-            )
+        if !text.starts_with("postgres") {
+            bail!("DATABASE_URL is neither of SQLite nor of Postgres; it is {FORMS}")
         }
-        Ok(Self::Postgres(url, password))
+        let server = Server::parse(text.strip_prefix("postgres=").unwrap_or(text))?;
+        Ok(Self::Postgres(Box::new(server)))
     }
 
     /// The word for it.
@@ -123,7 +114,7 @@ impl Database {
                 copy.close().await.context("close the copy")?;
                 Ok(found)
             }
-            Self::Postgres(url, password) => {
+            Self::Postgres(server) => {
                 let mut session = self.session().await?;
                 let begin = sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
                 begin.execute(&mut session).await.context("begin")?;
@@ -140,7 +131,7 @@ impl Database {
                     "--file".into(),
                     to.into(),
                 ];
-                postgres("pg_dump", url, password.as_deref(), &arguments).await?;
+                postgres("pg_dump", server, &arguments).await?;
                 session.close().await.context("close the session")?;
                 Ok((counts, position))
             }
@@ -156,23 +147,30 @@ impl Database {
                     std::fs::create_dir_all(parent)
                         .with_context(|| format!("make {}", parent.display()))?;
                 }
-                std::fs::copy(&from, path).with_context(|| format!("write {}", path.display()))?;
-                let mut copy = sqlite(path).await?;
-                let row = sqlx::query("PRAGMA integrity_check").fetch_one(&mut copy).await?;
-                let said: String = row.try_get(0)?;
-                copy.close().await.context("close the database")?;
-                ensure!(said == "ok", "{} is damaged: {said}", path.display());
-                Ok(())
+                // It has its name when it is whole.
+                let mut beside = path.clone().into_os_string();
+                beside.push(".restoring");
+                let beside = PathBuf::from(beside);
+                std::fs::copy(&from, &beside)
+                    .with_context(|| format!("write {}", beside.display()))?;
+                let checked = checked(&beside).await;
+                if checked.is_err() {
+                    std::fs::remove_file(&beside).context("remove what is damaged")?;
+                }
+                checked?;
+                std::fs::rename(&beside, path).with_context(|| format!("name {}", path.display()))
             }
-            Self::Postgres(url, password) => {
-                let arguments: [OsString; 5] = [
+            Self::Postgres(server) => {
+                let arguments: [OsString; 7] = [
+                    "--dbname".into(),
+                    server.database().into(),
                     "--no-owner".into(),
                     "--no-privileges".into(),
                     "--exit-on-error".into(),
                     "--single-transaction".into(),
                     from.into(),
                 ];
-                postgres("pg_restore", url, password.as_deref(), &arguments).await
+                postgres("pg_restore", server, &arguments).await
             }
         }
     }
@@ -209,11 +207,11 @@ impl Database {
         }
     }
 
-    /// Takes the tables out of a scratch database again.
+    /// Takes away again what was filled in.
     pub(super) async fn discard(&self) -> Result<()> {
-        if matches!(self, Self::Sqlite(_)) {
-            // Its directory goes with it.
-            return Ok(());
+        if let Self::Sqlite(path) = self {
+            let removed = std::fs::remove_file(path);
+            return removed.with_context(|| format!("remove {}", path.display()));
         }
         let mut session = self.session().await?;
         let sql = "SELECT tablename::TEXT FROM pg_tables WHERE tablename LIKE 'relay\\_%' \
@@ -227,13 +225,9 @@ impl Database {
     }
 
     async fn session(&self) -> Result<PgConnection> {
-        let Self::Postgres(url, password) = self else { bail!("{self:?} is no server") };
-        let mut options: sqlx::postgres::PgConnectOptions =
-            url.as_str().parse().with_context(|| format!("read the address {url}"))?;
-        if let Some(password) = password {
-            options = options.password(password);
-        }
-        PgConnection::connect_with(&options).await.with_context(|| format!("connect to {url}"))
+        let Self::Postgres(server) = self else { bail!("{self:?} is no server") };
+        let opened = PgConnection::connect_with(server.options()).await;
+        opened.with_context(|| format!("connect to {server}"))
     }
 }
 
@@ -242,6 +236,16 @@ async fn sqlite(path: &Path) -> Result<SqliteConnection> {
     let options = SqliteConnectOptions::new().filename(path);
     let opened = SqliteConnection::connect_with(&options).await;
     opened.with_context(|| format!("open the database {}", path.display()))
+}
+
+/// Sees that SQLite finds nothing wrong with a file.
+async fn checked(path: &Path) -> Result<()> {
+    let mut copy = sqlite(path).await?;
+    let row = sqlx::query("PRAGMA integrity_check").fetch_one(&mut copy).await;
+    let said: String = row.with_context(|| format!("{} is damaged", path.display()))?.try_get(0)?;
+    copy.close().await.context("close the database")?;
+    ensure!(said == "ok", "{} is damaged: {said}", path.display());
+    Ok(())
 }
 
 async fn sqlite_counts(copy: &mut SqliteConnection) -> Result<Counts> {
@@ -271,16 +275,10 @@ fn position_of(text: Option<String>) -> Result<u64> {
     text.map_or(Ok(0), |text| text.parse().context("the position in the database is no number"))
 }
 
-/// Runs a program of Postgres; the password goes through the environment, where nobody else reads it.
-async fn postgres(
-    program: &str,
-    url: &Url,
-    password: Option<&str>,
-    arguments: &[OsString],
-) -> Result<()> {
+/// Runs a program of Postgres, which reads in its environment where the server is.
+async fn postgres(program: &str, server: &Server, arguments: &[OsString]) -> Result<()> {
     let mut command = Command::new(program);
-    command.arg("--dbname").arg(url.as_str()).args(arguments).stdin(Stdio::null());
-    command.envs(password.map(|password| ("PGPASSWORD", password))).kill_on_drop(true);
+    command.args(arguments).envs(server.environment()).stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.with_context(|| {
         format!("start {program}; it is in the package postgresql-client of the server's version")
     })?;
@@ -289,36 +287,18 @@ async fn postgres(
     Ok(())
 }
 
-/// What `%40` and the like stand for.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let escaped = after.get(..2).filter(|_| *first == b'%');
-        let escaped = escaped.and_then(|hex| std::str::from_utf8(hex).ok());
-        if let Some(byte) = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            bytes.push(byte);
-            rest = after.get(2..).unwrap_or_default();
-        } else {
-            bytes.push(*first);
-            rest = after;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The password is known to the programs and shown to nobody.
+    /// The forms of both databases are told apart, and nothing shows a password.
     #[test]
-    fn a_password_is_split_off_and_never_shown() -> Result<()> {
-        let database = Database::parse("postgres://relay:pome%40granate@db.example/relay")?;
-        let Database::Postgres(url, password) = &database else { panic!("{database:?}") };
-        assert_eq!(password.as_deref(), Some("pome@granate"));
-        assert_eq!(url.as_str(), "postgres://relay@db.example/relay");
-        assert!(!format!("{database:?}").contains("granate"));
+    fn a_database_is_known_by_how_its_address_begins() -> Result<()> {
+        for text in ["postgres://relay:granate@db/x", "postgres=host=db password=granate user=r"] {
+            let database = Database::parse(text)?;
+            assert_eq!(database.word(), "postgres");
+            assert!(!format!("{database:?}").contains("granate"), "{database:?}");
+        }
         let refused = Database::parse("mysql://a:granate@b/c").expect_err("another database");
         assert!(!format!("{refused:#}").contains("granate"), "{refused:#}");
         assert!(matches!(Database::parse("sqlite://data/x.sqlite")?, Database::Sqlite(_)));

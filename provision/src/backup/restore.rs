@@ -4,14 +4,31 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Counts, Database, Manifest, SETTINGS, floor, open, settings};
-use crate::{env_file::EnvFile, files, moment};
+use super::{
+    Counts, Database, Identities, Manifest, floor, open,
+    papers::{Papers, Placed, SETTINGS},
+    plain,
+};
+use crate::{
+    env_file::EnvFile,
+    files, moment,
+    told::{Tell, Told},
+};
 
 /// The setting below which no seq is given.
 const FLOOR: &str = "RELAY_INITIAL_SEQ_NUMBER";
 
+/// Where a relay is to go on.
+#[derive(Debug, Clone, Copy)]
+pub struct Home<'a> {
+    /// The settings of the relay on this machine.
+    pub env_file: &'a Path,
+    /// The directory in which it runs.
+    pub dir: &'a Path,
+}
+
 /// What was restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// What is in the database.
     pub counts: Counts,
@@ -19,27 +36,36 @@ pub struct Restored {
     pub position: u64,
     /// The first seq that the relay will give.
     pub floor: u64,
+    /// When the backup was made, ms since 1970.
+    pub made_ms: u64,
+    /// Settings and secrets that were taken from the backup.
+    pub files: Vec<std::path::PathBuf>,
 }
 
-/// Restores a backup into the empty places that the settings name, and writes the floor of the seq into
-/// the settings. Settings that are not there are taken from a backup with secrets.
+/// Restores a backup into the empty places that the settings name.
 ///
-/// * `env_file` – the settings of the relay on this machine
-/// * `dir` – the directory in which it runs
+/// The floor of the seq is written into the settings. Where there are none, they and the secrets are taken
+/// from a backup with secrets.
 ///
 /// # Errors
-/// When the backup is damaged, a place is not empty, or the settings name another kind of database.
-/// Then nothing was changed.
-pub async fn restore(backup: &Path, env_file: &Path, dir: &Path) -> Result<Restored> {
+/// When the backup is damaged or cannot be read, a place is not empty, or the settings name another kind
+/// of database. Then nothing was changed.
+pub async fn restore(
+    backup: &Path,
+    home: Home<'_>,
+    identities: &Identities,
+    tell: &mut Tell<'_>,
+) -> Result<Restored> {
+    tell(Told::Doing("comparing digests".to_owned()));
     let manifest = open(backup)?;
-    let shown = env_file.display();
-    let is_new = !env_file.exists();
-    let text = if is_new { from_backup(backup, &manifest, env_file)? } else { read(env_file)? };
-    if is_new {
-        files::write(env_file, &text, 0o600)?;
+    if manifest.is_sealed() {
+        tell(Told::Doing("decrypting".to_owned()));
     }
-    let config = settings(env_file, dir)?;
-    let database = Database::of(&config)?;
+    let plain = plain(backup, &manifest, identities)?;
+    let placed = settings(&plain.dir, &manifest, home)?;
+    let papers = Papers::read(home.env_file, home.dir)?;
+    let database = Database::of(&papers.config)?;
+    let shown = home.env_file.display();
     ensure!(
         database.word() == manifest.database,
         "the backup is of {}, and {shown} names a database of {}; set DATABASE_URL",
@@ -50,37 +76,42 @@ pub async fn restore(backup: &Path, env_file: &Path, dir: &Path) -> Result<Resto
         !database.is_used().await?,
         "{database:?} holds a relay's tables already; restore into an empty place, or move them away"
     );
-    let log = &config.persist_dir;
+    let log = &papers.config.persist_dir;
     ensure!(
         !log.exists() || fs::read_dir(log).is_ok_and(|mut files| files.next().is_none()),
         "{} is not empty; the event log of another time does not go with this database, move it away",
         log.display()
     );
-    database.fill(backup).await?;
+    tell(Told::Doing("restoring the database".to_owned()));
+    database.fill(&plain.dir).await?;
     let counts = database.counts().await?;
+    if counts != manifest.counts {
+        database.discard().await.context("take away what is not as it should be")?;
+    }
     ensure!(
         counts == manifest.counts,
-        "the restored database holds {counts:?}, not {:?}",
+        "the restored database holds {counts:?}, not {:?}; it was taken away again",
         manifest.counts
     );
+    let text = files::read(home.env_file)?.unwrap_or_default();
     let floor = above(&text, floor(&manifest, moment::now_ms()));
-    files::write(env_file, &with_floor(&text, floor), 0o600)?;
-    Ok(Restored { counts, position: manifest.position, floor })
+    files::write(home.env_file, &with_floor(&text, floor), 0o600)?;
+    let (position, made_ms) = (manifest.position, manifest.made_ms);
+    Ok(Restored { counts, position, floor, made_ms, files: placed.keep() })
 }
 
-fn read(env_file: &Path) -> Result<String> {
-    let text = files::read(env_file)?;
-    text.with_context(|| format!("there is no file {}", env_file.display()))
-}
-
-fn from_backup(backup: &Path, manifest: &Manifest, env_file: &Path) -> Result<String> {
+/// A machine without settings is given those of the backup.
+fn settings(plain: &Path, manifest: &Manifest, home: Home<'_>) -> Result<Placed> {
+    if home.env_file.exists() {
+        return Ok(Placed::default());
+    }
     ensure!(
         manifest.has_secrets,
         "there is no file {}, and the backup holds the settings without their secrets; copy its \
          {SETTINGS} there and fill in what is missing",
-        env_file.display()
+        home.env_file.display()
     );
-    read(&backup.join(SETTINGS))
+    Papers::put(plain, home.env_file, home.dir)
 }
 
 /// A floor that somebody set higher stays.

@@ -15,10 +15,12 @@ use provision::{
         report::{self, Report, Verdict},
     },
     feed::Address,
-    known, watch,
+    known,
+    told::Told,
+    watch,
 };
 
-use super::wait;
+use super::wait::{self, Screen};
 use crate::out;
 
 const EXAMPLES: &str = "\
@@ -150,12 +152,16 @@ fn streams(args: &CompareArgs) -> Result<bool> {
     }
     let witness = witness(args)?;
     let options = Options { relays, span: args.time, settle: args.settle };
+    let mut screen = Screen::new();
     let report = wait::on(async {
         let since = moment();
-        let found = compare::run(&options, &mut wait::tell, wait::asked_to_end()).await?;
+        let mut tell = |told| screen.tell(told);
+        let found = compare::run(&options, &mut tell, wait::asked_to_end()).await?;
+        tell(Told::Doing("asking why events are missing".to_owned()));
         let explained = Explained::ask(&found, &witness, args.lookups, since).await?;
         Ok(Report::new(&found, &explained, moment()))
     })?;
+    screen.clear();
     if let Some(path) = &args.history {
         report::remember(path, &report.past())?;
     }

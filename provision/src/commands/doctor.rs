@@ -67,7 +67,7 @@ pub(crate) struct DoctorArgs {
     /// Server whose time the clock is compared with.
     #[arg(long, value_name = "URL", default_value = "https://plc.directory/_health")]
     time_from: String,
-    /// Directory of backups. Otherwise `PROVISION_BACKUPS` of the environment file.
+    /// Directory of backups, or `s3://BUCKET/PREFIX`. Otherwise `PROVISION_BACKUPS` of the environment file.
     #[arg(long, value_name = "DIR")]
     backups: Option<PathBuf>,
     /// How old the newest backup may be.

@@ -1,7 +1,6 @@
 //! `provision tune`: measures the machine and derives what it should be told.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,11 +12,13 @@ use provision::{
     facts::{self, Facts, Place},
     files, moment,
     sizing::{self, Cost, Database, Plan, Wishes},
+    told::Told,
     tuned::{self, Applied, Targets},
 };
 use relay::units::{self, Day};
 use serde::Serialize;
 
+use super::wait::Screen;
 use crate::out::{self, Usage};
 
 const EXAMPLES: &str = "\
@@ -147,18 +148,21 @@ fn known(args: &TuneArgs, env: &EnvFile) -> Result<Facts> {
 
 fn measured(args: &TuneArgs, env: &EnvFile) -> Result<Facts> {
     let place = Place { root: "/".into(), data: data(args, env), probe: !args.no_probe };
+    let mut screen = Screen::new();
     if place.probe {
-        out::note(&format!(
+        screen.tell(Told::Doing(format!(
             "measuring the disk of {}: three seconds, a file of 256 MiB at most",
             place.data.display()
-        ));
+        )));
     }
-    Ok(facts::measure(&place)?)
+    let measured = facts::measure(&place);
+    screen.clear();
+    Ok(measured?)
 }
 
 fn read_facts(path: &Path) -> Result<Facts> {
     let shown = path.display();
-    let text = fs::read_to_string(path).with_context(|| format!("read {shown}"))?;
+    let text = files::read(path)?.with_context(|| format!("there is no file {shown}"))?;
     serde_json::from_str(&text).with_context(|| {
         format!(
             "{shown} holds no facts of a machine; `provision tune --print-facts` writes such a file"

@@ -1,5 +1,5 @@
 //! The newest backup: one of `provision backup`, whose files are compared with its manifest, or a file
-//! of somebody else's making.
+//! of somebody else's making. In a bucket it is seen that all files are there in full.
 
 use std::{
     fs,
@@ -7,13 +7,15 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use anyhow::Result;
+
 use super::{Line, Patient};
-use crate::backup;
+use crate::backup::{self, Place};
 
 const CHECK: &str = "backups";
 const FIX: &str = "make one now, and look at the timer that should have: `systemctl list-timers`";
 
-pub(super) fn check(patient: &Patient) -> Line {
+pub(super) async fn check(patient: &Patient) -> Line {
     let Some(dir) = &patient.backups else {
         return Line::warn(
             CHECK,
@@ -23,7 +25,7 @@ pub(super) fn check(patient: &Patient) -> Line {
         );
     };
     let shown = dir.display();
-    let newest = match newest(dir) {
+    let newest = match newest(dir).await {
         Ok(Some(Newest::Own(path))) => match backup::open(&path) {
             Ok(manifest) => manifest.made_ms,
             Err(error) => {
@@ -31,7 +33,7 @@ pub(super) fn check(patient: &Patient) -> Line {
                 return Line::fail(CHECK, what, format!("{error:#}"), FIX);
             }
         },
-        Ok(Some(Newest::File(written_ms))) => written_ms,
+        Ok(Some(Newest::File(written_ms) | Newest::Elsewhere(written_ms))) => written_ms,
         Ok(None) => {
             return Line::fail(
                 CHECK,
@@ -41,7 +43,7 @@ pub(super) fn check(patient: &Patient) -> Line {
             );
         }
         Err(error) => {
-            return Line::fail(CHECK, format!("{shown} cannot be read"), error.to_string(), FIX);
+            return Line::fail(CHECK, format!("{shown} cannot be read"), format!("{error:#}"), FIX);
         }
     };
     let hours = patient.now_ms.saturating_sub(newest) / 3_600_000;
@@ -58,10 +60,22 @@ enum Newest {
     Own(PathBuf),
     /// When a file was written, ms since 1970.
     File(u64),
+    /// When one in a bucket was made, of which all files are there, ms since 1970.
+    Elsewhere(u64),
+}
+
+async fn newest(place: &Path) -> Result<Option<Newest>> {
+    match place.to_str().filter(|text| text.starts_with("s3://")) {
+        Some(bucket) => {
+            let newest = backup::newest_whole(&Place::parse(bucket)?).await?;
+            Ok(newest.map(|backup| Newest::Elsewhere(backup.made_ms)))
+        }
+        None => Ok(newest_here(place)?),
+    }
 }
 
 /// The newest of `provision backup`; without one, the newest file with something in it.
-fn newest(dir: &Path) -> std::io::Result<Option<Newest>> {
+fn newest_here(dir: &Path) -> std::io::Result<Option<Newest>> {
     let (mut own, mut written) = (None, None);
     for entry in fs::read_dir(dir)? {
         let entry = entry?;

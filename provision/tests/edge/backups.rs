@@ -30,7 +30,12 @@ use crate::{
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Settings of a relay in a directory, as a file.
-fn env_file(dir: &Path, name: &str, data: &Path, database: Option<&str>) -> Result<PathBuf> {
+pub(crate) fn env_file(
+    dir: &Path,
+    name: &str,
+    data: &Path,
+    database: Option<&str>,
+) -> Result<PathBuf> {
     let mut text = format!("RELAY_DATA_DIR={}\nRELAY_CONTACT=mailto:a@b.example\n", data.display());
     text.extend(database.map(|url| format!("DATABASE_URL={url}\n")));
     let path = dir.join(name);
@@ -38,7 +43,11 @@ fn env_file(dir: &Path, name: &str, data: &Path, database: Option<&str>) -> Resu
     Ok(path)
 }
 
-async fn relay(net: &Net, dir: TempDir, settings: &[(&str, &str)]) -> Result<RelayProcess> {
+pub(crate) async fn relay(
+    net: &Net,
+    dir: TempDir,
+    settings: &[(&str, &str)],
+) -> Result<RelayProcess> {
     let binary = Some(binaries::relay()?);
     RelayProcess::start(net, Setup { dir: Some(dir), settings, binary, ..Setup::default() }).await
 }
@@ -50,7 +59,7 @@ async fn done(words: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(&ended.out)?)
 }
 
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -88,8 +97,8 @@ fn load(account: &Account) -> (Arc<AtomicBool>, JoinSet<Result<u32>>) {
 async fn backed_up(env: &str, to: &str, accounts: u64) -> Result<Value> {
     let made = async {
         loop {
-            let words = ["backup", "--env", env, "--to", to, "--keep", "2", "--with-secrets"];
-            let made = done(&words).await?;
+            let words = ["backup", "--env", env, "--to", to, "--keep", "2"];
+            let made = done(&[&words[..], &["--with-secrets", "--plain-secrets"]].concat()).await?;
             if made["manifest"]["counts"]["accounts"].as_u64() == Some(accounts) {
                 return anyhow::Ok(made);
             }
@@ -192,9 +201,13 @@ async fn a_lost_relay_goes_on_elsewhere_with_sqlite() -> Result<()> {
 async fn a_lost_relay_goes_on_elsewhere_with_postgres() -> Result<()> {
     let Some(cluster) = Cluster::start() else { return Ok(()) };
     let database = |name: &str| Some(cluster.database(name));
+    // The first is a URL that names the directory of the socket, the second says it in words.
+    let _url = database("drill_after");
+    let dir = cluster.socket().parent().context("a directory")?.display().to_string();
+    let user = "user=drill_after password='secret-drill_after'";
     let places = Places {
         before: database("drill_before"),
-        after: database("drill_after"),
+        after: Some(format!("postgres=host={dir} {user} dbname=drill_after")),
         scratch: database("drill_scratch"),
     };
     drill(502, &places).await
