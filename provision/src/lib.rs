@@ -42,6 +42,8 @@ pub mod told;
 #[cfg(feature = "operate")]
 pub mod tuned;
 #[cfg(feature = "operate")]
+pub mod tunnel;
+#[cfg(feature = "operate")]
 pub mod upgrade;
 #[cfg(feature = "operate")]
 pub mod watch;

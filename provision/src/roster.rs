@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use crate::{
     feed::{self, Address},
     files,
-    told::{Tell, Told},
+    told::{Tell, Told, Unit},
+    tunnel::Tunnel,
 };
 
 /// Hosts of one page; what the method allows at most.
@@ -147,28 +148,72 @@ pub struct Target {
     pub password: String,
     /// Whether it takes `localhost:PORT`, as in development.
     pub dev: bool,
+    /// The way to another machine on which it runs.
+    pub tunnel: Option<Tunnel>,
 }
 
 impl Target {
-    /// The relay of these settings, unless its address or the file of its password is given.
+    /// The relay of these settings, unless its address or its password is given.
     ///
     /// # Errors
     /// When there is no password to be read.
-    pub fn of(config: &Config, admin: Option<&str>, password: Option<&Path>) -> Result<Self> {
+    pub fn of(
+        config: &Config,
+        admin: Option<&str>,
+        password: Option<Password<'_>>,
+    ) -> Result<Self> {
         let own = config.data_dir.join("admin-password");
         let password = match (password, config.admin_passwords.first()) {
+            (Some(Password::Text(text)), _) => text.to_owned(),
+            (Some(Password::File(path)), _) => of_file(path)?,
             (None, Some(secret)) => secret.expose().to_owned(),
-            (given, _) => {
-                let path = given.unwrap_or(&own);
-                std::fs::read_to_string(path).with_context(|| {
-                    let shown = path.display();
-                    format!("read the admin password in {shown}; say with --password-file")
-                })?
-            }
+            (None, None) => of_file(&own)?,
         };
         let near = format!("http://{}", crate::doctor::near(config.admin_bind));
         let admin = admin.unwrap_or(&near).trim_end_matches('/').to_owned();
-        Ok(Self { admin, password: password.trim().to_owned(), dev: config.dev })
+        let password = password.trim().to_owned();
+        Ok(Self { admin, password, dev: config.dev, tunnel: None })
+    }
+
+    /// The same on another machine, to which `ssh` knows the way.
+    ///
+    /// * `to` – `USER@HOST`
+    /// * `ssh_config` – another configuration than a person's own
+    ///
+    /// # Errors
+    /// When there is no way.
+    pub async fn through(mut self, to: &str, ssh_config: Option<&Path>) -> Result<Self> {
+        let url = url::Url::parse(&self.admin).with_context(|| format!("read {}", self.admin))?;
+        ensure!(
+            url.scheme() == "http",
+            "{} is reached through ssh, which encrypts it; write http:// and the address as that machine \
+             sees it",
+            self.admin
+        );
+        let host = url.host_str().with_context(|| format!("{} names no host", self.admin))?;
+        let far = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
+        self.tunnel = Some(Tunnel::open(to, ssh_config, &far).await?);
+        Ok(self)
+    }
+
+    fn client(&self, patience: Duration) -> Result<reqwest::Client> {
+        let builder = reqwest::Client::builder().timeout(patience).no_proxy();
+        let builder = match &self.tunnel {
+            Some(tunnel) => builder.unix_socket(tunnel.socket()),
+            None => builder,
+        };
+        Ok(builder.build()?)
+    }
+
+    /// What it answers; when it does not, `ssh` may know why.
+    async fn answer(&self, request: reqwest::RequestBuilder, url: &str) -> Result<Value> {
+        let request = request.basic_auth("admin", Some(&self.password));
+        let answered = answer(request, url).await;
+        let trouble = match (&answered, &self.tunnel) {
+            (Err(_), Some(tunnel)) => tunnel.trouble()?,
+            _ => None,
+        };
+        trouble.map_or(answered, |trouble| Err(anyhow::anyhow!(trouble)))
     }
 
     /// The answer to a GET.
@@ -177,8 +222,7 @@ impl Target {
     /// When the relay does not answer, or does not take the password.
     pub async fn get(&self, path: &str) -> Result<Value> {
         let url = format!("{}{path}", self.admin);
-        let asked = feed::client()?.get(&url).basic_auth("admin", Some(&self.password));
-        answer(asked.timeout(ANSWER_MAX), &url).await
+        self.answer(self.client(ANSWER_MAX)?.get(&url), &url).await
     }
 
     /// Names that it knows.
@@ -186,13 +230,12 @@ impl Target {
     /// # Errors
     /// When it does not answer, or does not take the password.
     pub async fn known(&self) -> Result<BTreeSet<String>> {
-        let client = feed::client()?;
+        let client = self.client(BATCH_MAX)?;
         let mut found = BTreeSet::new();
         let mut cursor = String::new();
         loop {
             let url = format!("{}/admin/v1/hosts?limit={PAGE}{cursor}", self.admin);
-            let asked = client.get(&url).basic_auth("admin", Some(&self.password));
-            let page = answer(asked, &url).await?;
+            let page = self.answer(client.get(&url), &url).await?;
             let hosts = page.get("hosts").and_then(Value::as_array).context("no list of hosts")?;
             let names = hosts.iter().filter_map(|host| host.get("hostname")?.as_str());
             found.extend(names.map(ToOwned::to_owned));
@@ -206,14 +249,13 @@ impl Target {
     /// # Errors
     /// When the relay does not answer; what was added until then stays.
     pub async fn add(&self, names: &BTreeSet<String>, tell: &mut Tell<'_>) -> Result<Added> {
-        let client = reqwest::Client::builder().timeout(BATCH_MAX).build()?;
+        let client = self.client(BATCH_MAX)?;
         let names: Vec<&String> = names.iter().collect();
         let url = format!("{}/admin/v1/hosts", self.admin);
         let mut added = Added::default();
         for (index, batch) in names.chunks(BATCH).enumerate() {
             let body = json!({ "hostnames": batch });
-            let asked = client.post(&url).basic_auth("admin", Some(&self.password)).json(&body);
-            let answered = answer(asked, &url).await?;
+            let answered = self.answer(client.post(&url).json(&body), &url).await?;
             let results = answered.get("hosts").and_then(Value::as_array).context("no results")?;
             ensure!(results.len() == batch.len(), "{url} gave another number of results");
             for (name, result) in batch.iter().zip(results) {
@@ -226,10 +268,32 @@ impl Target {
             }
             let done = (index * BATCH + batch.len()).min(names.len());
             let (new, refused) = (added.added.len(), added.refused.len());
-            tell(Told::Note(format!("{done} of {}: {new} added, {refused} refused", names.len())));
+            let (unit, total) = (Unit::Things, u64::try_from(names.len())?);
+            let what = format!("{new} added, {refused} refused");
+            tell(Told::Progress { what, done: u64::try_from(done)?, total, unit });
         }
         Ok(added)
     }
+}
+
+/// The admin password, when a person says it.
+#[derive(Debug, Clone, Copy)]
+pub enum Password<'a> {
+    /// As it is.
+    Text(&'a str),
+    /// In a file.
+    File(&'a Path),
+}
+
+fn of_file(path: &Path) -> Result<String> {
+    let text = files::read(path)?;
+    text.with_context(|| {
+        format!(
+            "the admin password is not in {}; say with --password-file where it is, or set \
+             RELAY_ADMIN_PASSWORD",
+            path.display()
+        )
+    })
 }
 
 /// What became of the names.
@@ -260,6 +324,7 @@ pub async fn collect(sources: &[Source], target: &Target, tell: &mut Tell<'_>) -
     let mut found = Found::default();
     for source in sources {
         let name = source.name();
+        tell(Told::Doing(format!("asking {name}")));
         let names = match source.names().await {
             Ok(names) => names,
             Err(error) => {

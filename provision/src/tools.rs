@@ -59,6 +59,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         found: || on_path("dockerd") || std::env::var_os("DOCKER_HOST").is_some() || engine(),
     },
     Tool {
+        name: "ssh and sshd",
+        why: "play the machine to which hosts are handed over",
+        packages: &["openssh-client", "openssh-server"],
+        found: || on_path("ssh") && Path::new("/usr/sbin/sshd").is_file(),
+    },
+    Tool {
         name: "shellcheck",
         why: "lints the shell scripts",
         packages: &["shellcheck"],

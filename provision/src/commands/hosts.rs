@@ -6,12 +6,12 @@ use anyhow::Result;
 use clap::Args;
 use provision::{
     env_file::EnvFile,
-    roster::{self, Added, Found, Source, Target},
+    roster::{self, Added, Found, Password, Source, Target},
     told::Told,
 };
 use serde::Serialize;
 
-use super::wait;
+use super::wait::{self, Screen};
 use crate::out::{self, Usage};
 
 const EXAMPLES: &str = "\
@@ -19,8 +19,8 @@ Examples:
   provision hosts                                      what bsky.network knows and your relay does not
   provision hosts bsky.network atproto.africa ./mine.txt --add
   provision hosts --add --json                         for a timer: adds what is new, removes nothing
-  ssh -NL 2472:127.0.0.1:2472 relay.example.com        then, on your own machine:
-  provision hosts --admin http://127.0.0.1:2472 --password-file admin-password
+  provision hosts --ssh root@relay.example.com --password-file admin-password --add
+                                                       from your own machine, with its keys
 
 A source is a relay, a page (URL with a path) or a file: one name a line, # begins a comment.
 Interrupted, it goes on where it was: what was added is known.
@@ -42,9 +42,20 @@ pub(crate) struct HostsArgs {
     /// Admin API of the relay. Otherwise that of the environment file.
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
-    /// File with the admin password. Otherwise that of the environment file, or of the data directory.
+    /// File with the admin password. Otherwise `RELAY_ADMIN_PASSWORD`, that of the environment file, or
+    /// of the data directory.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// The admin password, from the environment.
+    #[arg(long, env = "RELAY_ADMIN_PASSWORD", hide_env_values = true, hide = true)]
+    admin_password: Option<String>,
+    /// Machine on which the relay runs: `USER@HOST`. `ssh` must get in without a question; --admin is the
+    /// address as that machine sees it.
+    #[arg(long, value_name = "DESTINATION")]
+    ssh: Option<String>,
+    /// Configuration of ssh instead of your own.
+    #[arg(long, value_name = "FILE", requires = "ssh")]
+    ssh_config: Option<PathBuf>,
     /// Answer in JSON.
     #[arg(long)]
     json: bool,
@@ -62,13 +73,18 @@ pub(crate) fn run(args: &HostsArgs) -> Result<bool> {
     let sources: Result<Vec<Source>> =
         args.sources.iter().map(|text| Source::parse(text)).collect();
     let sources = sources.map_err(|error| Usage(format!("{error:#}")))?;
-    let target = target(args)?;
+    let mut target = target(args)?;
+    let mut screen = Screen::new();
     let answer = wait::on(async {
-        let found = roster::collect(&sources, &target, &mut wait::tell).await?;
-        let added =
-            if args.add { Some(target.add(&found.new, &mut wait::tell).await?) } else { None };
+        let mut tell = |told| screen.tell(told);
+        if let Some(to) = &args.ssh {
+            target = target.through(to, args.ssh_config.as_deref()).await?;
+        }
+        let found = roster::collect(&sources, &target, &mut tell).await?;
+        let added = if args.add { Some(target.add(&found.new, &mut tell).await?) } else { None };
         Ok(Answer { found, added })
     })?;
+    screen.clear();
     let good = answer.found.sources.iter().all(|(_, count)| count.is_some());
     if args.json {
         out::json(&answer)?;
@@ -99,5 +115,7 @@ pub(crate) fn run(args: &HostsArgs) -> Result<bool> {
 fn target(args: &HostsArgs) -> Result<Target> {
     let (env, _) = EnvFile::of_deployment(&args.env)?;
     let config = env.config(args.env.parent().unwrap_or(&args.env))?;
-    Target::of(&config, args.admin.as_deref(), args.password_file.as_deref())
+    let file = args.password_file.as_deref().map(Password::File);
+    let password = file.or(args.admin_password.as_deref().map(Password::Text));
+    Target::of(&config, args.admin.as_deref(), password)
 }

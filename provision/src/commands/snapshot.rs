@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use provision::{
     env_file::EnvFile,
     files, moment,
-    roster::Target,
+    roster::{Password, Target},
     snapshot::{self, Changed, Difference, Snapshot},
 };
 
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &SnapshotArgs) -> Result<bool> {
     }
     let (env, _) = EnvFile::of_deployment(&args.env)?;
     let config = env.config(args.env.parent().unwrap_or(&args.env))?;
-    let target = Target::of(&config, None, args.password_file.as_deref())?;
+    let target = Target::of(&config, None, args.password_file.as_deref().map(Password::File))?;
     let taken = wait::on(async { Ok(Snapshot::take(&config, &target).await) })?;
     let text = serde_json::to_string_pretty(&taken)? + "\n";
     let time = moment::day_and_time(taken.taken_ms).replace(':', "-");

@@ -8,6 +8,7 @@ mod begin;
 #[expect(dead_code, reason = "shared with the tests of what stands before the relay")]
 mod binaries;
 mod doctor;
+mod long;
 mod machines;
 #[path = "../../../relay/tests/support/postgres.rs"]
 #[expect(dead_code, reason = "the relay's tests use more of it")]
@@ -18,4 +19,5 @@ mod process;
 mod program;
 mod roster;
 mod snapshots;
+mod ssh;
 mod tuning;
