@@ -142,7 +142,7 @@ pub fn plan(facts: &Facts, wishes: &Wishes) -> Plan {
     let consumers = consumers::consumers(facts);
     let findings = findings::findings(facts, wishes, &window, &shares);
     Plan {
-        relay: relay::settings(facts, wishes, &window, &shares),
+        relay: relay::settings(facts, wishes, (&window, &shares), &consumers),
         postgres: postgres::settings(facts, wishes, &shares),
         kernel: kernel::sysctl(facts, wishes),
         unit: kernel::unit(facts, wishes, &shares),

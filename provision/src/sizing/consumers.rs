@@ -42,7 +42,7 @@ pub(super) fn consumers(facts: &Facts) -> Consumers {
         (by_traffic, "the monthly traffic: 9.72 TB each"),
         (Some(by_cores), "the cores: half of them at 3,000 events/s, 1.26 µs for each frame"),
         (Some(by_memory), "the memory: an eighth of it at 4 MiB for each socket"),
-        (Some(load::CONSUMERS_MAX), "the relay: it takes 2,000"),
+        (Some(load::CONSUMERS_MAX), "the relay: 2,000 as it comes"),
     ];
     let known = limits.into_iter().filter_map(|(limit, why)| Some((limit?, why)));
     let (most, because) = known.min_by_key(|(limit, _)| *limit).unwrap_or_default();

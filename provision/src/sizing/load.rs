@@ -47,5 +47,6 @@ pub(super) const BLOCK_BYTES: u64 = 64 << 20;
 pub(super) const SYNC_PAUSE_MS: u64 = 4;
 /// Events that one unit of `RELAY_HOST_CONCURRENCY` stands for, in tenths.
 pub(super) const UNIT_TENTHS: u64 = 1_024;
-/// Consumers at most: a limit in the relay.
+/// Consumers at most: what `RELAY_MAX_CONSUMERS` is unless somebody sets it, and more than anybody has
+/// measured.
 pub(super) const CONSUMERS_MAX: u64 = 2_000;

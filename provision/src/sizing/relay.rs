@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ::relay::units;
 
-use super::{Database, Shares, Value, Window, Wishes, load};
+use super::{Consumers, Database, Shares, Value, Window, Wishes, load};
 use crate::{facts::Facts, words};
 
 /// More than this verify a hundred times the busiest moment; each costs memory for every host.
@@ -18,13 +18,18 @@ const HANDSHAKES_PER_CORE: u64 = 32;
 const PLC_RATE_MAX: u64 = 100;
 /// An identity costs a core some milliseconds of TLS and JSON; half of a core for these.
 const PLC_RATE_PER_CORE: u64 = 50;
+/// Milliseconds that the directory may take for an answer while its rate is still reached; usually it
+/// takes some 50.
+const ANSWER_MS: u64 = 640;
+/// A few that hang must not stop the others.
+const LOOKUPS_MIN: u64 = 16;
 
 /// All settings that depend on the machine.
 pub(super) fn settings(
     facts: &Facts,
     wishes: &Wishes,
-    window: &Window,
-    shares: &Shares,
+    (window, shares): (&Window, &Shares),
+    consumers: &Consumers,
 ) -> Vec<Value> {
     let mut found = room(window);
     found.push(shards(facts, wishes));
@@ -39,11 +44,19 @@ pub(super) fn settings(
     ));
     found.push(Value::new(
         "RELAY_PLC_RATE",
-        (facts.usable_cores() * PLC_RATE_PER_CORE).min(PLC_RATE_MAX),
+        plc_rate(facts),
         format!("{PLC_RATE_PER_CORE} for each core, at most {PLC_RATE_MAX}"),
-        "identities that are looked up at once: the directory's patience is the limit, not this \
+        "identities that are looked up in a second: the directory's patience is the limit, not this \
          machine; an empty relay reads its hosts as fast as their accounts become known",
     ));
+    found.push(Value::new(
+        "RELAY_IDENTITY_CONCURRENCY",
+        (plc_rate(facts) * ANSWER_MS / 1_000).max(LOOKUPS_MIN),
+        format!("what RELAY_PLC_RATE begins in {ANSWER_MS} ms, at least {LOOKUPS_MIN}"),
+        "identities that are looked up at once: the directory answers in some 50 ms, and when it takes \
+         ten times as long the rate is still reached; one that never answers ties up no more than this",
+    ));
+    found.push(max_consumers(consumers));
     if wishes.database != Database::Sqlite {
         found.push(Value::new(
             "MAX_DB_CONNECTIONS",
@@ -141,6 +154,24 @@ fn host_concurrency(facts: &Facts, wishes: &Wishes) -> Value {
 
 fn handshakes(facts: &Facts) -> u64 {
     (facts.usable_cores() * HANDSHAKES_PER_CORE).clamp(16, 256)
+}
+
+fn plc_rate(facts: &Facts) -> u64 {
+    (facts.usable_cores() * PLC_RATE_PER_CORE).min(PLC_RATE_MAX)
+}
+
+/// As many as the machine can serve; one at least, so that somebody can see that it works.
+fn max_consumers(consumers: &Consumers) -> Value {
+    Value::new(
+        "RELAY_MAX_CONSUMERS",
+        consumers.most.max(1),
+        format!(
+            "the smallest of what link, traffic, cores and memory serve; here {}",
+            consumers.because
+        ),
+        "with one more all of them would fall behind; that one is told to come later, and the others \
+         keep their pace",
+    )
 }
 
 /// Connections of the relay to Postgres.

@@ -46,7 +46,7 @@ fn every_setting_that_tune_writes_is_one_of_the_relay() {
     assert_eq!(said.code, Some(0), "{said:?}");
     let env = &written(root.path())["etc/relay/env"];
     let entries = EnvFile::new(env.clone()).all();
-    assert_eq!(entries.len(), 8, "{env}");
+    assert_eq!(entries.len(), 10, "{env}");
     for entry in &entries {
         assert!(example.contains(&format!("\n#{}=", entry.name)), "{}", entry.name);
     }
