@@ -6,6 +6,7 @@
 //! on free ports of 127.0.0.1. An address that is somebody else's is another address of 127.0.0.0/8.
 #![expect(clippy::print_stdout, reason = "a test that is skipped says why, and figures are told")]
 
+mod acme;
 mod admission;
 mod away;
 mod backups;
