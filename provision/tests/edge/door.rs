@@ -153,8 +153,17 @@ impl Door {
     }
 
     fn pem(&self) -> Result<String> {
-        let root = "data/caddy/pki/authorities/local/root.crt";
-        Ok(fs::read_to_string(self.dir.path().join(root))?)
+        Ok(fs::read_to_string(self.root())?)
+    }
+
+    /// The certificate of its authority.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.path().join("data/caddy/pki/authorities/local/root.crt")
+    }
+
+    /// Where it answers without TLS.
+    pub(crate) fn http_port(&self) -> u16 {
+        self.http
     }
 
     /// `localhost:PORT` of the site.
@@ -169,7 +178,7 @@ impl Door {
 
     /// The same without TLS.
     pub(crate) fn plain_url(&self, path: &str) -> String {
-        format!("http://localhost:{}{path}", self.http)
+        format!("http://localhost:{}{path}", self.http_port())
     }
 
     /// Where Prometheus asks.

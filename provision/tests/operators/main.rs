@@ -5,9 +5,11 @@
 
 mod begin;
 #[path = "../edge/binaries.rs"]
-#[expect(dead_code, reason = "shared with the tests of what stands before the relay")]
 mod binaries;
 mod doctor;
+#[path = "../edge/door.rs"]
+#[expect(dead_code, reason = "shared with the tests of what stands before the relay")]
+mod door;
 mod long;
 mod machines;
 #[path = "../../../relay/tests/support/postgres.rs"]
