@@ -119,7 +119,8 @@ fn of_keywords(text: &str) -> Result<Server> {
             "dbname" => options.database(&value),
             "sslmode" => {
                 let mode = PgSslMode::from_str(&value);
-                options.ssl_mode(mode.map_err(|_hidden| anyhow!("DATABASE_URL has a wrong sslmode"))?)
+                let wrong = "DATABASE_URL has a wrong sslmode";
+                options.ssl_mode(mode.map_err(|_hidden| anyhow!(wrong))?)
             }
             _ => {
                 bail!("DATABASE_URL has a key besides host, port, user, password, dbname, sslmode")
