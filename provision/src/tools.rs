@@ -65,6 +65,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         found: || on_path("ssh") && Path::new("/usr/sbin/sshd").is_file(),
     },
     Tool {
+        name: "tools of XFS",
+        why: "disks of every kind, blank and not",
+        packages: &["xfsprogs", "e2fsprogs"],
+        found: || on_path("mkfs.xfs") && on_path("mkfs.ext4"),
+    },
+    Tool {
         name: "shellcheck",
         why: "lints the shell scripts",
         packages: &["shellcheck"],

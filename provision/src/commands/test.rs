@@ -4,6 +4,7 @@
 //! unless they need its result. Under `CI=true` nothing may be skipped.
 
 mod containers;
+mod deploy;
 mod peers;
 mod readme;
 mod stages;

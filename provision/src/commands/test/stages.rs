@@ -5,7 +5,7 @@ use std::{fs, process::Command, time::Duration};
 use anyhow::{Context, Result, bail};
 use provision::run;
 
-use super::{Outcome, Workplace, containers, readme};
+use super::{Outcome, Workplace, containers, deploy, readme};
 use crate::{commands::fuzz, out, tools};
 
 /// What CI can spare for all targets of `fuzz` together.
@@ -83,6 +83,12 @@ pub(crate) const STAGES: &[Stage] = &[
         about: "the whole stack in containers, and what breaks in it",
         needs_peers: true,
         run: containers::run,
+    },
+    Stage {
+        name: "deploy",
+        about: "Ansible: its rules of style, and disks of every kind",
+        needs_peers: false,
+        run: deploy::run,
     },
 ];
 
@@ -195,11 +201,11 @@ fn lint(work: &Workplace) -> Result<Outcome> {
     let ruff = ruff.to_string_lossy();
     good &= run::streamed(run::program(
         &work.root,
-        &[&ruff, "check", "--quiet", "--no-cache", "relay/tests/real_peers"],
+        &[&ruff, "check", "--quiet", "--no-cache", "relay/tests/real_peers", "ansible"],
     ))?;
     good &= run::streamed(run::program(
         &work.root,
-        &[&ruff, "format", "--check", "--quiet", "--no-cache", "relay/tests/real_peers"],
+        &[&ruff, "format", "--check", "--quiet", "--no-cache", "relay/tests/real_peers", "ansible"],
     ))?;
     Ok(passed(good))
 }
