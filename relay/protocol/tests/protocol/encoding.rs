@@ -1,7 +1,9 @@
 //! DAG-CBOR and CIDs: each refusal of section 2 beside its nearest accepted neighbour.
 
 use ipld_core::ipld::Ipld;
-use relay_protocol::{Cid, Codec, Invalid, Kind, Reader, Writer, check_record, encode_uint};
+use relay_protocol::{
+    Cid, Codec, CommitCid, DataCid, Invalid, Kind, Reader, Writer, check_record, encode_uint,
+};
 
 use crate::{
     build::{self, encode, hex, map, text},
@@ -283,6 +285,8 @@ fn a_cid_reads_what_it_prints() {
     let cid = Cid::of(&hex(EMPTY_NODE));
 
     assert_eq!(cid.to_string(), EMPTY_NODE_CID);
+    assert_eq!(CommitCid(cid.digest).to_string(), EMPTY_NODE_CID);
+    assert_eq!(DataCid(cid.digest).to_string(), EMPTY_NODE_CID);
     assert_eq!(Cid::parse(EMPTY_NODE_CID), Ok(cid));
     assert_eq!(Cid::from_bytes(&cid.to_bytes()), Ok(cid));
 
