@@ -58,6 +58,8 @@ fn key_text_of_another_form_is_refused() {
         (with(&[0xe7, 1], &[&point[..], &[0]].concat()), "the key has a wrong length"),
         (with(&[0xe7, 1], &[0; 90]), "the key has a wrong length"),
         (format!("z{}", "1".repeat(250)), "the key has a wrong length"),
+        // Told by its length alone: reading base58 takes the square of it.
+        ("0".repeat(251), "the key has a wrong length"),
         (with(&[0xed, 1], &point), "the key has an unknown codec"),
         (with(&[0xe7, 1], &[&[4], &point[1..]].concat()), "the key is not a point of its curve"),
         (with(&[0xe7, 1], &[0; 33]), "the key is not a point of its curve"),

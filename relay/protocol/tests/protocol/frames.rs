@@ -270,6 +270,17 @@ fn a_frame_has_at_most_five_million_bytes() {
     assert_eq!(refusal.what, "a frame exceeds 5,000,000 bytes");
 }
 
+/// MSG-4: a field that nobody knows is no name of an `#info`, wherever it stands.
+#[test]
+fn an_info_keeps_its_name_beside_unknown_fields() {
+    for unknown in ["a", "other"] {
+        let info = map([(unknown, text("FutureCursor")), ("name", text("OutdatedCursor"))]);
+        let info = frame("#info", info);
+        let found = Message::decode(&info);
+        assert!(matches!(found, Ok(Message::Info("OutdatedCursor", None))), "{unknown}: {found:?}");
+    }
+}
+
 /// WS-4: messages that are of no account name none, whatever keys they have; the empty one is a key
 /// like others.
 #[test]

@@ -142,7 +142,11 @@ macro_rules! agree {
             if round % 100 == 1 {
                 let other = $library::key(&rng.random::<[u8; 32]>().map(|byte| byte >> 1)).unwrap();
                 let text = base58(&$library::point(&other, false));
+                let own = key;
                 key = VerifyingKey::from_legacy(&text, $curve).unwrap();
+                assert_ne!(key, own);
+                let multikey = $library::multikey(&$library::point(&other, true));
+                assert_eq!(key.to_multikey(), multikey, "the parity of y");
                 assert!(key.verify(&message, &signature).is_err(), "another key");
                 refused += 1;
                 continue;

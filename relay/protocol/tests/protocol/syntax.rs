@@ -337,6 +337,13 @@ fn repo_paths() {
     ] {
         assert!(repo_path(bad).is_err(), "{bad}");
     }
+    // What is far too long is told by its length, before it is read.
+    for (length, names_its_length) in [(1_024, false), (1_025, true), (100_000, true)] {
+        let collection = "app.bsky.feed.post/";
+        let path = format!("{collection}{}", "k".repeat(length - collection.len()));
+        let refusal = repo_path(&path).unwrap_err().what;
+        assert_eq!(refusal.contains("1,024"), names_its_length, "{length}: {refusal}");
+    }
 }
 
 /// T1, SYN-9.
