@@ -34,3 +34,24 @@ impl Steps {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One step per thing, one for each whole 64 bytes of it; the limit itself may be reached.
+    #[test]
+    fn steps_are_counted_up_to_the_limit() {
+        let mut steps = Steps::default();
+        steps.spend(63);
+        steps.spend(64);
+        steps.spend(200);
+        assert_eq!(steps.count(), 1 + 2 + 4);
+
+        let mut most = Steps(STEPS_MAX - 1);
+        most.spend(0);
+        assert!(most.check().is_ok());
+        most.spend(0);
+        assert!(most.check().is_err());
+    }
+}

@@ -114,6 +114,9 @@ fn operations_are_read() {
     let delete = with(with(create(), "action", text("delete")), "prev", link(4));
     let delete = with(delete, "cid", Ipld::Null);
     let null_prev = with(create(), "prev", Ipld::Null);
+    for (op, is_null) in [(create(), false), (update.clone(), false), (null_prev.clone(), true)] {
+        assert_eq!(decoded(with_op(op), |message| message.has_null_prev), Ok(is_null));
+    }
     let ops = [update, delete, null_prev].map(Ipld::Map);
 
     decoded(with(commit(), "ops", Ipld::List(ops.to_vec())), |message| {
