@@ -469,6 +469,10 @@ fn addresses_that_are_no_hosts_are_refused() {
         }
     }
     assert!(Hostname::parse("example.com", false).is_ok());
+    // The path is not looked at, but counts.
+    let address = |length: usize| format!("{:p<length$}", "https://example.com/");
+    assert!(Hostname::parse(&address(2_048), false).is_ok());
+    assert!(Hostname::parse(&address(2_049), false).is_err());
 }
 
 /// HOST-2, DESIGN 10.16: what only development mode permits; the refusal names it.
