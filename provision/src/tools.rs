@@ -65,6 +65,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         found: || on_path("ssh") && Path::new("/usr/sbin/sshd").is_file(),
     },
     Tool {
+        name: "mmdebstrap",
+        why: "makes the blank host on which a relay is deployed",
+        packages: &["mmdebstrap"],
+        found: || on_path("mmdebstrap"),
+    },
+    Tool {
         name: "tools of XFS",
         why: "disks of every kind, blank and not",
         packages: &["xfsprogs", "e2fsprogs"],

@@ -1,12 +1,14 @@
-//! What Ansible makes of a machine: disks and alerts.
+//! What Ansible makes of a machine: disks, alerts, and a whole blank host.
 //!
-//! Most of it needs root, loop devices and Ansible, so it is ignored unless asked
+//! Most of it needs root, loop devices, Ansible or a container engine, so it is ignored unless asked
 //! for: `just stage build,deploy`.
 
 #![expect(clippy::print_stderr, reason = "a failing test shows what it did")]
 
 mod ansible;
+mod blank_host;
 mod disks;
+mod host;
 mod rules;
 mod storage;
 

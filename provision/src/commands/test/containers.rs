@@ -23,16 +23,11 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// Runs the tests of `provision/tests/stack`, the example for other projects, and the page about CI.
 pub(super) fn run(work: &Workplace) -> Result<Outcome> {
-    let _engine = if answers(&work.root) {
-        out::line("the engine of this machine is used");
-        None
-    } else {
-        match start(work) {
-            Ok(engine) => Some(engine),
-            Err(error) => {
-                out::line(&format!("{error:#}"));
-                return Ok(work.without());
-            }
+    let _engine = match engine(work) {
+        Ok(engine) => engine,
+        Err(error) => {
+            out::line(&format!("{error:#}"));
+            return Ok(work.without());
         }
     };
     let release = work.target.join("release");
@@ -60,8 +55,17 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
     Ok(passed(good))
 }
 
+/// Sees that an engine runs: that of the machine, or one that ends with the value.
+pub(super) fn engine(work: &Workplace) -> Result<Option<Started>> {
+    if answers(&work.root) {
+        out::line("the engine of this machine is used");
+        return Ok(None);
+    }
+    start(work).map(Some)
+}
+
 /// Where the relay and the downloads are.
-fn with_places(work: &Workplace, mut command: Command) -> Command {
+pub(super) fn with_places(work: &Workplace, mut command: Command) -> Command {
     command
         .env("RELAY_BINARY", work.target.join("release/relay"))
         .env("PROVISION_CACHE_DIR", &work.cache);
@@ -76,7 +80,7 @@ fn answers(root: &Path) -> bool {
 }
 
 /// An engine that was started here, and ends with this value.
-struct Started(Child);
+pub(super) struct Started(Child);
 
 impl Drop for Started {
     fn drop(&mut self) {

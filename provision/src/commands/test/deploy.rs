@@ -1,4 +1,4 @@
-//! Ansible: its own rules of style, then disks of every kind.
+//! Ansible: its own rules of style, then disks of every kind and a blank host.
 
 use std::{
     fs,
@@ -10,6 +10,7 @@ use provision::{cache::Cache, run};
 
 use super::{
     Outcome, Workplace,
+    containers::{engine, with_places},
     stages::{builds_into_cache, passed},
 };
 use crate::out;
@@ -22,7 +23,8 @@ const NO_PYPI: &str = "Ansible could not be fetched from PyPI; see that `pip dow
 
 /// Runs everything of it.
 pub(super) fn run(work: &Workplace) -> Result<Outcome> {
-    if work.missing.contains(&"tools of XFS") {
+    let missing = ["mmdebstrap", "tools of XFS"].iter().any(|tool| work.missing.contains(tool));
+    if missing || !work.peers.are_complete() {
         return Ok(work.without());
     }
     let id = run::quiet(run::program(&work.root, &["id", "-u"]))?;
@@ -30,6 +32,13 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
         out::line("disks are made of files by root alone; type `sudo just stage build,deploy`");
         return Ok(work.without());
     }
+    let _engine = match engine(work) {
+        Ok(engine) => engine,
+        Err(error) => {
+            out::line(&format!("{error:#}"));
+            return Ok(work.without());
+        }
+    };
     let bin = ansible(work)?.join("bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths([bin.clone()].into_iter().chain(std::env::split_paths(&path)))
@@ -43,8 +52,9 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
     );
     tests
         .args(["--test", "deploy", "--", "--ignored", "--show-output", "--test-threads=2"])
-        .env("PATH", &path);
-    Ok(passed(run::streamed(builds_into_cache(work, tests))? && good))
+        .env("PATH", &path)
+        .env("CADDY_BINARY", work.peers.python.join("bin/caddy"));
+    Ok(passed(run::streamed(with_places(work, builds_into_cache(work, tests)))? && good))
 }
 
 /// The environment with Ansible, made once for what is required.

@@ -86,8 +86,8 @@ pub(crate) const STAGES: &[Stage] = &[
     },
     Stage {
         name: "deploy",
-        about: "Ansible: its rules of style, and disks of every kind",
-        needs_peers: false,
+        about: "Ansible: its rules of style, disks of every kind, a blank host",
+        needs_peers: true,
         run: deploy::run,
     },
 ];

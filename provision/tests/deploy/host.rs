@@ -1,0 +1,270 @@
+//! A blank host: a Debian with systemd in a container, with ssh, a login with sudo, and a blank disk.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use provision::{cache::Cache, run};
+
+use crate::{
+    disks::{Disk, Mounts, run},
+    root,
+};
+
+/// Files that make a machine of a container.
+const PARTS: [&str; 2] = ["machine", "container-fstab.service"];
+/// What an image of a provider has, and no more.
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,python3,python3-apt,sudo,\
+                        iproute2,ca-certificates";
+const IMAGE: &str = "atproto-relay/blank-host";
+/// What systemd needs in a container, and what the roles use: mounts, rules of the firewall, attributes of
+/// files, and processes that look at each other while a user namespace is set up.
+const CAPABILITIES: [&str; 5] =
+    ["SYS_ADMIN", "NET_ADMIN", "MKNOD", "LINUX_IMMUTABLE", "SYS_PTRACE"];
+/// Holes, all of it.
+const DISK_BYTES: u64 = 200_000_000_000;
+const DISK_GB: u64 = 200;
+/// Longest that a start may take on a busy machine.
+const START_MAX: Duration = Duration::from_mins(2);
+const NAME: &str = "relay.example.com";
+
+/// The host, and this side's directory for it.
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) deployment: PathBuf,
+    /// Where the public name is known, to what is started there.
+    pub(crate) mounts: Mounts,
+    tunnel: Option<Child>,
+    disk: Disk,
+    dir: tempfile::TempDir,
+}
+
+fn cache() -> Result<Cache> {
+    let named = std::env::var_os("PROVISION_CACHE_DIR").map(PathBuf::from);
+    Cache::open(&named.map_or_else(provision::cache::usual_place, Ok)?)
+}
+
+/// Makes the image, unless it is there.
+fn image() -> Result<String> {
+    let here = root().join("provision/tests/deploy/host");
+    let parts = PARTS.map(|name| here.join(name));
+    let folder = cache()?.folder("blank-host", &parts, PACKAGES)?;
+    let tag = folder.file_name().context("a name")?.to_string_lossy().into_owned();
+    let image = format!("{IMAGE}:{tag}");
+    if run(&["docker", "image", "inspect", "--format", "{{.Id}}", &image]).is_ok() {
+        return Ok(image);
+    }
+    let archive = folder.join("host.tar").to_string_lossy().into_owned();
+    let [machine, fstab] = parts.map(|path| path.to_string_lossy().into_owned());
+    let hooks = [
+        format!("copy-in {machine} /usr/local/sbin"),
+        format!("copy-in {fstab} /etc/systemd/system"),
+        "chroot \"$1\" systemctl enable container-fstab".to_owned(),
+        "mkdir \"$1/etc/machine\" && echo blank >\"$1/etc/machine/hostname\"".to_owned(),
+        "echo 127.0.0.1 localhost >\"$1/etc/machine/hosts\"".to_owned(),
+        "chroot \"$1\" useradd --create-home --shell /bin/bash admin".to_owned(),
+        "echo 'admin ALL=(ALL) NOPASSWD: ALL' >\"$1/etc/sudoers.d/admin\"".to_owned(),
+    ]
+    .map(|hook| format!("--customize-hook={hook}"));
+    let include = format!("--include={PACKAGES}");
+    let mut words = vec!["mmdebstrap", "--quiet", "--variant=minbase", &include];
+    words.extend(hooks.iter().map(String::as_str));
+    words.extend(["bookworm", &archive]);
+    run(&words).context("make the system of the blank host")?;
+    let start = "CMD [\"/usr/local/sbin/machine\"]";
+    let path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    run(&["docker", "import", "--change", start, "--change", path, &archive, &image])?;
+    Ok(image)
+}
+
+impl Host {
+    /// Starts it.
+    pub(crate) fn start() -> Result<Self> {
+        let image = image()?;
+        let dir = tempfile::tempdir()?;
+        let name = format!("blank-{}", std::process::id());
+        let disk = Disk::blank(dir.path(), "data", DISK_BYTES)?;
+        run(&["docker", "network", "create", &name])?;
+        let (deployment, mounts) = (dir.path().join("deployment"), Mounts::own()?);
+        fs::create_dir(&deployment)?;
+        let address = String::new();
+        let mut host = Self { name, address, deployment, mounts, tunnel: None, disk, dir };
+        host.run_container(&image)?;
+        host.running()?;
+        host.let_in()?;
+        Ok(host)
+    }
+
+    fn run_container(&self, image: &str) -> Result<()> {
+        // Packages that an earlier run has fetched; on a machine they come from the network.
+        let packages = cache()?.folder("blank-host-packages", &[], PACKAGES)?;
+        let packages = format!("{}:/var/cache/apt/archives", packages.display());
+        let device = &self.disk.device;
+        let mut words = vec!["docker", "run", "--detach", "--name", &self.name];
+        words.extend(["--network", &self.name, "--hostname", "blank", "--cgroupns=host"]);
+        words.extend(["--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--volume", &packages]);
+        words.extend(["--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"]);
+        words.extend(CAPABILITIES.iter().flat_map(|name| ["--cap-add", name]));
+        words.extend(["--security-opt", "seccomp=unconfined"]);
+        words.extend(["--security-opt", "apparmor=unconfined", "--device", device, image]);
+        run(&words).map(drop)
+    }
+
+    /// Waits until systemd has started everything, and asks for the address.
+    fn running(&mut self) -> Result<()> {
+        self.until("systemd has started", &["systemctl", "is-system-running"])?;
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let address = run(&["docker", "inspect", "--format", format, &self.name])?;
+        address.trim().clone_into(&mut self.address);
+        Ok(())
+    }
+
+    /// A key for the login, and a name that leads here.
+    fn let_in(&self) -> Result<()> {
+        let key = self.file("key");
+        run(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &key])?;
+        let public = fs::read_to_string(format!("{key}.pub"))?;
+        let script = format!(
+            "install -d -m 700 -o admin -g admin ~admin/.ssh; echo '{}' >~admin/.ssh/authorized_keys",
+            public.trim()
+        );
+        self.exec(&["sh", "-ec", &script])?;
+        let hosts = self.file("hosts");
+        fs::write(&hosts, format!("127.0.0.1 localhost\n{} {NAME}\n", self.address))?;
+        self.mounts.run(&["mount", "--bind", &hosts, "/etc/hosts"]).map(drop)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.dir.path().join(name).to_string_lossy().into_owned()
+    }
+
+    fn ssh(&self) -> Vec<String> {
+        let known = self.file("known_hosts");
+        let options =
+            [format!("UserKnownHostsFile={known}"), "StrictHostKeyChecking=accept-new".to_owned()];
+        let mut words = vec!["-i".to_owned(), self.file("key")];
+        words.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option]));
+        words
+    }
+
+    /// Runs a program on the host, as root, and gives what it printed.
+    pub(crate) fn exec(&self, words: &[&str]) -> Result<String> {
+        run(&[&["docker", "exec", &self.name], words].concat())
+    }
+
+    /// Repeats a command on the host until it succeeds.
+    pub(crate) fn until(&self, what: &str, words: &[&str]) -> Result<()> {
+        wait(what, || Ok(self.exec(words).is_ok()))
+    }
+
+    /// Begins the deployment as a person does; the rest is the inventory.
+    ///
+    /// * `more` – lines for the relay's environment
+    pub(crate) fn begin(&self, relay: &Path, caddy: &Path, more: &str) -> Result<PathBuf> {
+        let deployment = self.deployment.to_string_lossy();
+        let words = ["init", NAME, "--contact", "mailto:ops@example.com", "--window", "1h"];
+        let database = ["--database", "postgres", "--database-address", "/run/postgresql"];
+        let program = env!("CARGO_BIN_EXE_provision");
+        run(&[&[program], &words[..], &database, &["--dir", &deployment]].concat())?;
+        // A network on this machine is one of development.
+        let env = self.deployment.join("env");
+        let text = fs::read_to_string(&env)?.replace("ENVIRONMENT=production\n", "");
+        fs::write(&env, format!("{text}{more}"))?;
+        let inventory = serde_json::json!({ "relay": { "hosts": { "blank": {
+            "ansible_host": self.address,
+            "ansible_user": "admin",
+            "ansible_port": 22,
+            "ansible_ssh_common_args": self.ssh().join(" "),
+            "relay_name": "blank",
+            "relay_hostname": NAME,
+            "ipv4": self.address,
+            "ipv6": "",
+            "provider": "existing-host",
+            "data_disks": [
+                { "by_id": "/dev/disk/by-id/scsi-0TEST_Volume_1", "mount": "/data/relay", "size_gb": DISK_GB },
+            ],
+            "relay_program": relay,
+            "relay_provision_program": program,
+            "caddy_program": caddy,
+            "caddy_environment": { "RELAY_TLS_ISSUER": "internal" },
+            // The name is known here only, and to no name server.
+            "selfcheck_checks": ["tls", "websocket", "admin", "live"],
+            "selfcheck_listen": "5s",
+        } } } });
+        let path = self.deployment.join("inventory.yml");
+        fs::write(&path, inventory.to_string())?;
+        Ok(path)
+    }
+
+    /// Ports of this side that the host reaches under its own loopback.
+    pub(crate) fn reaches(&mut self, ports: &[String]) -> Result<()> {
+        self.ends_tunnel();
+        let mut command = run::program(&root(), &["ssh", "-N", "-o", "ExitOnForwardFailure=yes"]);
+        command.args(self.ssh());
+        for port in ports {
+            command.arg("-R").arg(format!("{port}:127.0.0.1:{port}"));
+        }
+        command.arg(format!("admin@{}", self.address));
+        self.tunnel = Some(command.spawn()?);
+        let listens = format!("ss -Hltn 'sport = :{}' | grep -q .", ports.last().context("none")?);
+        self.until("the host reaches the network of this side", &["sh", "-c", &listens])
+    }
+
+    /// Has programs that are started in [`Self::mounts`] trust the authority of the host's Caddy.
+    pub(crate) fn trust(&self) -> Result<()> {
+        let authority = "/var/lib/caddy/pki/authorities/local/root.crt";
+        let system = "/etc/ssl/certs/ca-certificates.crt";
+        let text = fs::read_to_string(system)? + &self.exec(&["cat", authority])?;
+        let file = self.file("certificates");
+        fs::write(&file, text)?;
+        self.mounts.run(&["mount", "--bind", &file, system]).map(drop)
+    }
+
+    /// Off and on again.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        run(&["docker", "restart", "--time", "60", &self.name])?;
+        let before = std::mem::take(&mut self.address);
+        self.running()?;
+        ensure!(before == self.address, "the address is another one");
+        Ok(())
+    }
+
+    fn ends_tunnel(&mut self) {
+        if let Some(mut tunnel) = self.tunnel.take()
+            && let Err(error) = tunnel.kill().and_then(|()| tunnel.wait())
+        {
+            eprintln!("the tunnel did not end: {error}");
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.ends_tunnel();
+        let name = &*self.name;
+        let removals = [["docker", "rm", "--force", name], ["docker", "network", "rm", name]];
+        for words in removals {
+            if let Err(error) = run(&words) {
+                eprintln!("{error:#}");
+            }
+        }
+    }
+}
+
+/// Repeats a question until the answer is yes.
+#[expect(clippy::disallowed_methods, reason = "the pause between two questions")]
+pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let began = Instant::now();
+    while !holds()? {
+        if began.elapsed() > START_MAX {
+            bail!("after {} s it is not so that {what}", START_MAX.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
