@@ -13,8 +13,8 @@ variable "provider_name" {
   type        = string
 
   validation {
-    condition     = contains(["existing-host", "hetzner-cloud", "ovh-baremetal"], var.provider_name)
-    error_message = "provider_name: one of existing-host, hetzner-cloud, ovh-baremetal."
+    condition     = contains(["existing-host", "hetzner-cloud", "hetzner-robot", "ovh-baremetal"], var.provider_name)
+    error_message = "provider_name: one of existing-host, hetzner-cloud, hetzner-robot, ovh-baremetal."
   }
 }
 
@@ -59,7 +59,7 @@ variable "data_disks" {
 }
 
 variable "ssh_user" {
-  description = "Who logs in by ssh. By default relay-admin on Hetzner Cloud, debian at OVH, root on an existing host."
+  description = "Who logs in by ssh. By default relay-admin on Hetzner Cloud, debian at OVH, root elsewhere."
   type        = string
   default     = null
 }
@@ -71,7 +71,7 @@ variable "ssh_port" {
 }
 
 variable "ssh_public_keys" {
-  description = "Public keys that may log in; not needed for an existing host."
+  description = "Public keys that may log in; for Hetzner Cloud and OVH."
   type        = list(string)
   default     = []
 }
@@ -94,8 +94,8 @@ variable "reinstall" {
   default     = null
 
   validation {
-    condition     = var.reinstall == null || var.provider_name == "ovh-baremetal"
-    error_message = "reinstall: only for servers that you rent (ovh-baremetal). On Hetzner Cloud use `terraform apply -replace`."
+    condition     = var.reinstall == null || contains(["hetzner-robot", "ovh-baremetal"], var.provider_name)
+    error_message = "reinstall: only for servers that you rent (hetzner-robot, ovh-baremetal). On Hetzner Cloud use `terraform apply -replace`."
   }
 }
 
@@ -129,6 +129,25 @@ variable "hetzner_cloud" {
   }
 }
 
+variable "hetzner_robot" {
+  description = "For provider_name = \"hetzner-robot\": the server that you rent, and how it is installed."
+  type = object({
+    server_number       = number
+    ipv4                = optional(string)
+    ipv6                = optional(string)
+    os                  = optional(string, "debian-12")
+    system_disks        = list(string)
+    raid_level          = optional(number)
+    ssh_public_key_file = optional(string, "~/.ssh/id_ed25519.pub")
+  })
+  default = null
+
+  validation {
+    condition     = (var.hetzner_robot != null) == (var.provider_name == "hetzner-robot")
+    error_message = "hetzner_robot: give it with provider_name = \"hetzner-robot\", and only then."
+  }
+}
+
 variable "ovh_baremetal" {
   description = "For provider_name = \"ovh-baremetal\": the server that you ordered, and how it is installed."
   type = object({
@@ -153,4 +172,10 @@ variable "ovh_baremetal" {
     condition     = (var.ovh_baremetal != null) == (var.provider_name == "ovh-baremetal")
     error_message = "ovh_baremetal: give it with provider_name = \"ovh-baremetal\", and only then."
   }
+}
+
+variable "provision" {
+  description = "The program `provision`, which does for hetzner-robot what no provider does."
+  type        = string
+  default     = "provision"
 }

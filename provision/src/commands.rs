@@ -12,8 +12,12 @@ pub(crate) mod hosts;
 #[cfg(feature = "operate")]
 pub(crate) mod image;
 #[cfg(feature = "operate")]
+pub(crate) mod infra;
+#[cfg(feature = "operate")]
 pub(crate) mod init;
 pub(crate) mod mutants;
+#[cfg(feature = "operate")]
+pub(crate) mod robot;
 #[cfg(feature = "operate")]
 pub(crate) mod snapshot;
 #[cfg(feature = "operate")]

@@ -22,12 +22,16 @@ pub mod files;
 #[cfg(feature = "operate")]
 pub mod image;
 #[cfg(feature = "operate")]
+pub mod infra;
+#[cfg(feature = "operate")]
 pub mod init;
 #[cfg(feature = "operate")]
 pub mod known;
 #[cfg(feature = "operate")]
 pub mod moment;
 pub mod peers;
+#[cfg(feature = "operate")]
+pub mod robot;
 #[cfg(feature = "operate")]
 pub mod roster;
 pub mod run;

@@ -62,6 +62,12 @@ enum Verb {
     /// Makes container images of what is on this machine; no registry is needed.
     #[cfg(feature = "operate")]
     Image(commands::image::ImageArgs),
+    /// Makes, changes and destroys the host of a deployment, with Terraform.
+    #[cfg(feature = "operate")]
+    Infra(commands::infra::InfraArgs),
+    /// Rented servers of Hetzner's: lists, installs, restarts them, sets their names and firewall.
+    #[cfg(feature = "operate")]
+    Robot(commands::robot::RobotArgs),
     /// The whole stack in containers: relay, PDS, PLC directory, Caddy with TLS, Postgres, Prometheus.
     #[cfg(feature = "operate")]
     Stack(commands::stack::StackArgs),
@@ -94,6 +100,10 @@ fn main() -> ExitCode {
         Verb::Watch(args) => commands::watch::run(args),
         #[cfg(feature = "operate")]
         Verb::Image(args) => commands::image::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Infra(args) => commands::infra::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Robot(args) => commands::robot::run(&args),
         #[cfg(feature = "operate")]
         Verb::Stack(args) => commands::stack::run(&args),
     };

@@ -60,7 +60,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "ssh and sshd",
-        why: "play the machine to which hosts are handed over",
+        why: "play the machines to which hosts are handed over, and which `provision robot` installs",
         packages: &["openssh-client", "openssh-server"],
         found: || on_path("ssh") && Path::new("/usr/sbin/sshd").is_file(),
     },

@@ -9,5 +9,5 @@ existing_host = { ipv4 = "192.0.2.7", ipv6 = "2001:db8::7" }
 ssh_user      = "debian"
 
 data_disks = [
-  { mount = "/data/relay", size_gb = 1920, by_id = "/dev/disk/by-id/nvme-SAMSUNG_MZQL21T9HCJR_S64GNE0T123456" },
+  { mount = "/data", size_gb = 1920, by_id = "/dev/disk/by-id/nvme-SAMSUNG_MZQL21T9HCJR_S64GNE0T123456" },
 ]

@@ -11,5 +11,5 @@ ssh_public_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1sQ2u0m0cU0uR0m3dO0n9X
 ssh_sources     = ["0.0.0.0/0", "::/0"]
 
 data_disks = [
-  { mount = "/data/relay", size_gb = 800 },
+  { mount = "/data", size_gb = 800 },
 ]

@@ -5,10 +5,13 @@ use std::fs;
 use super::ground::{code, names, root};
 
 /// What is applied by a test of its own instead of an example: the resource and the test.
-const APPLIED_BY: [(&str, &str); 1] = [(
-    "ovh_dedicated_server_reinstall_task.this",
-    "rented::a_word_that_is_taken_back_is_only_forgotten",
-)];
+const APPLIED_BY: [(&str, &str); 2] = [
+    (
+        "ovh_dedicated_server_reinstall_task.this",
+        "rented::a_word_that_is_taken_back_is_only_forgotten",
+    ),
+    ("terraform_data.installed", "provision/tests/infra: installing::terraform_installs_a_server"),
+];
 
 /// A block of HCL that begins a line, such as `variable "name" {`.
 struct Block {

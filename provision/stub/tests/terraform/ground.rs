@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use provision_stub::terraform::Providers;
+use provision_stub::{
+    robot::{PASSWORD, Robot, USER},
+    terraform::Providers,
+};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
@@ -35,12 +38,24 @@ pub(crate) fn terraform_is_there() -> bool {
     false
 }
 
+/// The program `provision`: `PROVISION_BINARY`, else the one beside which this test was built.
+fn provision() -> PathBuf {
+    std::env::var_os("PROVISION_BINARY").map_or_else(
+        || {
+            let me = std::env::current_exe().expect("where is this test?");
+            me.ancestors().nth(2).expect("where is this test?").join("provision")
+        },
+        PathBuf::from,
+    )
+}
+
 /// A place to run Terraform in.
 pub(crate) struct Ground {
     copy: TempDir,
     /// Below the copy.
     directory: PathBuf,
     pub(crate) providers: Providers,
+    pub(crate) robot: Robot,
 }
 
 /// What a run of Terraform said and how it ended.
@@ -79,7 +94,13 @@ impl Ground {
             .expect("copy the Terraform");
         let directory = copy.path().join("terraform").join(directory);
         let providers = Providers::start(with_credentials).expect("start the providers");
-        let ground = Self { copy, directory, providers };
+        let robot = Robot::start().expect("start the Robot web service");
+        robot.address("203.0.113.10");
+        let keys = copy.path().join("home/.ssh");
+        fs::create_dir_all(&keys).expect("make a home");
+        fs::write(keys.join("id_ed25519.pub"), "ssh-ed25519 AAAAC3Nz operator@laptop\n")
+            .expect("write a key");
+        let ground = Self { copy, directory, providers, robot };
         ground.run(&["init"]).good();
         ground
     }
@@ -102,6 +123,13 @@ impl Ground {
             .env("TF_IN_AUTOMATION", "1")
             .env("CHECKPOINT_DISABLE", "1")
             .env_remove("TF_DATA_DIR")
+            .env("HOME", self.copy.path().join("home"))
+            .env("TF_VAR_provision", provision())
+            .env("AWS_ACCESS_KEY_ID", "stub")
+            .env("AWS_SECRET_ACCESS_KEY", "stub")
+            .env("ROBOT_URL", self.robot.url())
+            .env("ROBOT_USER", USER)
+            .env("ROBOT_PASSWORD", PASSWORD)
             .output()
             .expect("run Terraform");
         let text =
@@ -128,9 +156,14 @@ impl Ground {
         all.pointer(&format!("/{name}/value")).cloned().expect("an output of this name")
     }
 
+    /// A path in the copy.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.copy.path().join(name)
+    }
+
     /// Writes a file beside the modules, such as variables; gives its path.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
-        let path = self.copy.path().join(name);
+        let path = self.path(name);
         fs::write(&path, text).expect("write a file");
         path.to_string_lossy().into_owned()
     }

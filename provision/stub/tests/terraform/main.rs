@@ -11,3 +11,4 @@ mod ground;
 mod modules;
 mod refusals;
 mod rented;
+mod state;

@@ -116,3 +116,42 @@ fn destroying_a_deployment_never_ends_a_contract() {
         assert!(HARMLESS.contains(&deed.kind.as_str()), "{deed:#?}");
     }
 }
+
+/// The same for a server of Hetzner's: the word is the only thing that installs.
+#[test]
+fn no_change_of_any_variable_erases_a_server_of_robot() {
+    if !terraform_is_there() {
+        return;
+    }
+    let example = "-var-file=examples/hetzner-robot.tfvars";
+    let ground = Ground::new("", &[]);
+    ground.run(&["apply", "-auto-approve", example]).good();
+    let server = |more: Json| {
+        let mut all = json!({"server_number": 321, "ipv4": "203.0.113.10", "ipv6": "2001:db8:321::1",
+            "raid_level": 1, "system_disks": ["/dev/disk/by-id/a", "/dev/disk/by-id/b"]});
+        if let (Some(all), Json::Object(more)) = (all.as_object_mut(), more) {
+            all.extend(more);
+        }
+        json!({"hetzner_robot": all})
+    };
+    for change in [
+        json!({"hostname": "other.example.com"}),
+        json!({"ssh_user": "somebody"}),
+        json!({"ssh_port": 2222}),
+        json!({"ssh_sources": ["203.0.113.0/24"]}),
+        json!({"data_disks": [{"mount": "/data/other", "size_gb": 10, "by_id": "/dev/disk/by-id/other"}]}),
+        server(json!({})),
+        server(json!({"os": "debian-13"})),
+        server(json!({"ipv6": null})),
+    ] {
+        let planned = ground.plan(&[example, &variables(&ground, &change)]);
+        assert!(!planned.iter().any(|line| line.contains("installed")), "{change}: {planned:#?}");
+    }
+    let planned = ground.plan(&[example, "-var=reinstall=321/first"]);
+    assert_eq!(planned, ["create module.hetzner_robot[0].terraform_data.installed[\"321/first\"]"]);
+    let requests = ground.robot.requests();
+    assert!(
+        !requests.iter().any(|line| line.contains("/reset") || line.contains("/boot")),
+        "{requests:#?}"
+    );
+}
