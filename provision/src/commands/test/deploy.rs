@@ -43,7 +43,7 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths([bin.clone()].into_iter().chain(std::env::split_paths(&path)))
         .context("add Ansible to the PATH")?;
-    let mut lint = run::program(&work.root.join("ansible"), &["ansible-lint", "--quiet"]);
+    let mut lint = run::program(&work.root.join("ansible"), &["ansible-lint", "-q"]);
     lint.env("PATH", &path);
     let good = run::streamed(lint)?;
     let mut tests = run::program(
