@@ -98,13 +98,12 @@ async fn consumers_are_shown_with_their_own_addresses() -> Result<()> {
             streams.push(stream(&scene, address).await?);
         }
         let listed = async {
-            loop {
-                let listed = addresses(&scene).await?;
-                if listed.len() == streams.len() {
-                    return anyhow::Ok(listed);
-                }
+            let mut listed = addresses(&scene).await?;
+            while listed.len() != streams.len() {
                 tokio::time::sleep(LOOK_EVERY).await;
+                listed = addresses(&scene).await?;
             }
+            anyhow::Ok(listed)
         };
         let listed = tokio::time::timeout(PATIENCE, listed).await.context("they do not come")??;
         assert_eq!(listed, shown.map(|address| address.to_string()));

@@ -41,6 +41,9 @@ pub(crate) struct Door {
     pub(crate) trust: Trust,
 }
 
+/// Names and values of an environment.
+type Settings<'a> = &'a [(&'a str, &'a str)];
+
 /// A network, a relay and Caddy before it.
 pub(crate) struct Scene {
     pub(crate) net: Net,
@@ -76,7 +79,7 @@ impl Scene {
 
     async fn start_all(
         seed: u64,
-        (caddys, relays): (&[(&str, &str)], &[(&str, &str)]),
+        (caddys, relays): (Settings<'_>, Settings<'_>),
         caddyfile: PathBuf,
     ) -> Result<Option<Self>> {
         let Some(program) = binaries::caddy() else { return Ok(None) };

@@ -6,7 +6,7 @@ use std::{fs, net::IpAddr, path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 use relay_simnet::Account;
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::servers::{Server, Zone, answer};
 use crate::{
@@ -145,14 +145,16 @@ async fn after(scene: &Scene, env: String) -> Result<Said> {
     Ok(said.await?)
 }
 
-/// Somebody who writes until the handle is aborted.
-fn writing(account: Account) -> JoinHandle<Result<()>> {
-    tokio::spawn(async move {
+/// Somebody who writes until the set is dropped.
+fn writing(account: Account) -> JoinSet<Result<()>> {
+    let mut writer = JoinSet::new();
+    writer.spawn(async move {
         loop {
             account.post("hello").await?;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-    })
+    });
+    writer
 }
 
 /// Behind the Caddyfile every line about the public name is well; when the relay stops, those that need
@@ -191,7 +193,7 @@ async fn a_relay_behind_caddy_is_seen_from_its_name() -> Result<()> {
     assert!(lines.len() == 2 && lines[1]["state"] == "warn", "{lines:?}");
     assert!(lines[1]["fix"].to_string().contains("RELAY_TRUSTED_PROXIES"), "{lines:?}");
 
-    posts.abort();
+    drop(posts);
     scene.relay.stop().await?;
     let answer = is_told(&after(&scene, settings(&scene, dir.path(), &trust)?).await?)?;
     for check in ["dns", "tls", "admin"] {
