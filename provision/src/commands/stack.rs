@@ -120,7 +120,8 @@ struct ComposeArgs {
     #[arg(long, default_value = "dev", value_parser = ["dev", "prod-like"])]
     profile: String,
     /// Write compose.yaml there, and .env with new secrets unless it is there; without, compose.yaml
-    /// to stdout.
+    /// to stdout. Where its network is taken, `RELAY_STACK_SUBNET` and `RELAY_STACK_CADDY` in .env name
+    /// another one and the address of Caddy in it.
     #[arg(long, value_name = "DIR")]
     output: Option<std::path::PathBuf>,
     /// The built relay.

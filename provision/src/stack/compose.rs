@@ -8,6 +8,11 @@ use serde_json::{Value, json};
 use super::{Profile, Secrets, Service, plan};
 use crate::image::Part;
 
+/// The network of a project and the address of Caddy in it; others can be named, for several projects
+/// on one machine.
+const SUBNET: &str = "${RELAY_STACK_SUBNET:-10.89.47.0/24}";
+const CADDY: &str = "${RELAY_STACK_CADDY:-10.89.47.250}";
+
 /// The variables that the file wants, with new values, in the form of an `.env` file.
 pub fn variables() -> String {
     let (names, values) = (Secrets::blank(), Secrets::generate());
@@ -34,7 +39,10 @@ pub fn compose(name: &str, profile: Profile, images: &[(Part, String)]) -> Resul
     }
     let kept = services.iter().filter(|service| service.volume.is_some());
     let volumes: BTreeMap<_, _> = kept.map(|service| (service.name, json!({}))).collect();
-    let file = json!({ "name": name, "services": described, "volumes": volumes });
+    let networks = json!({ "default": { "ipam": { "config": [{ "subnet": SUBNET }] } } });
+    let file = json!({
+        "name": name, "services": described, "volumes": volumes, "networks": networks,
+    });
     serde_saphyr::to_string(&file).context("write the file for Compose")
 }
 
@@ -51,6 +59,11 @@ fn one(service: &Service, image: &str) -> Value {
         "restart": "unless-stopped",
         "networks": { "default": { "aliases": service.aliases } },
     });
+    match service.name {
+        "caddy" => described["networks"]["default"]["ipv4_address"] = json!(CADDY),
+        "relay" => described["environment"][plan::TRUSTED_PROXIES] = json!(CADDY),
+        _ => {}
+    }
     if !service.command.is_empty() {
         described["command"] = json!(service.command);
     }
@@ -104,6 +117,26 @@ mod tests {
                 let kept = read["volumes"][service.name].is_object();
                 assert_eq!(kept, service.volume.is_some(), "{}", service.name);
             }
+        }
+        Ok(())
+    }
+
+    /// The relay believes what Caddy says of its clients, because Caddy alone has that address.
+    #[test]
+    fn the_relay_trusts_the_address_that_caddy_keeps() -> Result<()> {
+        for profile in [Profile::Dev, Profile::ProdLike] {
+            let (_, read) = file(profile)?;
+            let services = &read["services"];
+            assert_eq!(services["caddy"]["networks"]["default"]["ipv4_address"], CADDY);
+            assert_eq!(services["relay"]["environment"]["RELAY_TRUSTED_PROXIES"], CADDY);
+            assert_eq!(read["networks"]["default"]["ipam"]["config"][0]["subnet"], SUBNET);
+            let usual = |text: &str| {
+                let usual = text.split_once(":-")?.1.strip_suffix('}')?;
+                Some(usual.to_owned())
+            };
+            let subnet: ipnet::Ipv4Net = usual(SUBNET).context("a default")?.parse()?;
+            let caddy: std::net::Ipv4Addr = usual(CADDY).context("a default")?.parse()?;
+            assert!(subnet.contains(&caddy), "{caddy} is not in {subnet}");
         }
         Ok(())
     }

@@ -1,23 +1,24 @@
 //! Containers of a stack: make, start, wait, read the log, and what a fault does to them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use bollard::{
     exec::{CreateExecOptions, StartExecResults},
     models::{
-        ContainerCreateBody, ContainerInspectResponse, ContainerState, EndpointSettings,
-        HealthConfig, HealthStatusEnum, HostConfig, Mount, MountType, NetworkConnectRequest,
-        NetworkDisconnectRequest, NetworkingConfig, PortBinding, RestartPolicy,
-        RestartPolicyNameEnum,
+        ContainerCreateBody, ContainerInspectResponse, ContainerState, EndpointIpamConfig,
+        EndpointSettings, HealthConfig, HealthStatusEnum, HostConfig, Mount, MountType,
+        NetworkConnectRequest, NetworkDisconnectRequest, NetworkingConfig, PortBinding,
+        RestartPolicy, RestartPolicyNameEnum,
     },
     query_parameters::{
-        CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
-        LogsOptionsBuilder, RemoveContainerOptions, RestartContainerOptions, StartContainerOptions,
-        StopContainerOptions,
+        CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
+        KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptions,
+        RestartContainerOptions, StartContainerOptions, StopContainerOptions,
     },
 };
 use futures_util::StreamExt as _;
+use ipnet::Ipv4Net;
 use tokio::time::{Instant, sleep};
 
 use super::{LABEL, PATIENCE, Profile, Service, plan, ports};
@@ -106,7 +107,17 @@ impl Containers {
         labels.insert(image::LABEL.to_owned(), service.name.to_owned());
         labels.insert(format!("{LABEL}.profile"), profile.name().to_owned());
         let options = CreateContainerOptionsBuilder::default().name(&id).build();
-        let body = self.body(service, image, labels, ports);
+        let mut body = self.body(service, image, labels, ports);
+        let caddy = self.caddy().await?;
+        if service.name == "relay" {
+            let trust = format!("{}={caddy}", plan::TRUSTED_PROXIES);
+            let environment = body.env.get_or_insert_default();
+            if !environment.iter().any(|line| line.starts_with(plan::TRUSTED_PROXIES)) {
+                environment.push(trust);
+            }
+        }
+        let endpoint = HashMap::from([(self.stack.clone(), Self::endpoint(service, caddy))]);
+        body.networking_config = Some(NetworkingConfig { endpoints_config: Some(endpoint) });
         let docker = self.engine.docker();
         docker
             .create_container(Some(options), body)
@@ -144,7 +155,6 @@ impl Containers {
         let other = service.reads.map(|(of, target)| mount(of, target, true));
         let command = (!service.command.is_empty()).then(|| service.command.clone());
         let environment = service.environment.iter().map(|(name, value)| format!("{name}={value}"));
-        let endpoint = Self::endpoint(service);
         ContainerCreateBody {
             image: Some(image.to_owned()),
             cmd: command,
@@ -169,16 +179,40 @@ impl Containers {
                 }),
                 ..HostConfig::default()
             }),
-            networking_config: Some(NetworkingConfig {
-                endpoints_config: Some(HashMap::from([(self.stack.clone(), endpoint)])),
-            }),
             ..ContainerCreateBody::default()
         }
     }
 
-    fn endpoint(service: &Service) -> EndpointSettings {
+    /// The network's addresses.
+    ///
+    /// # Errors
+    /// When there is no network.
+    pub(super) async fn subnet(&self) -> Result<Ipv4Net> {
+        let docker = self.engine.docker();
+        let found = docker.inspect_network(&self.stack, None::<InspectNetworkOptions>).await;
+        let found = found.with_context(|| format!("look at the network {}", self.stack))?;
+        let configs = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        let subnet = configs.iter().find_map(|config| config.subnet.as_ref()?.parse().ok());
+        subnet.with_context(|| format!("the network {} has no IPv4 addresses", self.stack))
+    }
+
+    /// The address that Caddy keeps for as long as the network is there, and that the relay trusts: the
+    /// last one, because the engine gives them away from the first on.
+    ///
+    /// # Errors
+    /// When there is no network.
+    pub async fn caddy(&self) -> Result<Ipv4Addr> {
+        self.subnet().await?.hosts().next_back().context("the network has no room")
+    }
+
+    fn endpoint(service: &Service, caddy: Ipv4Addr) -> EndpointSettings {
         let names = std::iter::once(service.name).chain(service.aliases.iter().copied());
+        let fixed = (service.name == "caddy").then(|| EndpointIpamConfig {
+            ipv4_address: Some(caddy.to_string()),
+            ..EndpointIpamConfig::default()
+        });
         EndpointSettings {
+            ipam_config: fixed,
             aliases: Some(names.map(str::to_owned).collect()),
             ..EndpointSettings::default()
         }
@@ -395,7 +429,7 @@ impl Containers {
     pub async fn join(&self, service: &Service) -> Result<()> {
         let request = NetworkConnectRequest {
             container: self.id(service.name),
-            endpoint_config: Some(Self::endpoint(service)),
+            endpoint_config: Some(Self::endpoint(service, self.caddy().await?)),
         };
         Ok(self.engine.docker().connect_network(&self.stack, request).await?)
     }

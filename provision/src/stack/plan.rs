@@ -8,6 +8,9 @@ use crate::image::Part;
 /// Where a container may write besides its volume; gone with it.
 pub(super) const SCRATCH: [&str; 2] = ["/tmp", "/run/postgresql"];
 
+/// The relay's setting that holds the address of Caddy, which is known once there is a network.
+pub(super) const TRUSTED_PROXIES: &str = "RELAY_TRUSTED_PROXIES";
+
 /// Which parts are started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -4,7 +4,8 @@ use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use bollard::{
-    models::{NetworkCreateRequest, VolumeCreateRequest},
+    errors::Error,
+    models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateRequest},
     query_parameters::DownloadFromContainerOptionsBuilder,
 };
 use futures_util::{TryStreamExt as _, future::try_join_all};
@@ -27,6 +28,8 @@ use crate::{
 const AUTHORITY: &str = "/data/caddy/pki/authorities/local/root.crt";
 /// Pause between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// How often a subnet is chosen, when others make networks at the same time.
+const NETWORK_TRIES: u32 = 10;
 /// The account that makes the first event.
 const FIRST_ACCOUNT: &str = "alice";
 
@@ -172,14 +175,31 @@ async fn well(containers: &Containers, service: &Service, say: &Say) -> Result<(
     }
 }
 
+/// The engine chooses a free subnet, and the network is made again with it: only then may a container
+/// keep an address, as Caddy does ([`Containers::caddy`]).
 async fn network(containers: &Containers, name: &str) -> Result<()> {
     let request = NetworkCreateRequest {
         name: name.to_owned(),
         labels: Some(containers.labels()),
         ..NetworkCreateRequest::default()
     };
-    let made = containers.engine().docker().create_network(request).await;
-    made.map(drop).context("make the network")
+    let docker = containers.engine().docker();
+    for _ in 0..NETWORK_TRIES {
+        docker.create_network(request.clone()).await.context("make the network")?;
+        let subnet = containers.subnet().await?;
+        docker.remove_network(name).await.context("remove the network")?;
+        let config = IpamConfig { subnet: Some(subnet.to_string()), ..IpamConfig::default() };
+        let ipam = Some(Ipam { config: Some(vec![config]), ..Ipam::default() });
+        let again = NetworkCreateRequest { ipam, ..request.clone() };
+        match docker.create_network(again).await {
+            Ok(_made) => return Ok(()),
+            // Another network took it in between.
+            Err(Error::DockerResponseServerError { message, .. })
+                if message.contains("overlap") => {}
+            Err(error) => return Err(error).context("make the network again"),
+        }
+    }
+    bail!("other networks took each subnet that was free, {NETWORK_TRIES} times")
 }
 
 /// * `bytes` – of memory that it lies in, instead of the disk

@@ -87,6 +87,13 @@ async fn foreign(stack: &Stack) -> Result<()> {
         events.iter().any(|event| event["rev"] == record.rev.as_str())
     })
     .await?;
+    // The relay knows where it is, although it came through Caddy like everybody.
+    let consumers = stack.admin("/admin/consumers/list").await?;
+    let caddy = stack.containers().caddy().await?.to_string();
+    let addresses = consumers.as_array().context("a list")?.iter().map(|row| &row["remote_addr"]);
+    let addresses: Vec<_> = addresses.collect();
+    ensure!(!addresses.is_empty(), "nobody reads");
+    assert!(addresses.iter().all(|address| **address != caddy), "{caddy}: {addresses:?}");
     let complaints: Vec<_> = events.iter().filter(|event| event["error"].is_string()).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
     Ok(())
