@@ -140,6 +140,8 @@ async fn authority(program: &Path, proxy: u16) -> Result<(Caddy, String, PathBuf
 /// A client that trusts this authority alone and finds the name at this port of this machine.
 fn client(root: &[u8], port: u16) -> Result<reqwest::Client> {
     Ok(reqwest::Client::builder()
+            // A stream is opened by an upgrade, which HTTP/2 does not have.
+            .http1_only()
         .tls_certs_only([reqwest::Certificate::from_pem(root)?])
         .resolve(NAME, ([127, 0, 0, 1], port).into())
         .no_proxy()

@@ -193,6 +193,8 @@ impl Door {
     pub(crate) fn client(&self, from: IpAddr) -> Result<reqwest::Client> {
         let root = reqwest::Certificate::from_pem(self.pem()?.as_bytes())?;
         Ok(reqwest::Client::builder()
+            // A stream is opened by an upgrade, which HTTP/2 does not have.
+            .http1_only()
             .tls_certs_only([root])
             .local_address(from)
             .redirect(reqwest::redirect::Policy::none())
