@@ -90,7 +90,7 @@ peers:
 env-example:
     UPDATE=1 cargo test --release -p relay --test config_reference
 
-# Write the example machines and the screens in docs/operations.md anew from the program.
+# Write the example machines and the screens in docs/operations.md and docs/screens.md anew from the program.
 [group("dev")]
 screens:
     UPDATE=1 cargo test --release -p provision --test operators

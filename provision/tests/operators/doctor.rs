@@ -1,7 +1,7 @@
 //! `provision doctor`: every check has a case in which it fails, on real listeners, files, a real
 //! Postgres and the built relay.
 
-mod front;
+pub(crate) mod front;
 mod inside;
 mod machine;
 mod network;

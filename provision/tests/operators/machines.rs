@@ -97,7 +97,7 @@ fn the_page_for_operators_shows_the_program_as_it_is() {
 }
 
 /// Replaces what stands between the marks of a generated part.
-fn between(page: &str, name: &str, text: &str) -> String {
+pub(crate) fn between(page: &str, name: &str, text: &str) -> String {
     let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->\n"));
     let (before, rest) = page.split_once(&begin).expect("the mark of the beginning");
     let (_, after) = rest.split_once(&end).expect("the mark of the end");

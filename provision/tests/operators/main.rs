@@ -20,6 +20,7 @@ mod postgres;
 mod process;
 mod program;
 mod roster;
+mod screens;
 mod snapshots;
 mod ssh;
 mod tuning;

@@ -18,7 +18,7 @@ use crate::{
 const LOCAL: [&str; 2] = ["127.0.0.1", "::1"];
 
 /// A name server that knows the one name, and one whose clock is right enough.
-async fn surroundings() -> Result<(Server, Server)> {
+pub(crate) async fn surroundings() -> Result<(Server, Server)> {
     let addresses: Result<Vec<IpAddr>, _> = LOCAL.iter().map(|text| text.parse()).collect();
     let names = Server::names(Zone { addresses: addresses?, name: Some("localhost") }).await?;
     Ok((names, Server::http(answer("200 OK", "")).await?))
@@ -101,7 +101,7 @@ async fn a_machine_without_a_relay_is_looked_at_before() -> Result<()> {
 }
 
 /// What the relay of a scene was started with, as the file that `doctor` reads.
-fn settings(scene: &Scene, dir: &Path, more: &str) -> Result<String> {
+pub(crate) fn settings(scene: &Scene, dir: &Path, more: &str) -> Result<String> {
     let env = dir.join("env");
     let text = format!(
         "RELAY_API_BIND={}\nRELAY_ADMIN_BIND={}\nRELAY_DATA_DIR={}\n\
@@ -146,7 +146,7 @@ async fn after(scene: &Scene, env: String) -> Result<Said> {
 }
 
 /// Somebody who writes until the set is dropped.
-fn writing(account: Account) -> JoinSet<Result<()>> {
+pub(crate) fn writing(account: Account) -> JoinSet<Result<()>> {
     let mut writer = JoinSet::new();
     writer.spawn(async move {
         loop {
