@@ -111,6 +111,8 @@ fn environment(tuned: &Value, fleet: &Fleet, ports: [u16; 3]) -> Result<Vec<Stri
         ("RELAY_PLC_HOST", fleet.plc_url()),
         // This directory is no public one, which would be spared.
         ("RELAY_PLC_RATE", "10000".to_owned()),
+        // More than `tune` gives such a container.
+        ("RELAY_MAX_CONSUMERS", "64".to_owned()),
         ("RELAY_ALLOW_INSECURE_HOSTS", "true".to_owned()),
         ("RELAY_DEFAULT_ACCOUNT_LIMIT", "1000000".to_owned()),
         ("RELAY_REPLAY_WINDOW", "1h".to_owned()),
