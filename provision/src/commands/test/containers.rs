@@ -68,7 +68,9 @@ pub(super) fn engine(work: &Workplace) -> Result<Option<Started>> {
 pub(super) fn with_places(work: &Workplace, mut command: Command) -> Command {
     command
         .env("RELAY_BINARY", work.target.join("release/relay"))
-        .env("PROVISION_CACHE_DIR", &work.cache);
+        .env("PROVISION_CACHE_DIR", &work.cache)
+        // `provision stack down --all` of somebody on this machine leaves these alone.
+        .env("PROVISION_STACK_SCOPE", "provision-test");
     command
 }
 
