@@ -137,7 +137,7 @@ pub async fn make(place: &Place, wanted: Wanted<'_>, tell: &mut Tell<'_>) -> Res
     let database = Database::of(&papers.config)?;
     place.reach().await?;
     let made_ms = moment::now_ms();
-    let name = place::name_of(made_ms);
+    let name = keep::name_of(made_ms);
     let stage = place.stage(&name)?;
     // What is not encrypted yet is never seen by a place that may be somebody else's.
     let aside = if wanted.recipients.is_empty() { None } else { Some(place::temporary()?) };

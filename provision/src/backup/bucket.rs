@@ -20,7 +20,10 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
 };
 
-use super::{MANIFEST, Manifest, keep::Listed, place::made_of};
+use super::{
+    MANIFEST, Manifest,
+    keep::{Listed, made_of},
+};
 use crate::told::{Tell, Told, Unit, harmless};
 
 /// How addresses of buckets begin.

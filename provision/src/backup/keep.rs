@@ -1,10 +1,11 @@
-//! Which backups are kept. Pure.
+//! What backups are called, and which of them are kept. Pure.
 //!
 //! Each rule keeps some, a backup goes when none keeps it, and the newest good one stays whatever the
 //! rules say.
 
 use serde::Serialize;
 
+use super::PREFIX;
 use crate::moment;
 
 /// A day, in ms.
@@ -39,6 +40,18 @@ pub struct Listed {
     pub finished: bool,
     /// Bytes of its files.
     pub bytes: u64,
+}
+
+/// The name of a backup that is begun at this moment. Names sort by time.
+pub(super) fn name_of(made_ms: u64) -> String {
+    format!("{PREFIX}{made_ms:015}")
+}
+
+/// When a backup of this name was begun; `None` for what is none.
+pub(super) fn made_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(PREFIX)?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok())?
 }
 
 /// What becomes of a backup.

@@ -13,9 +13,9 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 use super::{
-    MANIFEST, PREFIX,
+    MANIFEST,
     bucket::{self, Bucket},
-    keep::Listed,
+    keep::{Listed, made_of},
 };
 use crate::told::Tell;
 
@@ -146,7 +146,7 @@ impl Drop for Stage {
             && path.exists()
         {
             // What cannot be removed now is listed as unfinished, and goes after a day.
-            if fs::remove_dir_all(path).is_err() {}
+            drop(fs::remove_dir_all(path));
         }
     }
 }
@@ -208,18 +208,6 @@ async fn newest(place: &Place, text: &str) -> Result<String> {
     let newest = newest
         .with_context(|| format!("{text} is no backup: it has no {MANIFEST}, and holds none"))?;
     Ok(newest.name)
-}
-
-/// The name of a backup that is begun at this moment. Names sort by time.
-pub(super) fn name_of(made_ms: u64) -> String {
-    format!("{PREFIX}{made_ms:015}")
-}
-
-/// When a backup of this name was begun; `None` for what is none.
-pub(super) fn made_of(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix(PREFIX)?;
-    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| digits.parse().ok())?
 }
 
 /// What lies below a directory; what is neither a backup nor the beginning of one is left out.
