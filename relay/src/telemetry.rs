@@ -160,46 +160,26 @@ pub fn escape(text: &str, chars_max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
-        sync::Arc,
-    };
+    use std::panic::{catch_unwind, set_hook, take_hook};
 
-    use parking_lot::Mutex;
-
-    use super::*;
-
-    /// Keeps what is written.
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use super::{screen::tests::Captured, *};
 
     /// Who reads the log as JSON sees a panic as one entry too, its line breaks escaped.
     #[test]
     fn a_panic_is_one_line_of_json() {
-        let kept = Kept::default();
-        let writer = kept.clone();
+        let seen = Captured::default();
+        let writer = seen.clone();
         let registry = tracing_subscriber::registry().with(json(move || writer.clone()));
+        let nothing = String::new();
         let before = take_hook();
         set_hook(Box::new(tell_panic));
         let panicked = tracing::subscriber::with_default(registry, || {
-            catch_unwind(AssertUnwindSafe(|| assert!(kept.0.is_locked(), "two\nlines")))
+            catch_unwind(|| assert!(!nothing.is_empty(), "two\nlines"))
         });
         set_hook(before);
 
         assert!(panicked.is_err());
-        let text = String::from_utf8(kept.0.lock().clone()).unwrap();
+        let text = seen.take();
         assert_eq!(text.lines().count(), 1, "{text}");
         let entry: serde_json::Value = serde_json::from_str(&text).unwrap();
         let message = entry["message"].as_str().unwrap();
