@@ -21,6 +21,7 @@ mod documents;
 mod encoding;
 mod forge;
 mod frames;
+mod hosts;
 mod inversion;
 mod limits;
 mod messages;
