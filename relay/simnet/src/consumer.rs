@@ -434,15 +434,6 @@ impl Consumer {
     }
 }
 
-/// The event in a frame.
-#[cfg(test)]
-pub(crate) fn decode_event(frame: Bytes) -> Result<Received> {
-    match received::decode(frame)? {
-        Item::Event(event) => Ok(event),
-        other => bail!("not an event: {other:?}"),
-    }
-}
-
 fn observe(checker: &mut Checker, item: &Item) -> Result<()> {
     match item {
         Item::Event(event) => checker.observe(event),

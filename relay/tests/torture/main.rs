@@ -95,10 +95,10 @@ async fn killed_at_random_moments_the_relay_loses_and_repeats_nothing() -> Resul
     compared(&report.clean()?)?;
     sent.check("the hosts sent", RATE_MIN)?;
     torture.pace.check("the relay took while it was up", RATE_MIN)?;
-    let Torture { mut relay, seen, .. } = torture;
+    let Torture { mut relay, mut seen, .. } = torture;
     replay::over_sockets(&relay, &seen).await?;
     relay.kill()?;
-    replay::in_the_log(&relay.data(), &seen).await
+    replay::in_the_log(&relay.data(), &mut seen).await
 }
 
 /// The relay under torture and who watches it.

@@ -88,6 +88,17 @@ fn event(kind: Kind, frame: &Bytes, payload_at: usize) -> Result<Received> {
 }
 
 impl Received {
+    /// The event in a frame, as where one is read from a relay's log.
+    ///
+    /// # Errors
+    /// When the bytes are no frame, or one that is not an event.
+    pub fn in_frame(frame: Bytes) -> Result<Self> {
+        match decode(frame)? {
+            Item::Event(event) => Ok(event),
+            other => anyhow::bail!("not an event: {other:?}"),
+        }
+    }
+
     /// The payload as it came.
     pub fn payload_bytes(&self) -> &[u8] {
         self.frame.get(self.payload_at..).unwrap_or_default()

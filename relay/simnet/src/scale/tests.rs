@@ -27,7 +27,7 @@ const SMALL: Plan = Plan {
 };
 
 fn received(event: &Event) -> Result<Received> {
-    crate::consumer::decode_event(event.frame.clone())
+    crate::Received::in_frame(event.frame.clone())
 }
 
 fn link(value: Option<&Ipld>) -> Result<Cid36> {
