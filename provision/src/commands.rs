@@ -5,6 +5,8 @@ pub(crate) mod backup;
 #[cfg(feature = "operate")]
 pub(crate) mod compare;
 #[cfg(feature = "operate")]
+pub(crate) mod deployment;
+#[cfg(feature = "operate")]
 pub(crate) mod doctor;
 pub(crate) mod fuzz;
 #[cfg(feature = "operate")]

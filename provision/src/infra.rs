@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
+    deployment::Deployment,
     files::{self, Change},
     run,
 };
@@ -23,12 +24,11 @@ const VARIABLES: [&str; 2] = ["terraform.tfvars", "terraform.tfvars.json"];
 const NO_TERRAFORM: &str = "Terraform is not installed; get 1.11 or newer from \
                             https://developer.hashicorp.com/terraform/install";
 
-/// One deployment of a checkout.
+/// The host of one deployment, as Terraform makes it.
 #[derive(Debug)]
-pub struct Deployment {
-    name: String,
+pub struct Infra {
+    deployment: Deployment,
     terraform: PathBuf,
-    directory: PathBuf,
     variables: PathBuf,
 }
 
@@ -41,40 +41,25 @@ pub struct Written {
     pub change: Change,
 }
 
-impl Deployment {
+impl Infra {
     /// Finds it.
     ///
-    /// * `checkout` – the directory that has `terraform`
-    ///
     /// # Errors
-    /// When the name is none, or the deployment has no variables.
-    pub fn open(checkout: &Path, name: &str) -> Result<Self> {
-        let is_plain =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        ensure!(
-            name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
-                && name.len() <= 32
-                && !name.ends_with('-')
-                && name.bytes().all(is_plain),
-            "`{name}` is no name of a deployment: at most 32 lower-case letters, digits and hyphens, such as hil"
-        );
-        let checkout = checkout.canonicalize().context("find the checkout")?;
-        let terraform = checkout.join("terraform");
+    /// When the checkout has no `terraform`, or the deployment no variables.
+    pub fn of(deployment: &Deployment) -> Result<Self> {
+        let terraform = deployment.checkout().join("terraform");
         ensure!(
             terraform.join("main.tf").is_file(),
             "there is no terraform/main.tf in {}; run this in the checkout",
-            checkout.display()
+            deployment.checkout().display()
         );
-        let directory = checkout.join("deployments").join(name);
-        let found =
-            VARIABLES.map(|file| directory.join(file)).into_iter().find(|path| path.is_file());
-        let variables = found.with_context(|| {
-            let shown = directory.display();
+        let variables = variables(deployment).with_context(|| {
+            let shown = deployment.directory().display();
             format!(
                 "{shown} has no terraform.tfvars; copy one of terraform/examples there, and edit it"
             )
         })?;
-        Ok(Self { name: name.to_owned(), terraform, directory, variables })
+        Ok(Self { deployment: deployment.clone(), terraform, variables })
     }
 
     /// Lets Terraform load what it needs; done again, it does nothing.
@@ -85,9 +70,9 @@ impl Deployment {
         let mut command = self.command("init");
         // A checkout whose state lies in a bucket keeps each deployment under its own key.
         let place = if self.terraform.join("backend_override.tf").is_file() {
-            format!("key={}.tfstate", self.name)
+            format!("key={}.tfstate", self.deployment.name())
         } else {
-            format!("path={}", self.directory.join("terraform.tfstate").display())
+            format!("path={}", self.deployment.file("terraform.tfstate").display())
         };
         command.arg(format!("-backend-config={place}"));
         run::quiet(command).map(drop)
@@ -96,7 +81,7 @@ impl Deployment {
     /// Shows what would be done; `false` when it cannot be planned.
     ///
     /// # Errors
-    /// See [`Deployment::init`].
+    /// See [`Infra::init`].
     pub fn plan(&self, more: &[String]) -> Result<bool> {
         run::streamed(self.with_variables("plan", more))
     }
@@ -106,7 +91,7 @@ impl Deployment {
     /// * `asks` – whether the person at the terminal sees the plan and says yes first
     ///
     /// # Errors
-    /// See [`Deployment::init`].
+    /// See [`Infra::init`].
     pub fn apply(&self, more: &[String], asks: bool) -> Result<bool> {
         let mut command = self.with_variables("apply", more);
         if asks {
@@ -120,7 +105,7 @@ impl Deployment {
     /// Takes the provider's protection away and then everything that was made; `false` when it failed.
     ///
     /// # Errors
-    /// See [`Deployment::init`].
+    /// See [`Infra::init`].
     pub fn destroy(&self) -> Result<bool> {
         let open = ["-var=protect=false".to_owned()];
         if !self.apply(&open, false)? {
@@ -146,11 +131,11 @@ impl Deployment {
             let Some(text) = text else {
                 bail!(
                     "deployment {} has no host yet; type: provision infra apply {}",
-                    self.name,
-                    self.name
+                    self.deployment.name(),
+                    self.deployment.name()
                 )
             };
-            let path = self.directory.join(file);
+            let path = self.deployment.file(file);
             let change = files::write(&path, text, 0o644)?;
             written.push(Written { path, change });
         }
@@ -160,7 +145,7 @@ impl Deployment {
     /// What has to be entered in the DNS by hand; empty when nothing has.
     ///
     /// # Errors
-    /// See [`Deployment::init`].
+    /// See [`Infra::init`].
     pub fn records_by_hand(&self) -> Result<String> {
         let mut command = self.command("output");
         command.args(["-raw", "dns_by_hand"]);
@@ -170,7 +155,7 @@ impl Deployment {
     fn with_variables(&self, verb: &str, more: &[String]) -> Command {
         let mut command = self.command(verb);
         command.arg("-input=false").arg(format!("-var-file={}", self.variables.display()));
-        command.arg(format!("-var=name={}", self.name)).args(more);
+        command.arg(format!("-var=name={}", self.deployment.name())).args(more);
         command
     }
 
@@ -178,7 +163,7 @@ impl Deployment {
         let chdir = format!("-chdir={}", self.terraform.display());
         let mut command = run::program(&self.terraform, &["terraform", &chdir, verb]);
         // Each deployment remembers where its own state lies.
-        command.env("TF_DATA_DIR", self.directory.join(".terraform")).env("TF_IN_AUTOMATION", "1");
+        command.env("TF_DATA_DIR", self.deployment.file(".terraform")).env("TF_IN_AUTOMATION", "1");
         if let Ok(me) = std::env::current_exe() {
             // Modules for which there is no provider call this program.
             command.env("TF_VAR_provision", me);
@@ -190,6 +175,12 @@ impl Deployment {
         }
         command
     }
+}
+
+/// The variables of a deployment; none when its host is there already, and no provider has to do anything.
+#[must_use]
+pub fn variables(deployment: &Deployment) -> Option<PathBuf> {
+    VARIABLES.map(|name| deployment.file(name)).into_iter().find(|path| path.is_file())
 }
 
 /// Sees that Terraform can be started.

@@ -10,6 +10,8 @@ pub mod cache;
 #[cfg(feature = "operate")]
 pub mod compare;
 #[cfg(feature = "operate")]
+pub mod deployment;
+#[cfg(feature = "operate")]
 pub mod doctor;
 #[cfg(feature = "operate")]
 pub mod env_file;
@@ -39,6 +41,8 @@ pub mod run;
 pub mod sizing;
 #[cfg(feature = "operate")]
 pub mod snapshot;
+#[cfg(feature = "operate")]
+pub mod ssh;
 #[cfg(feature = "operate")]
 pub mod stack;
 #[cfg(feature = "operate")]

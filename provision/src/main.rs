@@ -62,6 +62,9 @@ enum Verb {
     /// Makes container images of what is on this machine; no registry is needed.
     #[cfg(feature = "operate")]
     Image(commands::image::ImageArgs),
+    /// Relays on machines of their own: begins, deploys and looks after them from this checkout.
+    #[cfg(feature = "operate")]
+    Deployment(commands::deployment::DeploymentArgs),
     /// Makes, changes and destroys the host of a deployment, with Terraform.
     #[cfg(feature = "operate")]
     Infra(commands::infra::InfraArgs),
@@ -100,6 +103,8 @@ fn main() -> ExitCode {
         Verb::Watch(args) => commands::watch::run(args),
         #[cfg(feature = "operate")]
         Verb::Image(args) => commands::image::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Deployment(args) => commands::deployment::run(&args),
         #[cfg(feature = "operate")]
         Verb::Infra(args) => commands::infra::run(&args),
         #[cfg(feature = "operate")]

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use provision::infra::{self, Deployment};
+use provision::{
+    deployment::Deployment,
+    infra::{self, Infra},
+};
 
 use crate::out::{self, Usage};
 
@@ -78,28 +81,29 @@ pub(crate) fn run(args: &InfraArgs) -> Result<bool> {
     {
         return Err(Usage(format!("--confirm {confirm} is not {name}; nothing was done")).into());
     }
-    let deployment =
-        Deployment::open(&args.checkout, name).map_err(|error| Usage(format!("{error:#}")))?;
+    let host = Deployment::place(&args.checkout, name)
+        .and_then(|deployment| Infra::of(&deployment))
+        .map_err(|error| Usage(format!("{error:#}")))?;
     infra::terraform_is_there()?;
-    deployment.init()?;
+    host.init()?;
     let word = |word: Option<&String>| -> Vec<String> {
         word.map(|word| format!("-var=reinstall={word}")).into_iter().collect()
     };
     match &args.verb {
-        Verb::Plan { reinstall, .. } => deployment.plan(&word(reinstall.as_ref())),
+        Verb::Plan { reinstall, .. } => host.plan(&word(reinstall.as_ref())),
         Verb::Apply { reinstall, yes, .. } => {
-            Ok(deployment.apply(&word(reinstall.as_ref()), !yes)? && write(&deployment)?)
+            Ok(host.apply(&word(reinstall.as_ref()), !yes)? && write(&host)?)
         }
-        Verb::Write { .. } => write(&deployment),
-        Verb::Destroy { .. } => deployment.destroy(),
+        Verb::Write { .. } => write(&host),
+        Verb::Destroy { .. } => host.destroy(),
     }
 }
 
-fn write(deployment: &Deployment) -> Result<bool> {
-    for file in deployment.write()? {
+pub(crate) fn write(host: &Infra) -> Result<bool> {
+    for file in host.write()? {
         out::note(&format!("{} {}", out::did(file.change, false), file.path.display()));
     }
-    let records = deployment.records_by_hand()?;
+    let records = host.records_by_hand()?;
     if !records.is_empty() {
         out::note("Enter these records at whoever serves your zone:");
         out::text(&records);

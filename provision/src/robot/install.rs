@@ -251,22 +251,22 @@ impl Install {
         if said.is_cut() {
             bail!(
                 "server {number}: the connection was lost ({}); run this again",
-                harmless(&said.text, 200)
+                harmless(&said.text(), 200)
             );
         }
         ensure!(
             said.code == 0,
             "server {number}: {}; nothing was erased. `ls -l /dev/disk/by-id` there shows the disks",
-            harmless(&said.text, 300)
+            harmless(&said.text(), 300)
         );
-        let lines: Vec<String> = said.text.lines().map(ToOwned::to_owned).collect();
+        let lines: Vec<String> = said.text().lines().map(ToOwned::to_owned).collect();
         let (file, paths) = lines.split_last().context("the rescue system said nothing")?;
         let config = self.image.config(paths, file)?;
         let said = self.login.run(&START.replace("@CONFIG@", &config), &[]).await?;
         ensure!(
             said.code == 0,
             "server {number}: installimage did not start ({}); run this again",
-            harmless(&said.text, 200)
+            harmless(&said.text(), 200)
         );
         tell(Told::Note(format!("server {number}: writing the system to {}", paths.join(", "))));
         self.wait_for_written(journal, tell).await
@@ -282,7 +282,7 @@ impl Install {
                 FAILED => bail!(
                     "server {number}: installimage failed: {}; its log is relay-install.log in the rescue \
                      system. Take the cause away, and begin again with another word",
-                    harmless(&said.text.replace('\n', "; "), 400)
+                    harmless(&said.text().replace('\n', "; "), 400)
                 ),
                 _ if began.elapsed() > self.wait_max => bail!(
                     "server {number}: not written after {} s; run this again, it goes on where it was",

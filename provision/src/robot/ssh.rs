@@ -4,19 +4,19 @@ use std::{net::IpAddr, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::{
-    io::AsyncWriteExt as _,
     process::Command,
     time::{Instant, sleep},
 };
 
-use crate::told::{Tell, Told};
+use crate::{
+    ssh::Said,
+    told::{Tell, Told},
+};
 
 /// How long a connection may take to be made, in seconds.
 const CONNECT_MAX: u32 = 10;
 /// Between two attempts to reach a server that starts.
 const AGAIN: Duration = Duration::from_secs(5);
-/// ssh's own exit code for a connection that was not made, or was lost.
-const NO_CONNECTION: i32 = 255;
 
 /// How to log in as root.
 #[derive(Debug, Clone)]
@@ -31,20 +31,6 @@ pub struct Login {
     pub known_hosts: PathBuf,
     /// Between two attempts; [`None`] is five seconds.
     pub pause: Option<Duration>,
-}
-
-/// What a command said.
-#[derive(Debug)]
-pub(super) struct Said {
-    pub(super) code: i32,
-    pub(super) text: String,
-}
-
-impl Said {
-    /// Whether there was no connection, or it was lost.
-    pub(super) fn is_cut(&self) -> bool {
-        self.code == NO_CONNECTION
-    }
 }
 
 impl Login {
@@ -77,24 +63,7 @@ impl Login {
             command.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(identity);
         }
         command.arg(self.address.to_string()).args(["sh", "-s", "--"]).args(words);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child =
-            command.spawn().context("start ssh; install: apt-get install openssh-client")?;
-        if let Some(mut input) = child.stdin.take() {
-            // Who ends before it has read the script says why on the other side.
-            if input.write_all(script.as_bytes()).await.is_err() {}
-        }
-        let output = child.wait_with_output().await.context("wait for ssh")?;
-        let text =
-            [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat();
-        Ok(Said {
-            code: output.status.code().unwrap_or(NO_CONNECTION),
-            text: text.trim().to_owned(),
-        })
+        crate::ssh::script(command, script).await
     }
 
     /// The fingerprint (MD5, as Robot shows it) of the key by which the server showed itself.
@@ -125,10 +94,10 @@ impl Login {
             self.forget()?;
             let said = self.run(script, &[]).await?;
             if said.code == 0 {
-                return Ok(said.text);
+                return Ok(said.out);
             }
             if began.elapsed() > wait_max {
-                let last = crate::told::harmless(said.text.lines().last().unwrap_or_default(), 200);
+                let last = crate::told::harmless(said.last_line(), 200);
                 bail!(
                     "{what}: not after {} s ({last}); run this again, it goes on where it was",
                     began.elapsed().as_secs()
