@@ -343,6 +343,12 @@ impl Report {
                 }
             }
         }
+        out.push_str("# HELP relay_coverage_judged Whether it is the one that is judged.\n");
+        out.push_str("# TYPE relay_coverage_judged gauge\n");
+        for (place, row) in self.relays.iter().enumerate() {
+            let judged = u8::from(place == 0);
+            out.extend([format!("relay_coverage_judged{{relay=\"{}\"}} {judged}\n", row.name)]);
+        }
         out.push_str("# HELP relay_coverage_time_seconds When it was measured.\n");
         out.push_str("# TYPE relay_coverage_time_seconds gauge\n");
         out.extend([format!("relay_coverage_time_seconds {unix_seconds}\n")]);

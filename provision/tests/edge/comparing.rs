@@ -150,6 +150,7 @@ fn files_of(dir: &tempfile::TempDir, ours: &RelayProcess) -> Result<()> {
     let prom = read("a.prom")?;
     let line = format!("relay_coverage_ratio{{relay=\"{name}\"}} 0.615");
     assert!(prom.contains(&line), "{prom}");
+    assert!(prom.contains(&format!("relay_coverage_judged{{relay=\"{name}\"}} 1\n")), "{prom}");
     assert!(prom.contains("relay_coverage_time_seconds "), "{prom}");
     let html = read("a.html")?;
     assert!(html.contains("<svg") && html.contains("61.54 %") && html.contains("unknown_account"));
