@@ -15,6 +15,7 @@ mod bucket;
 mod caddyfile;
 mod clients;
 mod comparing;
+mod dashboard;
 mod door;
 mod program;
 mod routes;
