@@ -77,13 +77,22 @@ pub(crate) fn partitions(disk: &Disk) -> Result<()> {
 }
 
 /// The head of a member of a software RAID, version 1.2.
-pub(crate) fn raid_member(disk: &Disk) -> Result<()> {
+///
+/// * `array` – the number of the RAID
+/// * `name` – what it is called
+pub(crate) fn member_of(disk: &Disk, array: &[u8; 16], name: &str) -> Result<()> {
     let mut head = vec![0; 256];
     head[..4].copy_from_slice(&0xa92b_4efc_u32.to_le_bytes());
     head[4..8].copy_from_slice(&1_u32.to_le_bytes());
-    head[16..32].copy_from_slice(b"0123456789abcdef");
+    head[16..32].copy_from_slice(array);
+    head[32..32 + name.len()].copy_from_slice(name.as_bytes());
     head[144..152].copy_from_slice(&8_u64.to_le_bytes());
     disk.write(4096, &head)
+}
+
+/// The same of somebody's RAID.
+pub(crate) fn raid_member(disk: &Disk) -> Result<()> {
+    member_of(disk, b"0123456789abcdef", "")
 }
 
 /// The label of a physical volume of LVM, in the second sector.

@@ -9,6 +9,7 @@ mod ansible;
 mod blank_host;
 mod disks;
 mod host;
+mod mirrors;
 mod rules;
 mod storage;
 

@@ -18,16 +18,16 @@ use crate::{
 const GB: u64 = 1_000_000_000;
 
 /// Directories, disks and hosts of one test.
-struct Bench {
+pub(crate) struct Bench {
     // In this order: what uses the disks goes before the disks, and they before their directory.
-    mounts: Mounts,
-    disks: Vec<Disk>,
+    pub(crate) mounts: Mounts,
+    pub(crate) disks: Vec<Disk>,
     hosts: serde_json::Map<String, Value>,
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let dir = tempfile::tempdir()?;
         fs::write(dir.path().join("fstab"), "")?;
         Ok(Self { mounts: Mounts::own()?, disks: Vec::new(), hosts: serde_json::Map::new(), dir })
@@ -37,12 +37,12 @@ impl Bench {
         self.dir.path().join("mnt").join(host)
     }
 
-    fn fstab(&self) -> Result<String> {
+    pub(crate) fn fstab(&self) -> Result<String> {
         Ok(fs::read_to_string(self.dir.path().join("fstab"))?)
     }
 
     /// Adds a host with a blank disk of 1 GB; gives the number of the disk.
-    fn host(&mut self, name: &str) -> Result<usize> {
+    pub(crate) fn host(&mut self, name: &str) -> Result<usize> {
         let disk = Disk::blank(self.dir.path(), name, GB)?;
         let wanted = self.wanted(&disk.by_id, name);
         self.add(name, &[wanted]);
@@ -50,11 +50,11 @@ impl Bench {
         Ok(self.disks.len() - 1)
     }
 
-    fn wanted(&self, by_id: &Path, host: &str) -> Value {
+    pub(crate) fn wanted(&self, by_id: &Path, host: &str) -> Value {
         json!({ "by_id": by_id, "mount": self.place(host), "size_gb": 1 })
     }
 
-    fn add(&mut self, name: &str, disks: &[Value]) {
+    pub(crate) fn add(&mut self, name: &str, disks: &[Value]) {
         let host = json!({
             "ansible_connection": "local",
             "ansible_python_interpreter": "/usr/bin/python3",
@@ -64,7 +64,12 @@ impl Bench {
         self.hosts.insert(name.to_owned(), host);
     }
 
-    fn play(&self, more: &[&str]) -> Result<Played> {
+    /// Plays a host no more; its disk stays.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.hosts.remove(name);
+    }
+
+    pub(crate) fn play(&self, more: &[&str]) -> Result<Played> {
         let inventory = self.dir.path().join("inventory.json");
         fs::write(&inventory, json!({ "all": { "hosts": self.hosts } }).to_string())?;
         let book = root().join("provision/tests/deploy/storage.yml");
@@ -201,7 +206,9 @@ fn a_disk_that_is_not_provably_empty_is_left_as_it_is() -> Result<()> {
     refused(&mut bench)?;
     let right = bench.host("pair")?;
     let pair: Vec<_> = [right, 0].map(|disk| bench.disks[disk].by_id.clone()).to_vec();
-    let wanted: Vec<_> = pair.iter().map(|by_id| bench.wanted(by_id, "pair")).collect();
+    let places = ["pair", "pair-wrong"];
+    let wanted: Vec<_> =
+        pair.iter().zip(places).map(|(by_id, place)| bench.wanted(by_id, place)).collect();
     bench.add("pair", &wanted);
     let before = bench.disks.iter().map(Disk::state).collect::<Result<Vec<_>>>()?;
 

@@ -81,8 +81,8 @@ variable "data_disks" {
     error_message = "data_disks: two entries name the same disk (by_id); give each its own, or leave one out."
   }
   validation {
-    condition     = length(distinct([for disk in var.data_disks : disk.mount])) == length(var.data_disks)
-    error_message = "data_disks: two entries have the same mount; give each its own, such as /data/relay and /data/postgres."
+    condition     = length(distinct([for disk in var.data_disks : "${disk.mount} ${disk.size_gb}"])) == length(distinct(var.data_disks[*].mount))
+    error_message = "data_disks: two entries have the same mount and different sizes. With the same mount they become one mirror, of disks of one size; if no mirror is meant give each its own, such as /data/relay and /data/postgres."
   }
   validation {
     condition     = alltrue([for disk in var.data_disks : can(regex("^(/[A-Za-z0-9][A-Za-z0-9._-]*)+$", disk.mount)) && !contains(["/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/log"], disk.mount)])

@@ -13,18 +13,20 @@ module: data_disk
 short_description: Says what is on a data disk, and whether it may be formatted
 description:
   - Reads a block device and tells whether it is provably empty, or an XFS that this role made.
+  - Several are the halves of one mirror, which this role makes of disks that are all provably empty.
   - Everything else is refused with a sentence. Nothing is ever changed.
 options:
-  path:
-    description: The disk, by a name that stays, such as one below C(/dev/disk/by-id).
-    type: str
+  paths:
+    description: The disks, by names that stay, such as those below C(/dev/disk/by-id).
+    type: list
+    elements: str
     required: true
   mount:
     description: Where it is or will be mounted.
     type: str
     required: true
   label:
-    description: Label of a file system that this role made for this place.
+    description: Label of a file system, and name of a mirror, that this role made for this place.
     type: str
     required: true
   size_gb:
@@ -38,7 +40,7 @@ author:
 EXAMPLES = r"""
 - name: Look at the disk
   data_disk:
-    path: /dev/disk/by-id/scsi-0HC_Volume_1
+    paths: [/dev/disk/by-id/scsi-0HC_Volume_1]
     mount: /data
     label: relay-data
     size_gb: 800
@@ -69,6 +71,10 @@ grown:
   description: Whether the disk is larger than its file system.
   type: bool
   returned: when state is ours
+mirror:
+  description: Disks of which the mirror is to be made, be put together, or that are to be added to it.
+  type: dict
+  returned: when there are several disks
 """
 
 MIB = 1 << 20
@@ -237,23 +243,40 @@ WIPE = (
 )
 
 
-def look(module):
-    """Finds out what is on the disk."""
-    path, mount, label = (module.params[name] for name in ("path", "mount", "label"))
-    device = find(path)
-    places = mounts(device)
-    other_use(path, mount, places, device)
+def empty_place(mount, places, path):
+    """Refuses a place whose files a mount would hide."""
     if mount not in places and os.path.isdir(mount) and os.listdir(mount):
         raise Refused(
             f"{mount} holds files, which {path} mounted there would hide. Move them away"
         )
-    length = size(device)
-    wanted = module.params["size_gb"] * 10**9
+
+
+def large_enough(path, length, size_gb):
+    """Refuses a disk that is smaller than the one that was meant."""
+    wanted = size_gb * 10**9
     if length * 20 < wanted * 19:
         raise Refused(
-            f"{path} has {length / 10**9:.1f} GB where {module.params['size_gb']} GB are expected: it may be "
+            f"{path} has {length / 10**9:.1f} GB where {size_gb} GB are expected: it may be "
             f"another disk. Correct `by_id` or `size_gb` in `data_disks`"
         )
+
+
+def look(module):
+    """Finds out what is on the disk, or on the disks that are one mirror."""
+    paths, mount = module.params["paths"], module.params["mount"]
+    if len(paths) > 1:
+        return look_at_mirror(module, paths, mount)
+    return look_at(module, paths[0], find(paths[0]), mount)
+
+
+def look_at(module, path, device, mount):
+    """Finds out what is on one device."""
+    label = module.params["label"]
+    places = mounts(device)
+    other_use(path, mount, places, device)
+    empty_place(mount, places, path)
+    length = size(device)
+    large_enough(path, length, module.params["size_gb"])
     known = signatures(module, device)
     if not known:
         return blank(path, device, length)
@@ -279,6 +302,70 @@ def look(module):
     }
 
 
+def half(module, path, mount):
+    """What a disk is to the mirror: `blank`, a `member`, or `missing`."""
+    try:
+        device = find(path)
+    except Refused as refused:
+        return {"path": path, "state": "missing", "why": str(refused)}
+    known = signatures(module, device)
+    if not known:
+        found = look_at(module, path, device, mount)
+        return {"path": path, "state": found["state"], "device": device}
+    found = tags(module, device)
+    # As `mdadm` writes it: the name alone, or behind that of a machine.
+    name = found.get("LABEL", "").rsplit(":", 1)[-1]
+    types = sorted({entry["type"] for entry in known})
+    if types != ["linux_raid_member"] or name != module.params["label"]:
+        what = ", ".join(types) + (f" of {name}" if name else "")
+        raise Refused(
+            f"{path} already holds something: {what}. {WIPE.format(path=path)}"
+        )
+    length = size(device)
+    large_enough(path, length, module.params["size_gb"])
+    made, _ = users(device)
+    return {
+        "path": path,
+        "state": "member",
+        "device": device,
+        "array": found.get("UUID"),
+        "made": made,
+    }
+
+
+def look_at_mirror(module, paths, mount):
+    """Finds out what is on disks that are one mirror."""
+    halves = [half(module, path, mount) for path in paths]
+    there = [one for one in halves if one["state"] != "missing"]
+    devices = [one["device"] for one in there]
+    if len(set(devices)) < len(devices):
+        raise Refused(
+            f"{' and '.join(paths)} are the same disk under two names, which mirrors nothing. Correct `by_id`"
+        )
+    members = [one for one in halves if one["state"] == "member"]
+    if not members:
+        gone = [one["why"] for one in halves if one["state"] == "missing"]
+        if gone:
+            raise Refused(f"A mirror is made of all its disks or not at all. {gone[0]}")
+        mirror = {"make": devices, "assemble": [], "add": []}
+        return {"state": "blank", "device": None, "mirror": mirror}
+    arrays = sorted({one["array"] for one in members})
+    if len(arrays) > 1:
+        raise Refused(
+            f"{' and '.join(paths)} are of different mirrors: {', '.join(arrays)}. Correct `by_id`"
+        )
+    made = sorted({name for one in members for name in one["made"]})
+    mirror = {
+        "make": [],
+        "assemble": [] if made else [one["device"] for one in members],
+        "add": [one["device"] for one in halves if one["state"] == "blank"],
+    }
+    if not made:
+        return {"state": "ours", "device": None, "mirror": mirror}
+    found = look_at(module, f"the mirror {made[0]}", f"/dev/{made[0]}", mount)
+    return {**found, "mirror": mirror}
+
+
 def blank(path, device, length):
     """A disk on which no program knows anything is empty only when nothing is there."""
     offset = first_byte(device, length)
@@ -294,7 +381,7 @@ def main():
     """Runs as a module."""
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "str", "required": True},
+            "paths": {"type": "list", "elements": "str", "required": True},
             "mount": {"type": "str", "required": True},
             "label": {"type": "str", "required": True},
             "size_gb": {"type": "int", "required": True},
@@ -306,7 +393,7 @@ def main():
     except Refused as refused:
         module.exit_json(changed=False, state="refused", refusal=str(refused))
     except OSError as error:
-        sentence = f"{module.params['path']} cannot be read: {error}"
+        sentence = f"{', '.join(module.params['paths'])} cannot be read: {error}"
         module.exit_json(changed=False, state="refused", refusal=sentence)
 
 

@@ -32,7 +32,18 @@ run "both_disks_the_same" {
   expect_failures = [var.data_disks]
 }
 
-run "both_mounts_the_same" {
+run "both_mounts_the_same_and_not_the_size" {
+  command = plan
+  variables {
+    data_disks = [
+      { by_id = "/dev/disk/by-id/nvme-one", mount = "/data/relay", size_gb = 100 },
+      { by_id = "/dev/disk/by-id/nvme-two", mount = "/data/relay", size_gb = 200 },
+    ]
+  }
+  expect_failures = [var.data_disks]
+}
+
+run "two_disks_for_one_mirror" {
   command = plan
   variables {
     data_disks = [
@@ -40,7 +51,10 @@ run "both_mounts_the_same" {
       { by_id = "/dev/disk/by-id/nvme-two", mount = "/data/relay", size_gb = 100 },
     ]
   }
-  expect_failures = [var.data_disks]
+  assert {
+    condition     = length(output.host.data_disks) == 2
+    error_message = "two disks with the same mount are a mirror, and both are handed on"
+  }
 }
 
 run "a_name_that_changes_at_a_reboot" {
