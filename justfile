@@ -65,7 +65,7 @@ mutants *names:
 simnet *flags:
     cargo run --release -p relay-simnet --bin simnet -- {{ flags }}
 
-# What takes longer than CI has: a hundred kills, all faults on both databases, slow faults of the stack, traffic, fuzzing, the mutants, the long bench.
+# What takes longer than CI has: a hundred kills, all faults on both databases, slow faults of the stack, traffic, fuzzing, the mutants, the long bench, the package of Nix without a network.
 [group("test")]
 nightly:
     TORTURE_KILLS=100 cargo test --release -p relay --test torture -- --nocapture random_moments
@@ -78,6 +78,7 @@ nightly:
     {{ just_executable() }} fuzz 1h
     {{ just_executable() }} mutants
     {{ just_executable() }} bench --long
+    cargo test --release -p provision --test nix -- --ignored --nocapture sandbox
     {{ just_executable() }} soak 1
 
 # The reference PDSes and foreign consumers alone.
@@ -89,6 +90,13 @@ peers:
 [group("dev")]
 env-example:
     UPDATE=1 cargo test --release -p relay --test config_reference
+
+# Write what Nix reads of the program, and the options in docs/nix.md, anew.
+[group("dev")]
+nix-page:
+    UPDATE=1 cargo test --release -p relay --test config_reference
+    UPDATE=1 cargo test --release -p provision --test nix
+    UPDATE=1 cargo test --release -p provision --test nix -- --ignored every_option
 
 # Write the example machines and the screens in docs/operations.md and docs/screens.md anew from the program.
 [group("dev")]

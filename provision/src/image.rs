@@ -21,7 +21,7 @@ pub use self::{
     base::{closure, shared_libraries},
     engine::{Engine, NO_ENGINE},
     parts::{Kit, caddy, network, postgres, prometheus},
-    relay::{RELAY_BYTES_MAX, RELAY_USER, relay},
+    relay::{RELAY_BYTES_MAX, RELAY_USER, relay, relay_container},
     set::{Part, Ready, Say, built_relay, names, provide},
     tree::{Entry, Source, Tree},
 };

@@ -12,6 +12,8 @@ mod tools;
 
 use std::process::ExitCode;
 
+#[cfg(feature = "operate")]
+use clap::CommandFactory as _;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -74,6 +76,12 @@ enum Verb {
     /// The whole stack in containers: relay, PDS, PLC directory, Caddy with TLS, Postgres, Prometheus.
     #[cfg(feature = "operate")]
     Stack(commands::stack::StackArgs),
+    /// Prints what a shell reads in order to complete command lines of this program.
+    #[cfg(feature = "operate")]
+    Completions(commands::shell::CompletionsArgs),
+    /// Writes the manual pages of this program, one for each verb.
+    #[cfg(feature = "operate")]
+    Man(commands::shell::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -111,6 +119,10 @@ fn main() -> ExitCode {
         Verb::Robot(args) => commands::robot::run(&args),
         #[cfg(feature = "operate")]
         Verb::Stack(args) => commands::stack::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Completions(args) => commands::shell::completions(&args, Cli::command()),
+        #[cfg(feature = "operate")]
+        Verb::Man(args) => commands::shell::man(&args, Cli::command()),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

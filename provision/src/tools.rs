@@ -77,6 +77,18 @@ pub(crate) const TOOLS: &[Tool] = &[
         found: || on_path("mkfs.xfs") && on_path("mkfs.ext4"),
     },
     Tool {
+        name: "Nix",
+        why: "evaluates the NixOS modules",
+        packages: &["nix-bin"],
+        found: || on_path("nix-instantiate"),
+    },
+    Tool {
+        name: "systemd-analyze",
+        why: "reads the units that the NixOS modules write",
+        packages: &["systemd"],
+        found: || on_path("systemd-analyze"),
+    },
+    Tool {
         name: "shellcheck",
         why: "lints the shell scripts",
         packages: &["shellcheck"],

@@ -26,7 +26,7 @@ use relay_protocol::Hostname;
 
 pub use self::{
     cli::{Command, DevOptions, Flags, Invocation, LogCommand, Stop, parse},
-    reference::env_example,
+    reference::{env_example, settings_json},
     schema::{SETTINGS, Setting},
     secret::Secret,
     value::Kind,

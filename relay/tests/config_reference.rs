@@ -1,27 +1,36 @@
-//! `env.example` is made from the table of settings; this test fails when the two drift apart.
+//! `env.example` and `nix/settings.json` are made from the table of settings; these tests fail when they
+//! drift apart.
 //!
-//! `UPDATE=1 cargo test --test config_reference` writes it anew.
+//! `UPDATE=1 cargo test --test config_reference` writes them anew.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
-use relay::config::{Config, Flags, SETTINGS, env_example};
+use relay::config::{Config, Flags, SETTINGS, env_example, settings_json};
 
-fn file() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../env.example")
+fn is_up_to_date(name: &str, expected: &str) -> io::Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, expected)?;
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == expected,
+        "{name} is out of date; type `UPDATE=1 cargo test -p relay --test config_reference`"
+    );
+    Ok(())
 }
 
 /// DESIGN 6.
 #[test]
-fn env_example_is_what_the_table_says() {
-    let expected = env_example();
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(file(), &expected).unwrap();
-    }
-    let found = fs::read_to_string(file()).unwrap_or_default();
-    assert!(
-        found == expected,
-        "env.example is out of date; type `UPDATE=1 cargo test -p relay --test config_reference`"
-    );
+fn env_example_is_what_the_table_says() -> io::Result<()> {
+    is_up_to_date("env.example", &env_example())
+}
+
+/// A NixOS user gets the settings of this relay, their types and sentences, and not those of an older
+/// one.
+#[test]
+fn the_options_of_the_nixos_module_are_what_the_table_says() -> io::Result<()> {
+    is_up_to_date("nix/settings.json", &settings_json())
 }
 
 /// Every line can be taken as it stands: with all of them in effect nothing changes.

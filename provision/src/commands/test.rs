@@ -5,6 +5,7 @@
 
 mod containers;
 mod deploy;
+mod nix;
 mod peers;
 mod readme;
 mod stages;

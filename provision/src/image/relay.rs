@@ -3,15 +3,18 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Health, Image, LABEL, PREFIX, Settings, Tree, base, sbom};
+use super::{Health, Image, LABEL, PREFIX, SCOPE, Settings, Tree, base, sbom};
 use crate::run;
 
 /// Number of the user that the relay runs as, and of its group.
 pub const RELAY_USER: u64 = 10_001;
 /// Largest size of the image in bytes; `provision image` fails above it.
 pub const RELAY_BYTES_MAX: u64 = 60_000_000;
+/// Which part of the stack it is.
+const PART: &str = "relay";
 /// Where the program lies in the image.
 const PROGRAM: &str = "/usr/local/bin/relay";
 /// Where the list of what is inside lies, in the form of `CycloneDX`.
@@ -43,10 +46,34 @@ pub fn relay(program: &Path, root: &Path) -> Result<(Image, TempDir)> {
     base::closure(&mut tree, PROGRAM, &stripped)?;
     tree.directory("/data", 0o750, RELAY_USER);
     tree.text(SBOM, 0o644, sbom::relay(root, program)?);
+    let image = Image { part: PART, tree, settings: settings() };
+    Ok((image, work))
+}
+
+/// What a container of the relay is told, in the form of the OCI, without the list of what is inside.
+///
+/// Whoever makes an image by other means, such as Nix, gives it the same ports, volume and environment.
+pub fn relay_container() -> Value {
+    let mut settings = settings();
+    settings.labels.retain(|(name, _)| *name != sbom_label());
+    let image = Image { part: PART, tree: Tree::default(), settings };
+    let mut config = image.config(&[]);
+    if let Some(labels) = config["config"]["Labels"].as_object_mut() {
+        // It says who made an image here.
+        labels.remove(SCOPE);
+    }
+    config["config"].take()
+}
+
+fn sbom_label() -> String {
+    format!("{LABEL}.sbom")
+}
+
+fn settings() -> Settings {
     let version = env!("CARGO_PKG_VERSION");
     let title =
         |name: &str, value: &str| (format!("org.opencontainers.image.{name}"), value.to_owned());
-    let settings = Settings {
+    Settings {
         entrypoint: vec![PROGRAM.to_owned()],
         command: vec!["serve".to_owned()],
         environment: [
@@ -72,8 +99,7 @@ pub fn relay(program: &Path, root: &Path) -> Result<(Image, TempDir)> {
             title("version", version),
             title("licenses", env!("CARGO_PKG_LICENSE")),
             title("ref.name", &format!("{PREFIX}/relay")),
-            (format!("{LABEL}.sbom"), SBOM.to_owned()),
+            (sbom_label(), SBOM.to_owned()),
         ],
-    };
-    Ok((Image { part: "relay", tree, settings }, work))
+    }
 }

@@ -1,11 +1,12 @@
 //! The command line: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay log`, `relay
-//! tables`. Parses only.
+//! tables`, `relay completions`, `relay man`. Parses only; the last two are answers.
 //!
 //! Every setting is a flag, made from the table; it may stand before or after the command.
 
 use std::{ffi::OsString, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, builder::PossibleValue, parser::ValueSource};
+use clap_complete::Shell;
 
 use super::{
     Config, ConfigError,
@@ -131,6 +132,8 @@ pub fn parse(
         if error.use_stderr() { Stop::Usage(text) } else { Stop::Answer(text) }
     })?;
     let (command, deepest) = match matches.subcommand() {
+        Some(("completions", inner)) => return Err(completions(inner)),
+        Some(("man", _)) => return Err(manual()),
         Some(("config", inner)) => (Command::Config, inner),
         Some(("health", inner)) => (Command::Health, inner),
         Some(("log", inner)) => log_command(inner),
@@ -151,6 +154,24 @@ pub fn parse(
     let ignored = NOT_YET.iter().map(|(flag, _)| *flag);
     let ignored = ignored.filter(|flag| typed(deepest, flag).is_some());
     Ok((command, Flags(given.collect(), ignored.collect())))
+}
+
+/// What a shell reads in order to complete a command line.
+fn completions(matches: &ArgMatches) -> Stop {
+    let mut text = Vec::new();
+    if let Some(shell) = matches.get_one::<Shell>("shell") {
+        clap_complete::generate(*shell, &mut model(), "relay", &mut text);
+    }
+    Stop::Answer(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// `relay(1)`.
+fn manual() -> Stop {
+    let mut text = Vec::new();
+    match clap_mangen::Man::new(model()).render(&mut text) {
+        Ok(()) => Stop::Answer(String::from_utf8_lossy(&text).into_owned()),
+        Err(error) => Stop::Usage(format!("the manual page could not be made: {error}")),
+    }
 }
 
 fn log_command(matches: &ArgMatches) -> (Command, &ArgMatches) {
@@ -201,6 +222,18 @@ fn model() -> clap::Command {
         .subcommand(clap::Command::new("tables").about(
             "Says what a start of this program would do to the tables of the database; changes nothing",
         ))
+        .subcommand(
+            clap::Command::new("completions")
+                .about("Prints what a shell reads in order to complete command lines of the relay")
+                .arg(
+                    Arg::new("shell")
+                        .value_name("SHELL")
+                        .required(true)
+                        .value_parser(clap::value_parser!(Shell))
+                        .help("The shell"),
+                ),
+        )
+        .subcommand(clap::Command::new("man").about("Prints the manual page, for `man -l -`"))
 }
 
 fn log() -> clap::Command {
@@ -314,6 +347,26 @@ mod tests {
         assert_eq!(command("relay config --api-listen :1"), (Command::Config, flags));
         assert_eq!(command("relay health"), (Command::Health, Flags::default()));
         assert_eq!(command("relay tables"), (Command::Tables, Flags::default()));
+    }
+
+    /// Packages install what the program says of itself: each flag can be completed and is in the manual.
+    #[test]
+    fn completions_and_the_manual_have_every_flag() {
+        let answer = |line: &str| match parse(line.split(' ')) {
+            Err(Stop::Answer(text)) => text,
+            other => panic!("{line}: {other:?}"),
+        };
+        for shell in ["bash", "zsh", "fish"] {
+            let text = answer(&format!("relay completions {shell}"));
+            for setting in SETTINGS {
+                assert!(text.contains(setting.flags[0]), "{shell}: {}", setting.flags[0]);
+            }
+        }
+        let page = answer("relay man").replace('\\', "");
+        for setting in SETTINGS {
+            assert!(page.contains(&format!("--{}", setting.flags[0])), "{}", setting.flags[0]);
+        }
+        assert!(matches!(parse(["relay", "completions", "cmd"]), Err(Stop::Usage(_))));
     }
 
     /// Issue 3, section 5: `relay dev --pds localhost:2583 --plc URL`.

@@ -1,8 +1,12 @@
-//! What people read about the settings: `env.example` and `relay config`. Made from the table.
+//! What people read about the settings: `env.example` and `relay config`; and what the NixOS module
+//! reads. Made from the table.
+
+use serde_json::{Value, json};
 
 use super::{
     Config,
     schema::{SETTINGS, Setting},
+    value::Kind,
 };
 
 /// Columns after which an origin no longer moves to the right for a long value.
@@ -50,6 +54,53 @@ fn describe(setting: &Setting) -> String {
     let names: Vec<String> = aliases.iter().map(ToString::to_string).chain(flags).collect();
     parts.push(format!("Also {}.", names.join(", ")));
     parts.join(" ")
+}
+
+/// The table for programs, as `nix/settings.json` has it: of each setting its key, its name in the
+/// environment, what it takes, its default and its sentences.
+pub fn settings_json() -> String {
+    let rows: Vec<Value> = SETTINGS
+        .iter()
+        .map(|setting| {
+            json!({
+                "key": setting.key,
+                "env": setting.env.first(),
+                "aliases": setting.env.get(1..).unwrap_or_default(),
+                "section": setting.section,
+                "takes": takes(setting.kind),
+                "allowed": setting.kind.allowed(),
+                "secret": setting.kind.is_secret(),
+                "default": setting.default,
+                "doc": setting.doc,
+            })
+        })
+        .collect();
+    format!("{:#}\n", Value::from(rows))
+}
+
+/// What a value has to be, as far as a program can see it without reading texts.
+fn takes(kind: Kind) -> Value {
+    match kind {
+        Kind::Number(least, most) => json!({ "a": "number", "least": least, "most": most }),
+        Kind::AutoNumber(least, most) => {
+            json!({ "a": "number", "least": least, "most": most, "auto": true })
+        }
+        Kind::Size(..) => json!({ "a": "size" }),
+        Kind::AutoSize(..) => json!({ "a": "size", "auto": true }),
+        Kind::Duration(..) => json!({ "a": "duration" }),
+        Kind::Switch => json!({ "a": "switch" }),
+        Kind::Choice(choices) => {
+            let names = choices.iter().filter(|(name, meaning)| name == meaning);
+            json!({ "a": "choice", "of": names.map(|(name, _)| *name).collect::<Vec<_>>() })
+        }
+        Kind::Path => json!({ "a": "path" }),
+        Kind::Day => json!({ "a": "day" }),
+        Kind::Address => json!({ "a": "address" }),
+        Kind::Text | Kind::Database | Kind::Url => json!({ "a": "text" }),
+        Kind::NameServers | Kind::Networks | Kind::Hosts | Kind::DatedHosts | Kind::Passwords => {
+            json!({ "a": "list" })
+        }
+    }
 }
 
 fn wrapped(text: &str) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::{fs, process::Command, time::Duration};
 use anyhow::{Context, Result, bail};
 use provision::run;
 
-use super::{Outcome, Workplace, containers, deploy, readme};
+use super::{Outcome, Workplace, containers, deploy, nix, readme};
 use crate::{commands::fuzz, out, tools};
 
 /// What CI can spare for all targets of `fuzz` together.
@@ -77,6 +77,12 @@ pub(crate) const STAGES: &[Stage] = &[
         about: "reference PDSes, PLC directory and foreign consumers",
         needs_peers: true,
         run: real_peers,
+    },
+    Stage {
+        name: "nix",
+        about: "the NixOS modules evaluated, and what they write in the real programs",
+        needs_peers: true,
+        run: nix::run,
     },
     Stage {
         name: "stack",

@@ -1,0 +1,5 @@
+{
+  relay = ./relay;
+  stack = ./stack.nix;
+  default = ./stack.nix;
+}

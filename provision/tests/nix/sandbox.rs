@@ -1,0 +1,99 @@
+//! The package as Nix builds it, without Nix: nothing but the files and the flags of the package, and the
+//! libraries that the lock file names, in a place without a network.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::{binaries::root, evaluator::evaluate};
+
+/// Directories that no build reads.
+const LEFT_OUT: [&str; 3] = ["target", "node_modules", "data"];
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if from.is_dir() {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let name = entry?.file_name();
+            // A directory of this name below a source directory is a source.
+            if from.join("Cargo.toml").exists()
+                && LEFT_OUT.iter().any(|left| name == *left)
+                && name != "data"
+            {
+                continue;
+            }
+            copy(&from.join(&name), &to.join(&name))?;
+        }
+        return Ok(());
+    }
+    fs::create_dir_all(to.parent().context("a parent")?)?;
+    fs::copy(from, to).with_context(|| from.display().to_string())?;
+    Ok(())
+}
+
+fn run(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("start {command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {said}");
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A network of its own, which is none.
+fn without_a_network(words: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.arg("--net").args(words);
+    command
+}
+
+fn words(package: &Value, name: &str) -> Vec<String> {
+    let words = package[name].as_array().into_iter().flatten();
+    words.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+}
+
+/// Whoever builds the package has no network in the sandbox of Nix: a file that is missing from its list,
+/// or a library that is fetched by the way, fails there alone.
+#[test]
+#[ignore = "takes a quarter of an hour; type `just nightly`"]
+fn sandbox_builds_the_package_from_the_lock_file_alone() -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let source = work.path().join("source");
+    let package: Value = evaluate("package.relay", "")?;
+    let files: BTreeMap<PathBuf, bool> = serde_json::from_value(package["files"].clone())?;
+    for file in files.keys() {
+        copy(file, &source.join(file.strip_prefix(root())?))?;
+    }
+    let home = work.path().join("home");
+    let settings = run(Command::new("cargo")
+        .args(["vendor", "--locked", "--versioned-dirs", "../vendor"])
+        .current_dir(&source))?;
+    fs::create_dir_all(&home)?;
+    fs::write(
+        home.join("config.toml"),
+        settings.replace("../vendor", &work.path().join("vendor").to_string_lossy()),
+    )?;
+
+    // Nothing answers there, not even this machine.
+    let reached = without_a_network(&["ip", "route"]).output()?;
+    ensure!(reached.stdout.is_empty(), "the sandbox has a network: {reached:?}");
+    let mut build = without_a_network(&["cargo", "build", "--frozen", "--profile"]);
+    build.arg(package["buildType"].as_str().context("buildType")?);
+    build.args(words(&package, "cargoBuildFlags")).current_dir(&source);
+    build.env("CARGO_HOME", &home).env("CARGO_TARGET_DIR", work.path().join("target"));
+    run(&mut build)?;
+
+    let relay = work.path().join("target/dist/relay");
+    let version = run(Command::new(&relay).arg("--version"))?;
+    assert_eq!(version.trim(), format!("relay {}", env!("CARGO_PKG_VERSION")));
+    let page = run(Command::new(&relay).arg("man"))?;
+    assert!(page.contains(".TH relay 1"), "{page}");
+    Ok(())
+}
