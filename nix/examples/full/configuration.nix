@@ -34,9 +34,11 @@
       withSecrets = true;
     };
 
+    compare.others = [ "bsky.network" ];
+
     monitoring = {
       receivers = [ { webhook_configs = [ { url = "https://example.com/hook"; } ]; } ];
-      grafana = true;
+      dashboardName = "dash.relay.example.com";
     };
   };
 

@@ -198,10 +198,7 @@ in
       backup.ageRecipients == [ ] || backup.verifyIdentityFile != null
     ) (timer backup.verifyWhen);
 
-    systemd.tmpfiles.rules = [
-      "d /var/lib/relay-metrics 0755 root root - -"
-    ]
-    ++ optional (!isRemote) "d ${backup.to} 0700 ${cfg.user} ${cfg.group} - -";
+    systemd.tmpfiles.rules = optional (!isRemote) "d ${backup.to} 0700 ${cfg.user} ${cfg.group} - -";
 
     assertions = [
       {

@@ -52,6 +52,8 @@ in
     ./bootstrap.nix
     ./backup.nix
     ./monitoring.nix
+    ./grafana.nix
+    ./compare.nix
   ];
 
   options.services.atproto-relay = {
@@ -166,9 +168,12 @@ in
     };
 
     # Where the unit starts, before anything can be said about its owner.
-    systemd.tmpfiles.rules = map (
-      directory: "d ${directory} 0750 ${cfg.user} ${cfg.group} - -"
-    ) directories;
+    systemd.tmpfiles.rules =
+      map (directory: "d ${directory} 0750 ${cfg.user} ${cfg.group} - -") directories
+      # What units tell Prometheus lies there, for the exporter of the machine.
+      ++ optional (
+        cfg.monitoring.enable || cfg.backup.enable || cfg.compare.others != [ ]
+      ) "d /var/lib/relay-metrics 0755 root root - -";
 
     users.users = mkIf (cfg.user == "relay") {
       relay = {

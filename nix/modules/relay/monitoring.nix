@@ -57,11 +57,6 @@ in
       example = [ { webhook_configs = [ { url = "https://example.com/hook"; } ]; } ];
       description = "Where alerts go, as receivers of Alertmanager are written. Empty: they are shown and sent nowhere.";
     };
-    grafana = mkOption {
-      type = types.bool;
-      default = false;
-      description = "Whether Grafana on this machine shows the dashboards of the project.";
-    };
   };
 
   config = mkIf (cfg.enable && cfg.monitoring.enable) {
@@ -117,31 +112,6 @@ in
             (builtins.foldl' (all: receiver: all // receiver) { name = "operators"; } cfg.monitoring.receivers)
           ];
         };
-      };
-    };
-    systemd.tmpfiles.rules = [ "d /var/lib/relay-metrics 0755 root root - -" ];
-
-    services.grafana = mkIf cfg.monitoring.grafana {
-      enable = true;
-      settings.server.http_addr = mkDefault loopback;
-      provision = {
-        enable = true;
-        datasources.settings.datasources = [
-          {
-            name = "relay";
-            uid = "relay";
-            type = "prometheus";
-            url = "http://${loopback}:9090";
-            isDefault = true;
-          }
-        ];
-        dashboards.settings.providers = [
-          {
-            name = "relay";
-            type = "file";
-            options.path = "${assets + "/dashboards"}";
-          }
-        ];
       };
     };
   };

@@ -137,7 +137,9 @@ let
     in
     {
       inherit (m) env;
-      units = mapAttrs (_: unitText) (removeAttrs m.services [ "caddy" ]);
+      units = mapAttrs (_: unitText) (
+        removeAttrs m.services (filter (name: !lib.hasPrefix "relay" name) (attrNames m.services))
+      );
       timers = mapAttrs (_: timer: timer.timerConfig.OnCalendar) m.timers;
       caddy = if m.services ? caddy then m.caddy else { };
       postgres = mapAttrs (_: toString) m.config.services.postgresql.settings;

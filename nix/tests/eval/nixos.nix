@@ -1,6 +1,11 @@
 # The options of NixOS that the modules set, with the types that they have there. What is not here does not
 # exist for the modules: a wrong name or type stops the evaluation as it would on a machine.
-{ lib, pkgs, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   inherit (lib) mkOption types;
   option = type: mkOption { inherit type; };
@@ -259,6 +264,9 @@ in
 
     services.grafana = {
       enable = on;
+      dataDir = valued types.path "/var/lib/grafana";
+      # Without a default since NixOS 26.05.
+      settings.security.secret_key = valued (types.nullOr types.str) null;
       settings.server.http_addr = valued types.str "127.0.0.1";
       settings.server.http_port = valued types.port 3000;
       provision = {
@@ -277,6 +285,13 @@ in
 
   # As NixOS has it for everyone: a definition of our modules has to win or agree.
   config = {
+    assertions = [
+      {
+        assertion =
+          config.services.grafana.enable -> config.services.grafana.settings.security.secret_key != null;
+        message = "services.grafana.settings.security.secret_key has no default";
+      }
+    ];
     services.postgresql.settings.listen_addresses = "localhost";
     services.postgresql.settings.jit = lib.mkDefault "off";
     boot.kernel.sysctl."net.core.rmem_max" = lib.mkDefault 2500000;

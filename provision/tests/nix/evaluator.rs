@@ -49,9 +49,24 @@ pub(crate) fn evaluate<T: DeserializeOwned>(attribute: &str, library: &str) -> R
 
 /// The same with the files that a configuration writes, which lie below `store` then.
 pub(crate) fn realise<T: DeserializeOwned>(attribute: &str, store: &Path) -> Result<T> {
+    realise_with(attribute, store, &[])
+}
+
+/// The same of a configuration that is given as a text.
+pub(crate) fn realise_text<T: DeserializeOwned>(
+    attribute: &str,
+    text: &str,
+    store: &Path,
+) -> Result<T> {
+    let file = store.join("configuration.nix");
+    std::fs::write(&file, text)?;
+    realise_with(attribute, store, &["--argstr", "user", &file.to_string_lossy()])
+}
+
+fn realise_with<T: DeserializeOwned>(attribute: &str, store: &Path, more: &[&str]) -> Result<T> {
     let words = ["--eval", "--strict", "--json", "--read-write-mode", "nix/tests/eval"];
     let mut command = nix();
-    command.args(words).args(["--arg", "realise", "true", "-A", attribute]);
+    command.args(words).args(["--arg", "realise", "true", "-A", attribute]).args(more);
     command.env_remove("NIX_REMOTE");
     for (name, below) in
         [("NIX_STORE_DIR", "store"), ("NIX_STATE_DIR", "state"), ("NIX_LOG_DIR", "log")]

@@ -7,6 +7,7 @@
 
 #![expect(clippy::print_stdout, reason = "a test that is skipped says why")]
 
+mod beside;
 #[path = "../edge/binaries.rs"]
 mod binaries;
 mod cases;
@@ -16,6 +17,9 @@ mod page;
 #[path = "../../../relay/tests/support/postgres.rs"]
 #[expect(dead_code, reason = "the relay's tests use more of it")]
 mod postgres;
+#[path = "../../../relay/tests/support/process.rs"]
+#[expect(dead_code, reason = "shared with the tests of the relay")]
+mod process;
 mod programs;
 mod sandbox;
 mod unit;

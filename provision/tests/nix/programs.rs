@@ -20,9 +20,9 @@ use crate::{
 
 /// A configuration as programs read it.
 #[derive(Deserialize)]
-struct Configuration {
+pub(crate) struct Configuration {
     env: String,
-    units: BTreeMap<String, String>,
+    pub(crate) units: BTreeMap<String, String>,
     timers: BTreeMap<String, String>,
     caddy: BTreeMap<String, String>,
     postgres: BTreeMap<String, String>,
@@ -132,12 +132,13 @@ fn on_this_machine(text: &str, store: &Path, beside: &Path) -> Result<String> {
             continue;
         }
         let (program, rest) = value.split_once(' ').unwrap_or((value, ""));
-        let sign = if program.starts_with('+') { "+" } else { "" };
-        let program = program.trim_start_matches('+');
+        let bare = program.trim_start_matches(['+', '-']);
+        let sign = program.strip_suffix(bare).unwrap_or_default();
+        let program = bare;
         let there = match program.rsplit('/').next() {
             Some("relay") => relay.clone(),
             Some("provision") => env!("CARGO_BIN_EXE_provision").to_owned(),
-            Some("install") => "/usr/bin/install".to_owned(),
+            Some(of_coreutils @ ("install" | "mv")) => format!("/usr/bin/{of_coreutils}"),
             _ => {
                 let name = Path::new(program).file_name().context("a name")?;
                 let copy = beside.join(name);
@@ -198,9 +199,16 @@ fn caddy_takes_every_front_door() -> Result<()> {
             continue;
         }
         let dir = tempfile::tempdir()?;
+        let mut environment = found.caddy;
+        // The store of this run is nowhere.
+        if let Some(more) = environment.get_mut("RELAY_CADDY_MORE") {
+            ensure!(more.starts_with("import /nix/store/") && more.ends_with("-dashboard.caddy"));
+            let file = binaries::root().join("provision/assets/dashboard.caddy");
+            *more = format!("import {}", file.display());
+        }
         let mut command = Command::new(&caddy);
         command.args(["validate", "--adapter", "caddyfile", "--config"]);
-        command.arg(binaries::root().join("Caddyfile")).envs(&found.caddy);
+        command.arg(binaries::root().join("Caddyfile")).envs(&environment);
         let log = dir.path().join("access.log");
         command.env("RELAY_CADDY_LOG", log).env("XDG_DATA_HOME", dir.path());
         let output = command.env("XDG_CONFIG_HOME", dir.path()).output()?;

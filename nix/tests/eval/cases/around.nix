@@ -306,6 +306,48 @@ in
       ++ m.is m.config.services.prometheus.exporters.postgres.enable false;
   };
 
+  dashboards-for-everyone = {
+    module = relay {
+      hostname = "relay.example.com";
+      caddy.enable = true;
+      credentials.adminPasswordFile = "/run/secrets/admin";
+      monitoring.enable = true;
+      monitoring.dashboardName = "dash.example.com";
+    };
+    expect =
+      m:
+      let
+        grafana = m.services.grafana;
+      in
+      m.is m.config.services.grafana.enable true
+      ++ m.is m.caddy.RELAY_DASHBOARD_SITE "dash.example.com"
+      ++ m.has m.caddy.RELAY_CADDY_MORE "dashboard.caddy"
+      ++ m.is grafana.environment.GF_SERVER_ROOT_URL "https://dash.example.com/"
+      ++ m.is grafana.environment.GF_AUTH_ANONYMOUS_ORG_ROLE "Viewer"
+      ++ m.is grafana.environment.GF_SERVER_HTTP_ADDR "127.0.0.1"
+      ++ m.is grafana.environment.GF_USERS_ALLOW_SIGN_UP "false"
+      ++ m.is grafana.serviceConfig.LoadCredential [ "relay-admin-password:/run/secrets/admin" ]
+      ++ m.has m.config.services.grafana.settings.security.secret_key "$__file{/var/lib/grafana/";
+  };
+
+  compared-with-others = {
+    module = relay {
+      hostname = "relay.example.com";
+      compare = {
+        others = [
+          "bsky.network"
+          "relay.example.org"
+        ];
+        when = "hourly";
+        duration = "30s";
+      };
+    };
+    expect =
+      m:
+      m.has m.services.relay-compare.serviceConfig.ExecStart "provision compare relay.example.com bsky.network relay.example.org --for 30s --prometheus"
+      ++ m.is m.timers.relay-compare.timerConfig.OnCalendar "hourly";
+  };
+
   the-whole-stack-by-one-name = {
     module.services.atproto-relay-stack = {
       enable = true;

@@ -139,6 +139,19 @@ in
       daily = 0;
     };
   });
+  dashboards-without-a-front-door = case "is served by Caddy" (relay {
+    monitoring.enable = true;
+    monitoring.dashboardName = "dash.example.com";
+  });
+  dashboards-with-a-known-password = case "its first password is known to everyone" (relay {
+    hostname = "relay.example.com";
+    caddy.enable = true;
+    monitoring.enable = true;
+    monitoring.dashboardName = "dash.example.com";
+  });
+  compared-without-a-name = case "needs the name by which this relay is reached" (relay {
+    compare.others = [ "bsky.network" ];
+  });
   plan-of-another-database = case "was made for the database `postgres`" (relay {
     tuning.plan = ../../../examples/full/plan.json;
   });

@@ -64,7 +64,7 @@ fn tools(work: &Workplace) -> Result<PathBuf> {
     let done = folder.join(COMPLETE);
     if !done.exists() {
         let place = folder.to_string_lossy();
-        let words = ["cargo", "install", "--quiet", "--locked", "--root", &place];
+        let words = ["cargo", "install", "--quiet", "--debug", "--locked", "--root", &place];
         run::quiet(run::program(&work.root, &[&words[..], &CRATES[..]].concat()))
             .context(NO_CRATES)?;
         fs::write(&done, "").context("mark the folder as complete")?;
