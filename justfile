@@ -1,7 +1,6 @@
 # The verbs a person types; logic lives in programs.
 
-cache := env("PROVISION_CACHE_DIR", env("XDG_CACHE_HOME", env("HOME") / ".cache") / "atproto-relay")
-provision := "PROVISION_CACHE_DIR=" + quote(cache) + " cargo run --quiet --release --locked -p provision --no-default-features --target-dir " + quote(cache / "provision") + " --"
+provision := "provision/run"
 
 # List the verbs.
 default:
@@ -22,6 +21,36 @@ up *flags:
 [group("dev")]
 down *flags="--all":
     cargo run --quiet --release -p provision -- stack down {{ flags }}
+
+# Begin a relay on a machine of its own, such as `just init relay.example.com --ssh admin@192.0.2.7`.
+[group("deploy")]
+init +words:
+    cargo run --quiet --release -p provision -- deployment init {{ words }}
+
+# From there to a relay that a consumer reads by its public name; interrupted, run it again.
+[group("deploy")]
+deploy *words:
+    cargo run --quiet --release -p provision -- deployment deploy {{ words }}
+
+# The deployments of this checkout.
+[group("deploy")]
+list *flags:
+    cargo run --quiet --release -p provision -- deployment list {{ flags }}
+
+# Log in to a host, or run a command there: `just ssh hil -- uptime`.
+[group("deploy")]
+ssh *words:
+    cargo run --quiet --release -p provision -- deployment ssh {{ words }}
+
+# The addresses of a host.
+[group("deploy")]
+ip *name:
+    cargo run --quiet --release -p provision -- deployment ip {{ name }}
+
+# Take a relay down again; asks for its name.
+[group("deploy")]
+destroy name *flags:
+    cargo run --quiet --release -p provision -- deployment destroy {{ name }} {{ flags }}
 
 # Everything that CI runs.
 [group("test")]

@@ -49,7 +49,9 @@ impl Cache {
     /// When the compiler does not say which it is, or a file cannot be read.
     pub fn target(&self, root: &Path) -> Result<PathBuf> {
         let rustc = run::quiet(run::program(root, &["rustc", "-vV"]))?;
-        self.folder("target", &[root.join("Cargo.lock")], &rustc)
+        let folder = self.folder("target", &[root.join("Cargo.lock")], &rustc)?;
+        claim(&folder, root)?;
+        Ok(folder)
     }
 
     /// The folder of `kind` for the present contents of `lock_files` and `extra`. Marks it as used
@@ -70,6 +72,28 @@ impl Cache {
         prune(&parent, &folder)?;
         Ok(folder)
     }
+}
+
+/// Removes what another checkout has built of its own crates. Cargo compares ages only: what was built
+/// there after this checkout was made would be taken for the build of this one.
+fn claim(folder: &Path, root: &Path) -> Result<()> {
+    let mark = folder.join(".checkout");
+    let root_text =
+        root.canonicalize().context("find the checkout")?.to_string_lossy().into_owned();
+    // A mark that cannot be read is as good as none.
+    if fs::read_to_string(&mark).is_ok_and(|known| known == root_text) {
+        return Ok(());
+    }
+    for profile in ["release", "dist"] {
+        if folder.join(profile).is_dir() {
+            let words =
+                ["cargo", "clean", "--quiet", "--locked", "--workspace", "--profile", profile];
+            let mut clean = run::program(root, &words);
+            clean.env("CARGO_TARGET_DIR", folder);
+            run::quiet(clean).context("remove what another checkout has built")?;
+        }
+    }
+    fs::write(&mark, root_text).context("mark the builds as those of this checkout")
 }
 
 fn prune(parent: &Path, current: &Path) -> Result<()> {
@@ -111,6 +135,38 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(first, again);
         assert!(again.join("kept").exists());
+        Ok(())
+    }
+
+    /// Two checkouts with one lock file do not run each other's programs; what neither of them wrote is
+    /// built once for both.
+    #[test]
+    fn a_checkout_does_not_run_what_another_one_built() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let cache = Cache::open(&dir.path().join("cache"))?;
+        let mut programs = Vec::new();
+        for (name, text) in [("one", "1"), ("two", "2"), ("one", "1")] {
+            let root = dir.path().join(name);
+            fs::create_dir_all(root.join("src"))?;
+            fs::write(
+                root.join("Cargo.toml"),
+                "[package]\nname = \"shown\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n",
+            )?;
+            let main = root.join("src/main.rs");
+            if !main.exists() {
+                fs::write(&main, format!("fn main() {{ print!(\"{text}\") }}"))?;
+            }
+            run::quiet(run::program(&root, &["cargo", "generate-lockfile", "--offline"]))?;
+            let target = cache.target(&root)?;
+            // As old as a checkout that was there before the other one was built.
+            fs::File::open(&main)?.set_modified(SystemTime::UNIX_EPOCH)?;
+            let mut build = run::program(&root, &["cargo", "build", "--release", "--offline"]);
+            build.env("CARGO_TARGET_DIR", &target);
+            run::quiet(build)?;
+            let shown = target.join("release/shown").to_string_lossy().into_owned();
+            programs.push(run::quiet(run::program(&root, &[&shown]))?);
+        }
+        assert_eq!(programs, ["1", "2", "1"]);
         Ok(())
     }
 

@@ -4,8 +4,15 @@
 //! secrets, the inventory, the keys of its host, what was done to it; for hosts that Terraform makes also
 //! variables and state. Git does not see it.
 
+pub mod begin;
+pub mod deploy;
+pub mod destroy;
 mod host;
-pub mod remote;
+pub mod playbook;
+mod progress;
+mod remote;
+pub mod stop;
+mod summary;
 
 use std::{
     fs, io,
@@ -14,8 +21,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-pub use self::host::{DataDisk, Host};
-use self::remote::Remote;
+pub use self::{
+    host::{DataDisk, Host},
+    remote::Remote,
+};
 
 /// The directory of all of them.
 const PLACE: &str = "deployments";

@@ -4,6 +4,7 @@
 //! The program `provision` is a thin front of it. With the feature `operate` off, which is how CI
 //! builds the program for its own verbs, only what fetches and runs things is compiled.
 
+pub mod ansible;
 #[cfg(feature = "operate")]
 pub mod backup;
 pub mod cache;

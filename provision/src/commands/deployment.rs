@@ -1,6 +1,10 @@
 //! `provision deployment`: relays on machines of their own. One file per verb that needs more than a
 //! few lines.
 
+mod deploy;
+mod destroy;
+mod init;
+
 use std::{os::unix::process::CommandExt as _, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
@@ -12,6 +16,9 @@ use crate::out::{self, Usage};
 
 const EXAMPLES: &str = "\
 Examples:
+  provision deployment init relay.example.com --ssh admin@192.0.2.7
+  provision deployment init hil.example.com --provider hetzner-cloud
+  provision deployment deploy hil
   provision deployment list
   provision deployment ssh ash
   provision deployment ssh ash -- sudo journalctl -u relay -n 50
@@ -34,6 +41,12 @@ pub(crate) struct DeploymentArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Begins a deployment: settings, secrets, and which host it is to be.
+    Init(init::InitArgs),
+    /// Makes a relay of it that a consumer reads by its public name; interrupted, run it again.
+    Deploy(deploy::DeployArgs),
+    /// Takes it down again.
+    Destroy(destroy::DestroyArgs),
     /// Shows all deployments of this checkout.
     List {
         /// Answer in JSON.
@@ -58,6 +71,9 @@ enum Verb {
 /// Does it; `false` when something is not well.
 pub(crate) fn run(args: &DeploymentArgs) -> Result<bool> {
     match &args.verb {
+        Verb::Init(more) => init::run(&args.checkout, more),
+        Verb::Deploy(more) => deploy::run(&opened(args, more.name.as_deref())?, more),
+        Verb::Destroy(more) => destroy::run(&opened(args, Some(&more.name))?, more),
         Verb::List { json } => list(args, *json),
         Verb::Ssh { name, command } => login(&opened(args, name.as_deref())?, command),
         Verb::Ip { name } => {
@@ -82,6 +98,8 @@ struct Listed {
     hostname: Option<String>,
     provider: Option<String>,
     address: Option<String>,
+    /// When the last run of `deploy` reached its end.
+    deployed: Option<String>,
 }
 
 fn list(args: &DeploymentArgs, json: bool) -> Result<bool> {
@@ -94,6 +112,7 @@ fn list(args: &DeploymentArgs, json: bool) -> Result<bool> {
             hostname: host.as_ref().map(|host| host.hostname.clone()),
             provider: host.as_ref().map(|host| host.provider.clone()),
             address: host.map(|host| host.address),
+            deployed: provision::deployment::deploy::finished(deployment).unwrap_or_default(),
         }
     };
     let all: Vec<_> = all.iter().map(listed).collect();
@@ -107,11 +126,12 @@ fn list(args: &DeploymentArgs, json: bool) -> Result<bool> {
     for one in &all {
         let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         out::line(&format!(
-            "{:<12} {:<32} {:<15} {}",
+            "{:<12} {:<32} {:<15} {:<16} {}",
             one.name,
             shown(&one.hostname),
             shown(&one.provider),
-            shown(&one.address)
+            shown(&one.address),
+            one.deployed.as_deref().unwrap_or("not deployed")
         ));
     }
     Ok(true)

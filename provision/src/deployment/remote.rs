@@ -39,11 +39,17 @@ impl Remote {
         if let Some(key) = host.text("ansible_ssh_private_key_file") {
             words.extend(["-i".to_owned(), key.to_owned()]);
         }
+        let known = Self::to(deployment, &host.ssh_user, &host.address, host.ssh_port);
+        Self { words, ..known }
+    }
+
+    /// The way to a host of which no more is known.
+    pub(super) fn to(deployment: &Deployment, user: &str, host: &str, port: u16) -> Self {
         Self {
-            destination: format!("{}@{}", host.ssh_user, host.address),
-            port: host.ssh_port,
-            is_root: host.ssh_user == "root",
-            words,
+            destination: format!("{user}@{host}"),
+            port,
+            is_root: user == "root",
+            words: deployment.ssh_words(),
         }
     }
 

@@ -188,8 +188,10 @@ fn bench(work: &Workplace) -> Result<Outcome> {
 fn lint(work: &Workplace) -> Result<Outcome> {
     let mut good = true;
     if !work.missing.contains(&"shellcheck") {
-        good &=
-            run::streamed(run::program(&work.root, &["shellcheck", "provision/test", ".ci/run"]))?;
+        good &= run::streamed(run::program(
+            &work.root,
+            &["shellcheck", "provision/run", "provision/test", ".ci/run"],
+        ))?;
     }
     if let Some(outcome) = without_peers(work) {
         return Ok(if good { outcome } else { Outcome::Failed });

@@ -27,7 +27,7 @@ const SMALL: Plan = Plan {
 };
 
 fn received(event: &Event) -> Result<Received> {
-    crate::Received::in_frame(event.frame.clone())
+    Received::in_frame(event.frame.clone())
 }
 
 fn link(value: Option<&Ipld>) -> Result<Cid36> {

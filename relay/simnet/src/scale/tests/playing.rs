@@ -45,7 +45,7 @@ fn as_a_relay_sends_it(event: &Event) -> Result<Received> {
     ] {
         payload.insert(name.to_owned(), value);
     }
-    crate::Received::in_frame(frame("#commit", &Ipld::Map(payload)).into())
+    Received::in_frame(frame("#commit", &Ipld::Map(payload)).into())
 }
 
 /// What has to pass passes the checker, for the first consumer and for a late one.
@@ -94,7 +94,7 @@ async fn every_wrong_is_found() -> Result<()> {
             payload.insert("time".to_owned(), Ipld::String("2026-01-01T00:00:00Z".to_owned()));
             let changed = frame(event.kind.name(), &Ipld::Map(payload));
             let seq = event.seq;
-            *event = crate::Received::in_frame(changed.into()).unwrap();
+            *event = Received::in_frame(changed.into()).unwrap();
             event.seq = seq;
         }),
     ];
