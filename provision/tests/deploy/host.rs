@@ -27,16 +27,14 @@ const CAPABILITIES: [&str; 5] =
     ["SYS_ADMIN", "NET_ADMIN", "MKNOD", "LINUX_IMMUTABLE", "SYS_PTRACE"];
 /// Holes, all of it.
 const DISK_BYTES: u64 = 200_000_000_000;
-const DISK_GB: u64 = 200;
 /// Longest that a start may take on a busy machine.
 const START_MAX: Duration = Duration::from_mins(2);
-const NAME: &str = "relay.example.com";
+pub(crate) const NAME: &str = "relay.example.com";
 
 /// The host, and this side's directory for it.
 pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) address: String,
-    pub(crate) deployment: PathBuf,
     /// Where the public name is known, to what is started there.
     pub(crate) mounts: Mounts,
     tunnel: Option<Child>,
@@ -90,10 +88,8 @@ impl Host {
         let name = format!("blank-{}", std::process::id());
         let disk = Disk::blank(dir.path(), "data", DISK_BYTES)?;
         run(&["docker", "network", "create", &name])?;
-        let (deployment, mounts) = (dir.path().join("deployment"), Mounts::own()?);
-        fs::create_dir(&deployment)?;
-        let address = String::new();
-        let mut host = Self { name, address, deployment, mounts, tunnel: None, disk, dir };
+        let (address, mounts) = (String::new(), Mounts::own()?);
+        let mut host = Self { name, address, mounts, tunnel: None, disk, dir };
         host.run_container(&image)?;
         host.running()?;
         host.let_in()?;
@@ -162,43 +158,9 @@ impl Host {
         wait(what, || Ok(self.exec(words).is_ok()))
     }
 
-    /// Begins the deployment as a person does; the rest is the inventory.
-    ///
-    /// * `more` – lines for the relay's environment
-    pub(crate) fn begin(&self, relay: &Path, caddy: &Path, more: &str) -> Result<PathBuf> {
-        let deployment = self.deployment.to_string_lossy();
-        let words = ["init", NAME, "--contact", "mailto:ops@example.com", "--window", "1h"];
-        let database = ["--database", "postgres", "--database-address", "/run/postgresql"];
-        let program = env!("CARGO_BIN_EXE_provision");
-        run(&[&[program], &words[..], &database, &["--dir", &deployment]].concat())?;
-        // A network on this machine is one of development.
-        let env = self.deployment.join("env");
-        let text = fs::read_to_string(&env)?.replace("ENVIRONMENT=production\n", "");
-        fs::write(&env, format!("{text}{more}"))?;
-        let inventory = serde_json::json!({ "relay": { "hosts": { "blank": {
-            "ansible_host": self.address,
-            "ansible_user": "admin",
-            "ansible_port": 22,
-            "ansible_ssh_common_args": self.ssh().join(" "),
-            "relay_name": "blank",
-            "relay_hostname": NAME,
-            "ipv4": self.address,
-            "ipv6": "",
-            "provider": "existing-host",
-            "data_disks": [
-                { "by_id": "/dev/disk/by-id/scsi-0TEST_Volume_1", "mount": "/data/relay", "size_gb": DISK_GB },
-            ],
-            "relay_program": relay,
-            "relay_provision_program": program,
-            "caddy_program": caddy,
-            "caddy_environment": { "RELAY_TLS_ISSUER": "internal" },
-            // The name is known here only, and to no name server.
-            "selfcheck_checks": ["tls", "websocket", "admin", "live"],
-            "selfcheck_listen": "5s",
-        } } } });
-        let path = self.deployment.join("inventory.yml");
-        fs::write(&path, inventory.to_string())?;
-        Ok(path)
+    /// The key that is let in.
+    pub(crate) fn key(&self) -> PathBuf {
+        self.dir.path().join("key")
     }
 
     /// Ports of this side that the host reaches under its own loopback.
@@ -215,11 +177,13 @@ impl Host {
         self.until("the host reaches the network of this side", &["sh", "-c", &listens])
     }
 
-    /// Has programs that are started in [`Self::mounts`] trust the authority of the host's Caddy.
-    pub(crate) fn trust(&self) -> Result<()> {
-        let authority = "/var/lib/caddy/pki/authorities/local/root.crt";
+    /// Has the host, and programs that are started in [`Self::mounts`], trust an authority.
+    pub(crate) fn trust(&self, authority: &Path) -> Result<()> {
+        let there = format!("{}:/usr/local/share/ca-certificates/authority.crt", self.name);
+        run(&["docker", "cp", &authority.to_string_lossy(), &there])?;
+        self.exec(&["update-ca-certificates"])?;
         let system = "/etc/ssl/certs/ca-certificates.crt";
-        let text = fs::read_to_string(system)? + &self.exec(&["cat", authority])?;
+        let text = fs::read_to_string(system)? + &fs::read_to_string(authority)?;
         let file = self.file("certificates");
         fs::write(&file, text)?;
         self.mounts.run(&["mount", "--bind", &file, system]).map(drop)
@@ -257,12 +221,21 @@ impl Drop for Host {
 }
 
 /// Repeats a question until the answer is yes.
+pub(crate) fn wait(what: &str, holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    wait_within(START_MAX, what, holds)
+}
+
+/// The same for what takes longer.
 #[expect(clippy::disallowed_methods, reason = "the pause between two questions")]
-pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn wait_within(
+    max: Duration,
+    what: &str,
+    mut holds: impl FnMut() -> Result<bool>,
+) -> Result<()> {
     let began = Instant::now();
     while !holds()? {
-        if began.elapsed() > START_MAX {
-            bail!("after {} s it is not so that {what}", START_MAX.as_secs());
+        if began.elapsed() > max {
+            bail!("after {} s it is not so that {what}", max.as_secs());
         }
         std::thread::sleep(Duration::from_millis(200));
     }

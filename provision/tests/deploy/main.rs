@@ -6,10 +6,15 @@
 #![expect(clippy::print_stderr, reason = "a failing test shows what it did")]
 
 mod ansible;
+mod authority;
 mod blank_host;
 mod disks;
 mod host;
 mod mirrors;
+mod person;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../../../relay/tests/support/process.rs"]
+mod process;
 mod rules;
 mod storage;
 
