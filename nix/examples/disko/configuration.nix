@@ -7,8 +7,11 @@
     enable = true;
     hostname = "relay.example.com";
   };
-  # disks.nix mounts it.
-  services.atproto-relay.dataDir = "/data/relay";
+  # disks.nix mounts /data.
+  services.atproto-relay = {
+    dataDir = "/data/relay";
+    database.dataDir = "/data/postgres";
+  };
 
   services.openssh.enable = true;
   users.users.root.openssh.authorizedKeys.keys = [

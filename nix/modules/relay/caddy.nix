@@ -103,6 +103,11 @@ in
         message = "services.atproto-relay.caddy needs a name for its certificates: set `services.atproto-relay.hostname`";
       }
       {
+        assertion =
+          cfg.caddy.enable -> builtins.compareVersions config.services.caddy.package.version "2.11" >= 0;
+        message = "the Caddyfile of the relay needs Caddy 2.11 or newer, and this is ${config.services.caddy.package.version}: set `services.caddy.package` to that of a newer nixpkgs";
+      }
+      {
         assertion = cfg.caddy.authority != null -> cfg.caddy.issuer == "acme";
         message = "services.atproto-relay.caddy.authority is not asked when the issuer is `internal`: leave one of the two out";
       }

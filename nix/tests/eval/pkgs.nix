@@ -23,6 +23,10 @@ in
   writeShellScript = name: text: file name "#!/bin/sh\n${text}";
   callPackage = path: arguments: package "${arguments.program or "relay"}-from-${baseNameOf path}";
   coreutils = package "coreutils";
-  caddy = package "caddy";
-  postgresql = package "postgresql";
+  caddy = package "caddy" // {
+    version = "2.11.0";
+  };
+  postgresql = package "postgresql" // {
+    psqlSchema = "17";
+  };
 }

@@ -1,6 +1,6 @@
 //! The package, the image, the flake, and the tests for machines: what is seen of them without nixpkgs.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -79,6 +79,26 @@ fn the_program_tells_its_completions_and_pages() -> Result<()> {
     let refused = Command::new(provision).arg("man").arg(file.join("man")).output()?;
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("make "));
+    Ok(())
+}
+
+/// A shell that reads completions with a mistake says so at every start.
+#[test]
+#[ignore = "needs Nix; type `just stage build,nix`"]
+fn shells_read_the_completions_of_both_programs() -> Result<()> {
+    let relay = crate::binaries::relay()?;
+    for program in [relay.as_path(), Path::new(env!("CARGO_BIN_EXE_provision"))] {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("completions");
+        fs::write(&file, Command::new(program).args(["completions", "bash"]).output()?.stdout)?;
+        let output = Command::new("bash").arg("-n").arg(&file).output()?;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let name = program.file_name().context("a name")?.to_string_lossy().into_owned();
+        let last = fs::read_to_string(&file)?;
+        assert!(last.trim_end().lines().any(|line| line.ends_with(&format!("default {name}"))));
+    }
+    let page = Command::new(&relay).arg("man").output()?;
+    assert!(String::from_utf8(page.stdout)?.contains(".TH relay 1"));
     Ok(())
 }
 

@@ -26,6 +26,18 @@ in
       ++ m.is (builtins.elem "postgresql.target" m.services.relay.after) true;
   };
 
+  postgres-on-a-disk-of-its-own = {
+    module = relay {
+      database.createLocally = true;
+      database.dataDir = "/data/postgres";
+    };
+    expect =
+      m:
+      m.is m.config.services.postgresql.dataDir "/data/postgres/17"
+      ++ m.is m.services.postgresql.unitConfig.RequiresMountsFor [ "/data/postgres" ]
+      ++ m.has (toString m.services.postgresql.serviceConfig.ExecStartPre) "-m 0700 -o postgres -g postgres /data/postgres/17";
+  };
+
   numbers-of-the-machine = {
     module = relay {
       dataDir = "/data/relay";

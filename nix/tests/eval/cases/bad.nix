@@ -86,6 +86,19 @@ in
   caddy-without-a-name = case "set `services.atproto-relay.hostname`" (relay {
     caddy.enable = true;
   });
+  caddy-that-is-too-old = case "needs Caddy 2.11 or newer, and this is 2.10.2" {
+    services.atproto-relay = {
+      enable = true;
+      hostname = "relay.example.com";
+      caddy.enable = true;
+    };
+    services.caddy.package = {
+      type = "derivation";
+      name = "caddy";
+      version = "2.10.2";
+      outPath = "/nix/store/00000000000000000000000000000000-caddy";
+    };
+  };
   authority-that-is-not-asked = case "leave one of the two out" (relay {
     hostname = "relay.example.com";
     caddy.enable = true;
@@ -108,6 +121,9 @@ in
   address-that-is-not-needed = case "`database.createLocally` needs no address" (relay {
     database.createLocally = true;
     credentials.databaseUrlFile = "/run/secrets/database";
+  });
+  place-of-a-postgres-that-is-not-here = case "database.dataDir is that of a Postgres" (relay {
+    database.dataDir = "/data/postgres";
   });
   disk-by-two-names = case "by `device` or by `label`, not by both" (relay {
     storage.device = "/dev/disk/by-id/one";
