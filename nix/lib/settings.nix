@@ -49,12 +49,20 @@ let
     else
       row.default;
 
+  # A list is one in Nix, too.
+  allowed =
+    row:
+    if row.takes.a == "list" then
+      "a list of ${builtins.replaceStrings [ ", separated by commas" ] [ "" ] row.allowed}"
+    else
+      row.allowed;
+
   optionOf = row: {
     name = row.key;
     value = mkOption {
       type = if isOpen row then types.nullOr (typeOf row) else typeOf row;
       default = defaultOf row;
-      description = "${row.doc} Takes ${row.allowed}. In the environment it is `${row.env}`.";
+      description = "${row.doc} Takes ${allowed row}. In the environment it is `${row.env}`.";
     };
   };
 
