@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use provision_stub::terraform::Providers;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{installing::terraform_is_there, machine::said};
@@ -34,9 +36,12 @@ impl Checkout {
     }
 
     fn infra(&self, words: &[&str]) -> (Option<i32>, String) {
+        said(&mut self.provision(&[&["infra"], words].concat()))
+    }
+
+    fn provision(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
         command
-            .arg("infra")
             .args(words)
             .current_dir(self.dir.path())
             .env("TF_REATTACH_PROVIDERS", self.providers.reattach())
@@ -44,7 +49,26 @@ impl Checkout {
             .env("CHECKPOINT_DISABLE", "1")
             .env("TF_CLI_ARGS", "-no-color")
             .stdin(Stdio::null());
-        said(&mut command)
+        command
+    }
+
+    /// Types a verb, and ends it as soon as it says these words.
+    fn interrupted(&self, words: &[&str], at: &str) -> (Option<i32>, String) {
+        let mut command = self.provision(words);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("start provision");
+        let mut lines = BufReader::new(child.stderr.take().expect("its words")).lines();
+        let mut text = String::new();
+        for line in lines.by_ref() {
+            let line = line.expect("read its words");
+            text = text + &line + "\n";
+            if line.contains(at) {
+                break;
+            }
+        }
+        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a number");
+        kill_process(id, Signal::TERM).expect("ask it to end");
+        text.extend(lines.map(|line| line.expect("read its words") + "\n"));
+        (child.wait().expect("wait for it").code(), text)
     }
 
     fn text(&self, path: &str) -> String {
@@ -137,4 +161,44 @@ fn a_host_that_is_there_gets_its_inventory_and_its_records_are_printed() {
     assert!(text.contains("relay.example.com. 300 IN A 192.0.2.7"), "{text}");
     assert!(checkout.text("home/inventory.yml").contains("\"ansible_host\": \"192.0.2.7\""));
     assert!(checkout.providers.deeds().is_empty());
+}
+
+/// From the credentials of a provider: `init` fills in an example, `deploy` makes the host and waits for it,
+/// says who to wait for, and after Ctrl-C goes on without asking the provider again.
+#[test]
+fn a_host_is_made_on_the_way_to_a_relay_and_waited_for() {
+    if !terraform_is_there() {
+        return;
+    }
+    let checkout = Checkout::new();
+    let init = ["deployment", "init", "hil.example.com", "--provider", "hetzner-cloud"];
+    let contact = ["--contact", "mailto:ops@example.com"];
+    let (code, text) = said(&mut checkout.provision(&[&init[..], &contact].concat()));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("HCLOUD_TOKEN") && text.contains("Next: just deploy hil"), "{text}");
+    // No traffic goes to the address that the provider in the test gives.
+    let home = checkout.dir.path().join("deployments/hil/group_vars");
+    fs::create_dir_all(&home).expect("make a directory");
+    fs::write(home.join("relay.yml"), "ansible_ssh_common_args: -o ProxyCommand=false\n")
+        .expect("write variables");
+    let me = env!("CARGO_BIN_EXE_provision");
+    let deploy = ["deployment", "deploy", "hil", "--yes", "--relay", me];
+
+    let (code, text) = checkout.interrupted(&deploy, "waiting for ssh of relay-admin@");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("interrupted at the step `ssh`"), "{text}");
+    assert!(checkout.providers.existing().iter().any(|kind| kind == "hcloud_server"));
+    checkout.providers.deeds();
+    let (code, text) = checkout.interrupted(&deploy, "waiting for ssh of relay-admin@");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("host      done before"), "{text}");
+    assert!(checkout.providers.deeds().is_empty());
+
+    let list = said(&mut checkout.provision(&["deployment", "list"])).1;
+    assert!(list.contains("hil.example.com") && list.contains("not deployed"), "{list}");
+    let destroy = ["deployment", "destroy", "hil", "--confirm", "hil"];
+    let (code, text) = said(&mut checkout.provision(&destroy));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!checkout.providers.existing().iter().any(|kind| kind == "hcloud_server"));
+    assert!(checkout.dir.path().join("deployments/hil/secrets/admin-password").is_file());
 }
