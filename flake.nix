@@ -31,7 +31,15 @@
             disko.nixosModules.disko
             self.nixosModules.stack
             ./nix/examples/${name}/configuration.nix
-            { nixpkgs.hostPlatform = lib.mkDefault "x86_64-linux"; }
+            {
+              nixpkgs.hostPlatform = lib.mkDefault "x86_64-linux";
+              # Of examples that leave the machine to whoever has one.
+              boot.loader.grub.enable = lib.mkDefault false;
+              fileSystems."/" = lib.mkDefault {
+                device = "/dev/disk/by-label/nixos";
+                fsType = "ext4";
+              };
+            }
           ];
         };
     in

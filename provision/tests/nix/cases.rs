@@ -70,3 +70,23 @@ fn every_mistake_is_refused_with_words_that_say_which() -> Result<()> {
     }
     Ok(())
 }
+
+/// An assertion that nobody has seen fire may never do so, or say something that helps nobody.
+#[test]
+#[ignore = "needs Nix; type `just stage build,nix`"]
+fn every_assertion_has_a_mistake_that_fires_it() -> Result<()> {
+    let cases: BTreeMap<String, String> = evaluate("report.bad", "")?;
+    // What is said before the first value that is filled in.
+    let heads: Vec<String> = cases.values().map(|says| says.chars().take(24).collect()).collect();
+    let mut messages = 0;
+    for file in files()?.into_iter().filter(|path| path.to_string_lossy().contains("/modules/")) {
+        let text = std::fs::read_to_string(&file)?;
+        for message in text.lines().filter_map(|line| line.trim().strip_prefix("message = \"")) {
+            messages += 1;
+            let fired = heads.iter().any(|head| message.contains(head));
+            assert!(fired, "{}: no mistake fires {message}", file.display());
+        }
+    }
+    assert!(messages > 20, "{messages} assertions");
+    Ok(())
+}
