@@ -47,6 +47,51 @@ ssh *words:
 ip *name:
     cargo run --quiet --release -p provision -- deployment ip {{ name }}
 
+# What runs, how well, since when, and what is to be done.
+[group("deploy")]
+status *words:
+    cargo run --quiet --release -p provision -- deployment status {{ words }}
+
+# What the parts of a relay say, such as `just logs hil -f --unit relay`.
+[group("deploy")]
+logs *words:
+    cargo run --quiet --release -p provision -- deployment logs {{ words }}
+
+# Look from here and on the host: what is wrong, why, and what to do.
+[group("deploy")]
+doctor *words:
+    cargo run --quiet --release -p provision -- deployment doctor {{ words }}
+
+# The relay of this checkout in place of the one that runs; what is not well is taken back.
+[group("deploy")]
+upgrade *words:
+    cargo run --quiet --release -p provision -- deployment upgrade {{ words }}
+
+# The relay that ran before.
+[group("deploy")]
+rollback *words:
+    cargo run --quiet --release -p provision -- deployment rollback {{ words }}
+
+# A backup, made on the host; `--fetch` brings it here.
+[group("deploy")]
+backup *words:
+    cargo run --quiet --release -p provision -- deployment backup {{ words }}
+
+# A backup in place of what a relay has; asks for its name.
+[group("deploy")]
+restore name from *flags:
+    cargo run --quiet --release -p provision -- deployment restore {{ name }} {{ from }} {{ flags }}
+
+# The admin API and Prometheus of a host on this machine, until Ctrl-C.
+[group("deploy")]
+dash *words:
+    cargo run --quiet --release -p provision -- deployment dash {{ words }}
+
+# Does a consumer get what it should? `--after 24h` lets the host look later, beside bsky.network.
+[group("deploy")]
+selfcheck *words:
+    cargo run --quiet --release -p provision -- deployment selfcheck {{ words }}
+
 # Take a relay down again; asks for its name.
 [group("deploy")]
 destroy name *flags:

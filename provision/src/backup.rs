@@ -50,7 +50,7 @@ const FORMAT: u32 = 1;
 const FORMAT_SEALED: u32 = 2;
 /// How the directories of backups begin.
 const PREFIX: &str = "relay-";
-const MANIFEST: &str = "manifest.json";
+pub(crate) const MANIFEST: &str = "manifest.json";
 /// More seqs than any relay can give in a second.
 const SEQS_PER_SECOND: u64 = 100_000;
 /// Seqs above that, for a clock that was set back.
@@ -85,6 +85,25 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Reads one, and sees that it leads nowhere else.
+    ///
+    /// * `shown` – the backup, for a person
+    ///
+    /// # Errors
+    /// When it is none, or of a form that is not known yet.
+    pub(crate) fn parse(text: &str, shown: &str) -> Result<Self> {
+        let manifest: Self =
+            serde_json::from_str(text).with_context(|| format!("read {MANIFEST} of {shown}"))?;
+        ensure!(
+            [FORMAT, FORMAT_SEALED].contains(&manifest.format),
+            "{shown} has the form {}, this program reads up to {FORMAT_SEALED}; use the one that made it: {}",
+            manifest.format,
+            manifest.made_by
+        );
+        manifest.files.keys().try_for_each(|name| plain_name(name))?;
+        Ok(manifest)
+    }
+
     /// Whether the files are encrypted.
     #[must_use]
     pub const fn is_sealed(&self) -> bool {
@@ -214,16 +233,8 @@ pub fn open(backup: &Path) -> Result<Manifest> {
     let shown = backup.display();
     let text = files::read(&backup.join(MANIFEST))?;
     let text = text.with_context(|| format!("{shown} is no backup: it has no {MANIFEST}"))?;
-    let manifest: Manifest =
-        serde_json::from_str(&text).with_context(|| format!("read {MANIFEST} of {shown}"))?;
-    ensure!(
-        [FORMAT, FORMAT_SEALED].contains(&manifest.format),
-        "{shown} has the form {}, this program reads up to {FORMAT_SEALED}; use the one that made it: {}",
-        manifest.format,
-        manifest.made_by
-    );
+    let manifest = Manifest::parse(&text, &shown.to_string())?;
     for (name, expected) in &manifest.files {
-        plain_name(name)?;
         let found = digest(&backup.join(name))?;
         ensure!(found == *expected, "{name} of {shown} is damaged: its digest is {found}");
     }

@@ -21,6 +21,8 @@ pub(crate) mod mutants;
 #[cfg(feature = "operate")]
 pub(crate) mod robot;
 #[cfg(feature = "operate")]
+pub(crate) mod selfcheck;
+#[cfg(feature = "operate")]
 pub(crate) mod shell;
 #[cfg(feature = "operate")]
 pub(crate) mod snapshot;

@@ -4,13 +4,23 @@
 //! secrets, the inventory, the keys of its host, what was done to it; for hosts that Terraform makes also
 //! variables and state. Git does not see it.
 
+pub mod backups;
 pub mod begin;
+pub mod checkup;
+pub mod dash;
 pub mod deploy;
 pub mod destroy;
 mod host;
+pub mod job;
+pub mod journal;
+mod lines;
 pub mod playbook;
 mod progress;
 mod remote;
+pub mod replace;
+mod rows;
+pub mod selfcheck;
+pub mod status;
 pub mod stop;
 mod summary;
 

@@ -23,7 +23,7 @@ use std::{
 };
 
 use relay::config::Config;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     env_file::EnvFile,
@@ -35,10 +35,10 @@ use crate::{
 pub(crate) use ports::near;
 
 /// How long one step over a network may take.
-const STEP_MAX: Duration = Duration::from_secs(10);
+pub(crate) const STEP_MAX: Duration = Duration::from_secs(10);
 
 /// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// As it should be.
@@ -194,6 +194,11 @@ pub async fn examine(patient: &Patient, check: &'static str) -> Vec<Line> {
         "backups" => vec![backups::check(patient).await],
         _ => Vec::new(),
     }
+}
+
+/// The check `tls`, and until when the certificate is valid, ms since 1970.
+pub(crate) async fn certificate(patient: &Patient) -> (Line, Option<u64>) {
+    tls::look(patient).await
 }
 
 impl Patient {

@@ -39,6 +39,8 @@ pub mod robot;
 pub mod roster;
 pub mod run;
 #[cfg(feature = "operate")]
+pub mod selfcheck;
+#[cfg(feature = "operate")]
 pub mod sizing;
 #[cfg(feature = "operate")]
 pub mod snapshot;

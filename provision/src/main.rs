@@ -55,6 +55,9 @@ enum Verb {
     /// Compares what several relays give, or what they list.
     #[cfg(feature = "operate")]
     Compare(commands::compare::CompareArgs),
+    /// Judges whether a relay keeps what it promises, beside another one.
+    #[cfg(feature = "operate")]
+    Selfcheck(commands::selfcheck::SelfcheckArgs),
     /// Says what a new version of the relay changes, before it is installed.
     #[cfg(feature = "operate")]
     Upgrade(commands::upgrade::UpgradeArgs),
@@ -105,6 +108,8 @@ fn main() -> ExitCode {
         Verb::Restore(args) => commands::backup::restore(&args),
         #[cfg(feature = "operate")]
         Verb::Compare(args) => commands::compare::run(&args),
+        #[cfg(feature = "operate")]
+        Verb::Selfcheck(args) => commands::selfcheck::run(&args),
         #[cfg(feature = "operate")]
         Verb::Upgrade(args) => commands::upgrade::run(&args),
         #[cfg(feature = "operate")]

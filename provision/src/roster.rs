@@ -6,7 +6,7 @@
 //! interrupted goes on where it was.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -97,8 +97,18 @@ impl Source {
 }
 
 async fn of_relay(address: &Address) -> Result<BTreeSet<String>> {
+    let all = statuses(address).await?.into_iter();
+    let wanted = all.filter(|(_, status)| !UNWANTED.contains(&status.as_str()));
+    Ok(wanted.map(|(name, _)| name).collect())
+}
+
+/// The hosts that a relay lists, and the status of each.
+///
+/// # Errors
+/// When it does not answer, or its list has no end.
+pub async fn statuses(address: &Address) -> Result<BTreeMap<String, String>> {
     let client = feed::client()?;
-    let mut found = BTreeSet::new();
+    let mut found = BTreeMap::new();
     let mut cursor = String::new();
     for _ in 0..PAGES_MAX {
         let query = format!("/xrpc/com.atproto.sync.listHosts?limit={PAGE}{cursor}");
@@ -107,11 +117,9 @@ async fn of_relay(address: &Address) -> Result<BTreeSet<String>> {
         let hosts = page.get("hosts").and_then(Value::as_array);
         let hosts = hosts.with_context(|| format!("{} lists no hosts", address.name()))?;
         for host in hosts {
-            let status = host.get("status").and_then(Value::as_str).unwrap_or_default();
-            if UNWANTED.contains(&status) {
-                continue;
-            }
-            found.extend(host.get("hostname").and_then(Value::as_str).map(ToOwned::to_owned));
+            let text = |name: &str| host.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+            let status = text("status").unwrap_or_default();
+            found.extend(text("hostname").map(|name| (name, status)));
         }
         let Some(next) = page.get("cursor").and_then(Value::as_str) else { return Ok(found) };
         let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
@@ -230,15 +238,24 @@ impl Target {
     /// # Errors
     /// When it does not answer, or does not take the password.
     pub async fn known(&self) -> Result<BTreeSet<String>> {
+        let hosts = self.hosts().await?;
+        let names = hosts.iter().filter_map(|host| host.get("hostname")?.as_str());
+        Ok(names.map(ToOwned::to_owned).collect())
+    }
+
+    /// All hosts that it knows, with what it says of each.
+    ///
+    /// # Errors
+    /// See [`Target::known`].
+    pub async fn hosts(&self) -> Result<Vec<Value>> {
         let client = self.client(BATCH_MAX)?;
-        let mut found = BTreeSet::new();
+        let mut found = Vec::new();
         let mut cursor = String::new();
         loop {
             let url = format!("{}/admin/v1/hosts?limit={PAGE}{cursor}", self.admin);
             let page = self.answer(client.get(&url), &url).await?;
             let hosts = page.get("hosts").and_then(Value::as_array).context("no list of hosts")?;
-            let names = hosts.iter().filter_map(|host| host.get("hostname")?.as_str());
-            found.extend(names.map(ToOwned::to_owned));
+            found.extend(hosts.iter().cloned());
             let Some(next) = page.get("cursor").and_then(Value::as_str) else { return Ok(found) };
             cursor = format!("&cursor={next}");
         }

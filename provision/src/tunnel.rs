@@ -1,4 +1,4 @@
-//! A way to what listens on the loopback of another machine, through the `ssh` of this one.
+//! Ways to what listens on the loopback of another machine, through the `ssh` of this one.
 //!
 //! The near end is a socket in a directory of one's own, so that nobody else on this machine goes
 //! through. `ssh` finds user, keys and port as it does for a person; it never asks, because nobody may
@@ -36,14 +36,14 @@ const OPTIONS: [&str; 7] = [
     "LogLevel=INFO",
 ];
 
-/// An open way. It is closed when this is dropped.
+/// Open ways to one machine. They are closed when this is dropped.
 #[derive(Debug)]
 pub struct Tunnel {
     to: String,
     far: String,
     dir: TempDir,
     /// Killed with the value.
-    _ssh: Child,
+    ssh: Child,
 }
 
 impl Tunnel {
@@ -61,15 +61,29 @@ impl Tunnel {
             "`{}` is no destination for ssh; write USER@HOST",
             harmless(to, 100)
         );
-        let dir = tempfile::tempdir().context("make a directory for the socket")?;
+        let mut words = Vec::new();
+        if let Some(config) = config {
+            words.extend(["-F".to_owned(), config.display().to_string()]);
+        }
+        Self::with(to, &words, &[far]).await
+    }
+
+    /// Opens several to one machine, through one connection.
+    ///
+    /// * `words` – more options of `ssh`
+    /// * `far` – where they end, at least one
+    ///
+    /// # Errors
+    /// See [`Tunnel::open`].
+    pub async fn with(to: &str, words: &[String], far: &[&str]) -> Result<Self> {
+        let dir = tempfile::tempdir().context("make a directory for the sockets")?;
         let said = File::create(dir.path().join("said")).context("make a file for ssh's words")?;
         let mut command = Command::new("ssh");
         command.args(["-N", "-T"]);
-        command.args(OPTIONS.iter().flat_map(|option| ["-o", option]));
-        if let Some(config) = config {
-            command.arg("-F").arg(config);
+        command.args(OPTIONS.iter().flat_map(|option| ["-o", option])).args(words);
+        for (index, far) in far.iter().enumerate() {
+            command.arg("-L").arg(format!("{}:{far}", socket(dir.path(), index).display()));
         }
-        command.arg("-L").arg(format!("{}:{far}", dir.path().join("socket").display()));
         command.args(["--", to]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).kill_on_drop(true);
         let mut ssh = match command.spawn() {
@@ -79,9 +93,10 @@ impl Tunnel {
             }
             Err(error) => return Err(error).context("start ssh"),
         };
-        let socket = dir.path().join("socket");
+        // They are made in this order.
+        let last = socket(dir.path(), far.len().saturating_sub(1));
         let opened = async {
-            while !socket.exists() {
+            while !last.exists() {
                 if ssh.try_wait().context("look at ssh")?.is_some() {
                     return Ok(false);
                 }
@@ -90,8 +105,8 @@ impl Tunnel {
             anyhow::Ok(true)
         };
         let opened = timeout(OPEN_MAX, opened).await;
-        let (to, far) = (to.to_owned(), far.to_owned());
-        let tunnel = Self { to, far, dir, _ssh: ssh };
+        let (to, far) = (to.to_owned(), far.join(", "));
+        let tunnel = Self { to, far, dir, ssh };
         match opened {
             Ok(Ok(true)) => Ok(tunnel),
             Ok(Ok(false)) => bail!("{}", tunnel.failed()?),
@@ -105,10 +120,24 @@ impl Tunnel {
         }
     }
 
-    /// The near end.
+    /// The near end of the first one.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.dir.path().join("socket")
+        self.near(0)
+    }
+
+    /// The near end of one, in the order in which they were asked for.
+    #[must_use]
+    pub fn near(&self, index: usize) -> PathBuf {
+        socket(self.dir.path(), index)
+    }
+
+    /// Waits until the connection is lost.
+    ///
+    /// # Errors
+    /// When `ssh` cannot be waited for.
+    pub async fn lost(&mut self) -> Result<()> {
+        self.ssh.wait().await.map(drop).context("wait for ssh")
     }
 
     /// Why what was asked through it got no answer, as far as `ssh` knows.
@@ -146,6 +175,10 @@ impl Tunnel {
         let bytes = std::fs::read(self.dir.path().join("said")).context("read ssh's words")?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+fn socket(dir: &Path, index: usize) -> PathBuf {
+    dir.join(format!("socket{index}"))
 }
 
 #[cfg(test)]

@@ -1,15 +1,23 @@
 //! `provision deployment`: relays on machines of their own. One file per verb that needs more than a
 //! few lines.
 
+mod backup;
+mod dash;
 mod deploy;
 mod destroy;
+mod doctor;
 mod init;
+mod logs;
+mod replace;
+mod selfcheck;
+mod status;
 
-use std::{os::unix::process::CommandExt as _, path::PathBuf, process::Command};
+use std::{os::unix::process::CommandExt as _, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
-use provision::{deployment::Deployment, ssh::NO_SSH};
+use provision::{deployment::Deployment, doctor::State, ssh::NO_SSH};
+use relay::units;
 use serde::Serialize;
 
 use crate::out::{self, Usage};
@@ -47,6 +55,24 @@ enum Verb {
     Deploy(deploy::DeployArgs),
     /// Takes it down again.
     Destroy(destroy::DestroyArgs),
+    /// Shows what runs, how well, since when, and what is to be done.
+    Status(status::StatusArgs),
+    /// Shows what the parts of a relay say.
+    Logs(logs::LogsArgs),
+    /// Looks from here and on the host: what is wrong, why, and what to do.
+    Doctor(doctor::DoctorArgs),
+    /// Puts another relay in place of the one that runs; what is not well is taken back.
+    Upgrade(replace::UpgradeArgs),
+    /// Puts the relay that ran before in place of the one that runs.
+    Rollback(replace::RollbackArgs),
+    /// Makes a backup on the host, and brings it here.
+    Backup(backup::BackupArgs),
+    /// Puts a backup in place of what the relay has.
+    Restore(backup::RestoreArgs),
+    /// Looks at the relay as a consumer does; later, on the host, beside another relay.
+    Selfcheck(selfcheck::SelfcheckArgs),
+    /// Opens the admin API and Prometheus of the host on this machine.
+    Dash(dash::DashArgs),
     /// Shows all deployments of this checkout.
     List {
         /// Answer in JSON.
@@ -74,6 +100,15 @@ pub(crate) fn run(args: &DeploymentArgs) -> Result<bool> {
         Verb::Init(more) => init::run(&args.checkout, more),
         Verb::Deploy(more) => deploy::run(&opened(args, more.name.as_deref())?, more),
         Verb::Destroy(more) => destroy::run(&opened(args, Some(&more.name))?, more),
+        Verb::Status(verb) => status::run(&opened(args, verb.name.as_deref())?, verb),
+        Verb::Logs(verb) => logs::run(&opened(args, verb.name.as_deref())?, verb),
+        Verb::Doctor(verb) => doctor::run(&opened(args, verb.name.as_deref())?, verb),
+        Verb::Upgrade(verb) => replace::upgrade(&opened(args, verb.name.as_deref())?, verb),
+        Verb::Rollback(verb) => replace::rollback(&opened(args, verb.name.as_deref())?, verb),
+        Verb::Backup(verb) => backup::run(&opened(args, verb.name.as_deref())?, verb),
+        Verb::Restore(verb) => backup::restore(&opened(args, Some(&verb.name))?, verb),
+        Verb::Selfcheck(verb) => selfcheck::run(&opened(args, verb.name.as_deref())?, verb),
+        Verb::Dash(verb) => dash::run(&opened(args, verb.name.as_deref())?, verb),
         Verb::List { json } => list(args, *json),
         Verb::Ssh { name, command } => login(&opened(args, name.as_deref())?, command),
         Verb::Ip { name } => {
@@ -89,6 +124,22 @@ pub(crate) fn run(args: &DeploymentArgs) -> Result<bool> {
 /// The deployment that is meant.
 fn opened(args: &DeploymentArgs, name: Option<&str>) -> Result<Deployment> {
     Deployment::open(&args.checkout, name).map_err(|error| Usage(format!("{error:#}")).into())
+}
+
+/// How good something is, in a word of the same width.
+fn word(state: State) -> &'static str {
+    match state {
+        State::Ok => "ok  ",
+        State::Warn => "warn",
+        State::Fail => "FAIL",
+    }
+}
+
+/// A length of time that a person gave.
+fn span(flag: &str, text: &str) -> Result<Duration, String> {
+    let length = units::parse_duration(text).filter(|length| !length.is_zero());
+    length
+        .ok_or_else(|| format!("{flag} is {text:?}: allowed is a duration such as `30s` or `24h`"))
 }
 
 /// A line of the list.

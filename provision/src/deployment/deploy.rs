@@ -20,6 +20,8 @@ use crate::{
     told::{Tell, Told},
 };
 
+pub(super) use steps::{programs, programs_for};
+
 /// What a person may say.
 #[derive(Debug, Clone, Default)]
 pub struct Order {

@@ -130,7 +130,7 @@ impl Remote {
         }
     }
 
-    fn advice(&self, said: &Said) -> String {
+    pub(super) fn advice(&self, said: &Said) -> String {
         let (to, port) = (&self.destination, self.port);
         let err = &said.err;
         if err.contains("Host key verification failed")
@@ -143,7 +143,7 @@ impl Remote {
             format!(
                 "it takes no key of yours: see that `ssh -p {port} {to}` works without a question"
             )
-        } else if err.contains("sudo") {
+        } else if err.contains("password is required") || err.contains("sudoers") {
             format!("{} needs sudo without a password there", to.split('@').next().unwrap_or(to))
         } else if said.is_cut() {
             format!("see that `ssh -p {port} {to}` works from here")

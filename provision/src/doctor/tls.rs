@@ -13,21 +13,37 @@ const CADDY: &str =
     "see `journalctl -u caddy`; port 80 must be open for the authority to see the name";
 
 pub(super) async fn check(patient: &Patient) -> Line {
+    look(patient).await.0
+}
+
+/// The line, and until when the certificate is valid, ms since 1970.
+pub(super) async fn look(patient: &Patient) -> (Line, Option<u64>) {
     let (host, port) = patient.public();
     if !patient.address.http("/").starts_with("https") {
-        return Line::fail(
+        let line = Line::fail(
             CHECK,
             format!("{} is asked without TLS", patient.address.name()),
             "hosts and consumers use wss and https alone",
             "give the name without ws:// or http://",
         );
+        return (line, None);
     }
     let shaken = timeout(STEP_MAX, chain(&host, port)).await;
     match shaken {
-        Ok(Ok(chain)) => judge(&host, &chain, patient.now_ms),
-        Ok(Err(why)) => refused(&host, port, &why),
-        Err(_late) => refused(&host, port, "no answer within 10 s"),
+        Ok(Ok(chain)) => (judge(&host, &chain, patient.now_ms), end(&chain)),
+        Ok(Err(why)) => (refused(&host, port, &why), None),
+        Err(_late) => (refused(&host, port, "no answer within 10 s"), None),
     }
+}
+
+fn end(chain: &[CertificateDer<'_>]) -> Option<u64> {
+    let (_, leaf) = X509Certificate::from_der(chain.first()?).ok()?;
+    Some(ms(leaf.validity().not_after.timestamp()))
+}
+
+/// Seconds since 1970 as milliseconds.
+fn ms(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000)
 }
 
 async fn chain(host: &str, port: u16) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -77,7 +93,6 @@ fn judge(host: &str, chain: &[CertificateDer<'_>], now_ms: u64) -> Line {
         let what = format!("the certificate of {host} cannot be read");
         return Line::fail(CHECK, what, "it is no X.509", CADDY);
     };
-    let ms = |seconds: i64| u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000);
     let validity = leaf.validity();
     let (begin, end) = (ms(validity.not_before.timestamp()), ms(validity.not_after.timestamp()));
     let (lifetime, left) = (end.saturating_sub(begin), end.saturating_sub(now_ms));

@@ -11,6 +11,7 @@ mod blank_host;
 mod disks;
 mod host;
 mod mirrors;
+mod operating;
 mod person;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../../../relay/tests/support/process.rs"]

@@ -17,6 +17,7 @@ mod clients;
 mod comparing;
 mod dashboard;
 mod door;
+mod judging;
 mod program;
 mod routes;
 mod storage;

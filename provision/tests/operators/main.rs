@@ -6,6 +6,7 @@
 mod begin;
 #[path = "../edge/binaries.rs"]
 mod binaries;
+mod deployments;
 mod doctor;
 #[path = "../edge/door.rs"]
 #[expect(dead_code, reason = "shared with the tests of what stands before the relay")]

@@ -26,15 +26,15 @@ const SEPARATION: &str = "/run/sshd";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A machine with `sshd`. It ends when it is dropped.
-struct Machine {
+pub(crate) struct Machine {
     sshd: Child,
-    dir: TempDir,
-    port: u16,
+    pub(crate) dir: TempDir,
+    pub(crate) port: u16,
 }
 
 impl Machine {
     /// `None` when there is no `sshd`: the caller skips. Under `CI=true` that is a failure.
-    async fn start() -> Result<Option<Self>> {
+    pub(crate) async fn start() -> Result<Option<Self>> {
         if !Path::new(SSHD).is_file() {
             let sentence = "skipped: no sshd on this machine; to run this test, type \
                             `apt-get install openssh-server`";
@@ -78,7 +78,7 @@ impl Machine {
         Ok(Some(machine))
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
@@ -103,11 +103,18 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
-    fn drop(&mut self) {
+impl Machine {
+    /// Switches it off.
+    pub(crate) fn end(&mut self) {
         // It may have ended by itself.
         drop(self.sshd.kill());
         drop(self.sshd.wait());
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -91,6 +91,11 @@ impl RelayProcess {
         format!("127.0.0.1:{}", self.ports[1])
     }
 
+    /// Where its metrics are, `127.0.0.1:PORT`.
+    pub(crate) fn metrics_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[2])
+    }
+
     /// Its data directory.
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")

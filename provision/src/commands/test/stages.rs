@@ -209,11 +209,28 @@ fn lint(work: &Workplace) -> Result<Outcome> {
     let ruff = ruff.to_string_lossy();
     good &= run::streamed(run::program(
         &work.root,
-        &[&ruff, "check", "--quiet", "--no-cache", "relay/tests/real_peers", "ansible"],
+        &[
+            &ruff,
+            "check",
+            "--quiet",
+            "--no-cache",
+            "relay/tests/real_peers",
+            "ansible",
+            "provision/assets",
+        ],
     ))?;
     good &= run::streamed(run::program(
         &work.root,
-        &[&ruff, "format", "--check", "--quiet", "--no-cache", "relay/tests/real_peers", "ansible"],
+        &[
+            &ruff,
+            "format",
+            "--check",
+            "--quiet",
+            "--no-cache",
+            "relay/tests/real_peers",
+            "ansible",
+            "provision/assets",
+        ],
     ))?;
     Ok(passed(good))
 }

@@ -72,7 +72,10 @@ fn well(played: &Played) -> Result<()> {
 }
 
 /// The relay's program: the one that was named, or built here.
-async fn programs(deployment: &Deployment, order: &Order) -> Result<String> {
+///
+/// # Errors
+/// When there is none, or it does not compile.
+pub(crate) async fn programs(deployment: &Deployment, order: &Order) -> Result<String> {
     if let Some(relay) = &order.relay {
         ensure!(relay.is_file(), "--relay {} is no file", relay.display());
         return Ok(relay.display().to_string());
