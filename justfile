@@ -170,7 +170,7 @@ env-example:
 nix-page:
     UPDATE=1 cargo test --release -p relay --test config_reference
     UPDATE=1 cargo test --release -p provision --test nix
-    UPDATE=1 cargo test --release -p provision --test nix -- --ignored every_option
+    UPDATE=1 cargo test --release -p provision --test nix -- --ignored every_option kept_in
 
 # Write the example machines and the screens in docs/operations.md and docs/screens.md anew from the program.
 [group("dev")]

@@ -198,20 +198,6 @@ in
 {
   report = {
     good = mapAttrs (_: case: case.expect (look case.module)) good;
-    programs = listToAttrs (
-      concatMap (
-        name:
-        if (machine good.${name}.module).services.atproto-relay.enable then
-          [
-            {
-              inherit name;
-              value = program good.${name}.module;
-            }
-          ]
-        else
-          [ ]
-      ) (attrNames good)
-    );
     bad = mapAttrs (_: case: case.says) bad;
     options = map (
       option:
@@ -222,6 +208,20 @@ in
       }
     ) all;
   };
+  # All of some configurations, for comparing with what they were.
+  kept =
+    let
+      whole =
+        name:
+        let
+          m = look good.${name}.module;
+        in
+        parts m.config // { inherit (m) env; };
+    in
+    {
+      full = whole "example-full";
+      backups = whole "backups-elsewhere";
+    };
   programs = listToAttrs (
     concatMap (
       name:

@@ -67,11 +67,11 @@ let
     };
   };
   exporter =
-    more:
+    port: more:
     {
       enable = on;
       listenAddress = valued types.str "0.0.0.0";
-      port = option types.port;
+      port = valued types.port port;
       extraFlags = list types.str;
       openFirewall = on;
     }
@@ -246,12 +246,12 @@ in
         }
       );
       exporters = {
-        node = exporter { enabledCollectors = list types.str; };
-        postgres = exporter {
+        node = exporter 9100 { enabledCollectors = list types.str; };
+        postgres = exporter 9187 {
           runAsLocalSuperUser = on;
           dataSourceName = valued types.str "";
         };
-        blackbox = exporter { configFile = valued types.path "/etc/blackbox.yml"; };
+        blackbox = exporter 9115 { configFile = valued types.path "/etc/blackbox.yml"; };
       };
       alertmanager = {
         enable = on;
