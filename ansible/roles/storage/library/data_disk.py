@@ -310,8 +310,10 @@ def half(module, path, mount):
         return {"path": path, "state": "missing", "why": str(refused)}
     known = signatures(module, device)
     if not known:
-        found = look_at(module, path, device, mount)
-        return {"path": path, "state": found["state"], "device": device}
+        other_use(path, mount, mounts(device), device)
+        length = size(device)
+        large_enough(path, length, module.params["size_gb"])
+        return {"path": path, **blank(path, device, length)}
     found = tags(module, device)
     # As `mdadm` writes it: the name alone, or behind that of a machine.
     name = found.get("LABEL", "").rsplit(":", 1)[-1]
@@ -347,6 +349,7 @@ def look_at_mirror(module, paths, mount):
         gone = [one["why"] for one in halves if one["state"] == "missing"]
         if gone:
             raise Refused(f"A mirror is made of all its disks or not at all. {gone[0]}")
+        empty_place(mount, [], paths[0])
         mirror = {"make": devices, "assemble": [], "add": []}
         return {"state": "blank", "device": None, "mirror": mirror}
     arrays = sorted({one["array"] for one in members})
