@@ -200,6 +200,25 @@ fn a_wrong_firewall_is_taken_back(deployment: &Deployment<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What a person asks of a relay that runs.
+fn verbs_look_after_it(host: &Host, person: &Person) -> Result<()> {
+    let status = person.types(host, &["status", "blank"])?.text;
+    let parts =
+        ["relay", "health", "stream", "hosts", "caddy", "postgresql", "public", "certificate"];
+    for part in parts {
+        ensure!(status.contains(&format!("ok   {part} ")), "{part} is not well: {status}");
+    }
+    // No name server knows the name, which the doctor of the host says too.
+    let doctor = person.types(host, &["doctor", "blank", "--listen", "5s"])?.text;
+    for check in ["tls", "websocket", "admin", "live", "postgres", "window"] {
+        ensure!(doctor.contains(&format!("ok   {check} ")), "{check} is not well: {doctor}");
+    }
+    person.types(host, &["backup", "blank", "--verify"])?.well()?;
+    let said = person.types(host, &["selfcheck", "blank", "--listen", "5s"])?.well()?;
+    ensure!(said.contains(", 0 failed"), "{said}");
+    Ok(())
+}
+
 /// Prometheus' own program evaluates the alerts over invented hours.
 fn alerts_fire_when_they_should(host: &Host) -> Result<()> {
     let alerts = root().join("provision/assets/alerts");
@@ -243,6 +262,7 @@ async fn a_blank_host_becomes_a_relay_and_stays_one() -> Result<()> {
     a_wrong_firewall_is_taken_back(&deployment)?;
 
     let consumer = Consumer::start(&host, deployment.file("consumed.jsonl"), &plc)?;
+    verbs_look_after_it(&host, &person)?;
     let other = same_in_other_bytes(&deployment, &relay)?;
     let first = host.exec(&RUNS)?;
     person.types(&host, &["upgrade", "blank", "--relay", &other])?.well()?;
