@@ -13,19 +13,15 @@ use serde_json::Value;
 
 use crate::{binaries::root, evaluator::evaluate};
 
-/// Directories that no build reads.
-const LEFT_OUT: [&str; 3] = ["target", "node_modules", "data"];
+/// Directories that are none of the sources.
+const LEFT_OUT: [&str; 2] = ["target", "node_modules"];
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if from.is_dir() {
         fs::create_dir_all(to)?;
         for entry in fs::read_dir(from)? {
             let name = entry?.file_name();
-            // A directory of this name below a source directory is a source.
-            if from.join("Cargo.toml").exists()
-                && LEFT_OUT.iter().any(|left| name == *left)
-                && name != "data"
-            {
+            if LEFT_OUT.iter().any(|left| name == *left) {
                 continue;
             }
             copy(&from.join(&name), &to.join(&name))?;
