@@ -139,7 +139,7 @@ mutants *names:
 simnet *flags:
     cargo run --release -p relay-simnet --bin simnet -- {{ flags }}
 
-# What takes longer than CI has: a hundred kills, all faults on both databases, slow faults of the stack, traffic, fuzzing, the mutants, the long bench, the package of Nix without a network.
+# What takes longer than CI has: a hundred kills, all faults on both databases, slow faults of the stack, other hosts, traffic, fuzzing, the mutants, the long bench, the package of Nix without a network.
 [group("test")]
 nightly:
     TORTURE_KILLS=100 cargo test --release -p relay --test torture -- --nocapture random_moments
@@ -148,6 +148,7 @@ nightly:
     cargo test --release -p relay --test faults -- --ignored
     cargo build --release -p relay --bin relay
     STACK_ROUNDS=12 STACK_LOAD_EVENTS=300000 cargo test --release -p provision --test stack -- --ignored --nocapture --test-threads=1 slow any_order half_a_gigabyte
+    DEPLOY_NIGHTLY=1 {{ just_executable() }} stage build,deploy
     cargo run --release --example demo -- --for 10m
     {{ just_executable() }} fuzz 1h
     {{ just_executable() }} mutants

@@ -54,6 +54,29 @@ impl Cache {
         Ok(folder)
     }
 
+    /// The folder of a blank Debian on which the tests of the deployment play, and the words that make its
+    /// `host.tar` where there is none.
+    ///
+    /// # Errors
+    /// When a file cannot be read or the folder cannot be made.
+    pub fn blank_host(
+        &self,
+        root: &Path,
+        release: &str,
+        packages: &[&str],
+    ) -> Result<(PathBuf, Vec<String>)> {
+        let here = root.join("provision/tests/deploy/host");
+        let parts = ["system", "machine", "container-fstab.service"].map(|name| here.join(name));
+        let kind = format!("blank-host-{release}");
+        let folder = self.folder(&kind, &parts, &packages.join(" "))?;
+        let archive = folder.join("host.tar");
+        let [program, archive] =
+            [&here.join("system"), &archive].map(|path| path.to_string_lossy().into_owned());
+        let mut words = vec![program, release.to_owned(), archive];
+        words.extend(packages.iter().map(|name| (*name).to_owned()));
+        Ok((folder, words))
+    }
+
     /// The folder of `kind` for the present contents of `lock_files` and `extra`. Marks it as used
     /// and removes the least recently used ones of its kind.
     ///

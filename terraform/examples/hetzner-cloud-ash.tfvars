@@ -1,5 +1,6 @@
-# Hetzner Cloud in Ashburn, records at Cloudflare. With hetzner-cloud-hil.tfvars a pair that is compared
-# continuously: two places, two services for the DNS, nothing shared.
+# Hetzner Cloud in Ashburn, records at Cloudflare. With hetzner-cloud-hil.tfvars a pair: two places, two
+# services for the DNS, nothing shared. They are compared continuously once deployments/ash/group_vars/relay.yml
+# has `compare_with: [hil.example.com]`, and that of hil the other way round.
 # Environment: HCLOUD_TOKEN, CLOUDFLARE_API_TOKEN.
 name          = "ash"
 provider_name = "hetzner-cloud"

@@ -1,4 +1,5 @@
-# Hetzner Cloud in Hillsboro, records at Hetzner.
+# Hetzner Cloud in Hillsboro, records at Hetzner. The other half of the pair: deployments/hil/group_vars/relay.yml
+# has `compare_with: [ash.example.com]`.
 # Environment: HCLOUD_TOKEN.
 name          = "hil"
 provider_name = "hetzner-cloud"

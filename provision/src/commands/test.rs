@@ -94,8 +94,11 @@ pub(crate) fn run(args: &TestArgs) -> Result<bool> {
 
     let wants_peers =
         stages::STAGES.iter().any(|stage| stage.needs_peers && stages::wanted(stage, &args.only));
+    let deploys = stages::STAGES
+        .iter()
+        .any(|stage| stage.name == "deploy" && stages::wanted(stage, &args.only));
     std::thread::scope(|scope| -> Result<()> {
-        let mut downloads = wants_peers.then(|| scope.spawn(|| peers::download(&work)));
+        let mut downloads = wants_peers.then(|| scope.spawn(|| peers::download(&work, deploys)));
         for stage in stages::STAGES.iter().filter(|stage| stages::wanted(stage, &args.only)) {
             if stage.needs_peers
                 && let Some(thread) = downloads.take()

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use provision::run;
 use serde_json::Value;
 
-use crate::root;
+use crate::{root, tasks};
 
 /// The directory of Ansible's programs: `ANSIBLE_BIN`, else that of the `PATH`.
 pub(crate) fn program(name: &str) -> String {
@@ -64,6 +64,7 @@ pub(crate) fn play(before: &[String], inventory: &Path, words: &[&str]) -> Resul
     all.extend(words);
     let mut command = run::program(&root().join("ansible"), &all);
     command.env("ANSIBLE_STDOUT_CALLBACK", "ansible.posix.json");
+    tasks::noted(&mut command);
     let (_, text) = run::captured(command)?;
     // Warnings stand before and behind it.
     let json = text.find("\n{").map_or(0, |at| at + 1);

@@ -16,16 +16,11 @@ use crate::{
     root,
 };
 
-/// Files that make a machine of a container.
-const PARTS: [&str; 2] = ["machine", "container-fstab.service"];
-/// What an image of a provider has, and no more.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,python3,python3-apt,sudo,\
-                        iproute2,ca-certificates";
 const IMAGE: &str = "atproto-relay/blank-host";
 /// What systemd needs in a container, and what the roles use: mounts, rules of the firewall, attributes of
-/// files, and processes that look at each other while a user namespace is set up.
-const CAPABILITIES: [&str; 5] =
-    ["SYS_ADMIN", "NET_ADMIN", "MKNOD", "LINUX_IMMUTABLE", "SYS_PTRACE"];
+/// files, processes that look at each other while a user namespace is set up, and backups of secrets.
+const CAPABILITIES: [&str; 6] =
+    ["SYS_ADMIN", "NET_ADMIN", "MKNOD", "LINUX_IMMUTABLE", "SYS_PTRACE", "DAC_READ_SEARCH"];
 /// Holes, all of it.
 const DISK_BYTES: u64 = 200_000_000_000;
 /// Longest that a start may take on a busy machine.
@@ -51,33 +46,32 @@ fn cache() -> Result<Cache> {
     Cache::open(&named.map_or_else(provision::cache::usual_place, Ok)?)
 }
 
+/// What a blank host has before anybody comes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct System {
+    /// Its Debian.
+    pub(crate) release: &'static str,
+    /// Packages besides those of every image.
+    pub(crate) packages: &'static [&'static str],
+}
+
+/// The oldest that is known here, as providers have it.
+pub(crate) const BOOKWORM: System = System { release: "bookworm", packages: &[] };
+
 /// Makes the image, unless it is there.
-fn image() -> Result<String> {
-    let here = root().join("provision/tests/deploy/host");
-    let parts = PARTS.map(|name| here.join(name));
-    let folder = cache()?.folder("blank-host", &parts, PACKAGES)?;
+fn image(system: System) -> Result<String> {
+    let (folder, words) = cache()?.blank_host(&root(), system.release, system.packages)?;
     let tag = folder.file_name().context("a name")?.to_string_lossy().into_owned();
-    let image = format!("{IMAGE}:{tag}");
+    let image = format!("{IMAGE}:{}-{tag}", system.release);
     if run(&["docker", "image", "inspect", "--format", "{{.Id}}", &image]).is_ok() {
         return Ok(image);
     }
-    let archive = folder.join("host.tar").to_string_lossy().into_owned();
-    let [machine, fstab] = parts.map(|path| path.to_string_lossy().into_owned());
-    let hooks = [
-        format!("copy-in {machine} /usr/local/sbin"),
-        format!("copy-in {fstab} /etc/systemd/system"),
-        "chroot \"$1\" systemctl enable container-fstab".to_owned(),
-        "mkdir \"$1/etc/machine\" && echo blank >\"$1/etc/machine/hostname\"".to_owned(),
-        "echo 127.0.0.1 localhost >\"$1/etc/machine/hosts\"".to_owned(),
-        "chroot \"$1\" useradd --create-home --shell /bin/bash admin".to_owned(),
-        "echo 'admin ALL=(ALL) NOPASSWD: ALL' >\"$1/etc/sudoers.d/admin\"".to_owned(),
-    ]
-    .map(|hook| format!("--customize-hook={hook}"));
-    let include = format!("--include={PACKAGES}");
-    let mut words = vec!["mmdebstrap", "--quiet", "--variant=minbase", &include];
-    words.extend(hooks.iter().map(String::as_str));
-    words.extend(["bookworm", &archive]);
-    run(&words).context("make the system of the blank host")?;
+    let archive = folder.join("host.tar");
+    if !archive.exists() {
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        run(&words).context("make the system of the blank host")?;
+    }
+    let archive = archive.to_string_lossy();
     let start = "CMD [\"/usr/local/sbin/machine\"]";
     let path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     run(&["docker", "import", "--change", start, "--change", path, &archive, &image])?;
@@ -87,23 +81,28 @@ fn image() -> Result<String> {
 impl Host {
     /// Starts it.
     pub(crate) fn start() -> Result<Self> {
-        let image = image()?;
+        Self::start_as(BOOKWORM)
+    }
+
+    /// Starts another one.
+    pub(crate) fn start_as(system: System) -> Result<Self> {
+        let image = image(system)?;
         let dir = tempfile::tempdir()?;
         let nth = STARTED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("blank-{}-{nth}", std::process::id());
+        let name = format!("blank-{}-{}-{nth}", system.release, std::process::id());
         let disk = Disk::blank(dir.path(), "data", DISK_BYTES)?;
         run(&["docker", "network", "create", &name])?;
         let (address, mounts) = (String::new(), Mounts::own()?);
         let mut host = Self { name, address, mounts, tunnel: None, disk, dir };
-        host.run_container(&image)?;
+        host.run_container(&image, system)?;
         host.running()?;
         host.let_in()?;
         Ok(host)
     }
 
-    fn run_container(&self, image: &str) -> Result<()> {
+    fn run_container(&self, image: &str, system: System) -> Result<()> {
         // Packages that an earlier run has fetched; on a machine they come from the network.
-        let packages = cache()?.folder("blank-host-packages", &[], PACKAGES)?;
+        let packages = cache()?.folder("blank-host-packages", &[], system.release)?;
         let packages = format!("{}:/var/cache/apt/archives", packages.display());
         let device = &self.disk.device;
         let mut words = vec!["docker", "run", "--detach", "--name", &self.name];

@@ -8,8 +8,11 @@
 mod ansible;
 mod authority;
 mod blank_host;
+mod container;
+mod debian_13;
 mod deployment;
 mod disks;
+mod guest;
 mod host;
 mod mirrors;
 mod operating;
@@ -20,6 +23,7 @@ mod process;
 mod rules;
 mod second_host;
 mod storage;
+mod tasks;
 
 use std::path::{Path, PathBuf};
 

@@ -4,13 +4,18 @@ use std::{thread::ScopedJoinHandle, time::Instant};
 
 use anyhow::{Result, anyhow};
 
-use super::{Outcome, Workplace, now, seconds};
+use super::{Outcome, Workplace, deploy, now, seconds};
 use crate::out;
 
-/// Fetches both, unless a finished copy is there. Runs beside compiling.
-pub(crate) fn download(work: &Workplace) -> (Result<()>, u64) {
+/// Fetches both, unless a finished copy is there, and then what the stage `deploy` needs. Runs beside
+/// compiling.
+pub(crate) fn download(work: &Workplace, deploys: bool) -> (Result<()>, u64) {
     let began = now();
     let both = work.peers.npm(&work.root).and_then(|()| work.peers.python(&work.root));
+    // What fails of it is tried again by the stage itself, which says so.
+    if deploys && let Err(error) = deploy::prepare(work) {
+        out::line(&format!("the blank host is not prepared yet: {error:#}"));
+    }
     (both, seconds(began))
 }
 

@@ -11,6 +11,20 @@ use crate::{commands::fuzz, out, tools};
 /// What CI can spare for all targets of `fuzz` together.
 const FUZZ_TIME: Duration = Duration::from_mins(1);
 
+/// What Ansible reads besides its own directory.
+const CALLBACK: &str = "provision/tests/deploy/callback";
+
+/// What a shell reads.
+const SHELL: &[&str] = &[
+    "provision/run",
+    "provision/test",
+    ".ci/run",
+    "ansible/roles/firewall/files/take-back",
+    "provision/tests/deploy/host/guest",
+    "provision/tests/deploy/host/machine",
+    "provision/tests/deploy/host/system",
+];
+
 /// One stage.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -188,10 +202,7 @@ fn bench(work: &Workplace) -> Result<Outcome> {
 fn lint(work: &Workplace) -> Result<Outcome> {
     let mut good = true;
     if !work.missing.contains(&"shellcheck") {
-        good &= run::streamed(run::program(
-            &work.root,
-            &["shellcheck", "provision/run", "provision/test", ".ci/run"],
-        ))?;
+        good &= run::streamed(run::program(&work.root, &[&["shellcheck"], SHELL].concat()))?;
     }
     if let Some(outcome) = without_peers(work) {
         return Ok(if good { outcome } else { Outcome::Failed });
@@ -217,6 +228,7 @@ fn lint(work: &Workplace) -> Result<Outcome> {
             "relay/tests/real_peers",
             "ansible",
             "provision/assets",
+            CALLBACK,
         ],
     ))?;
     good &= run::streamed(run::program(
@@ -230,6 +242,7 @@ fn lint(work: &Workplace) -> Result<Outcome> {
             "relay/tests/real_peers",
             "ansible",
             "provision/assets",
+            CALLBACK,
         ],
     ))?;
     Ok(passed(good))
