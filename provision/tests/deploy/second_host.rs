@@ -11,8 +11,8 @@ use crate::{
     host::{Host, wait},
 };
 
-/// What lies between the last number that the first relay can have given, and the next one.
-const FLOOR: u64 = 1_000_000_000;
+/// What lies at least between the last number that the first relay can have given, and the next one.
+const FLOOR: u64 = 1_000_000;
 
 /// Whoever fetched a backup deploys another host, restores it there, and has hosts and accounts again; numbers go
 /// on far above all that were given.

@@ -3,8 +3,9 @@
 import json
 import os
 
-from ansible import context
 from ansible.plugins.callback import CallbackBase
+
+from ansible import context
 
 DOCUMENTATION = r"""
 name: executed
