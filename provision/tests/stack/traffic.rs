@@ -168,8 +168,18 @@ async fn write(
     told: Arc<watch::Sender<Felt>>,
     stop: Arc<AtomicBool>,
 ) -> Result<Vec<Key>> {
-    let account = stack.account(WRITERS[number]).await?;
     let mut written = Vec::new();
+    // The PDS may still be on its way back from the fault before.
+    let account = loop {
+        if let Ok(account) = stack.account(WRITERS[number]).await {
+            break account;
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(written);
+        }
+        told.send_modify(|felt| felt.unanswered[number] += 1);
+        sleep(AGAIN_AFTER).await;
+    };
     while !stop.load(Ordering::Relaxed) {
         if let Ok(record) = stack.post(&account, "traffic").await {
             written.push((account.did.clone(), record.rev));
