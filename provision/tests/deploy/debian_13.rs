@@ -314,10 +314,11 @@ fn ends_and_begins_anew(it: &Deployment) -> Result<()> {
 
     // Somebody changed what takes effect with a restart only.
     let change = "cd /etc/postgresql/*/relay/conf.d; sed -i 's/^max_connections.*/max_connections = 55/' 50-relay.conf
-systemctl restart postgresql@*-relay";
+systemctl restart \"postgresql@$(ls /etc/postgresql)-relay\"";
     it.host.exec(&["sh", "-ec", change])?;
-    it.well("site.yml --tags postgres", &[])?;
     let sql = ["sudo", "-u", "postgres", "psql", "-tAc", "SHOW max_connections"];
+    assert_eq!(it.host.exec(&sql)?.trim(), "55");
+    it.well("site.yml --tags postgres", &[])?;
     assert_ne!(it.host.exec(&sql)?.trim(), "55");
     Ok(())
 }
