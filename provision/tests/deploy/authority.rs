@@ -13,21 +13,7 @@ use provision::run;
 
 use crate::{disks::Mounts, host::wait, root};
 
-const CADDYFILE: &str = "{
-	admin off
-	http_port {$AUTHORITY_HTTP_PORT}
-	https_port {$AUTHORITY_PORT}
-	default_bind 127.0.0.1
-	skip_install_trust
-}
-
-localhost {
-	tls internal
-	acme_server {
-		challenges http-01
-	}
-}
-";
+const CADDYFILE: &str = include_str!("../authority.Caddyfile");
 
 /// It ends when it is dropped.
 pub(crate) struct Authority {

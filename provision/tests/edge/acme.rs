@@ -33,21 +33,7 @@ use crate::{
 /// A name that no authority of the world gives a certificate for.
 const NAME: &str = "relay.test";
 /// Challenges are those that come over HTTP, because a proxy carries them.
-const AUTHORITY: &str = "{
-	admin off
-	http_port {$AUTHORITY_HTTP_PORT}
-	https_port {$AUTHORITY_PORT}
-	default_bind 127.0.0.1
-	skip_install_trust
-}
-
-localhost {
-	tls internal
-	acme_server {
-		challenges http-01
-	}
-}
-";
+const AUTHORITY: &str = include_str!("../authority.Caddyfile");
 /// Where a Caddy keeps the certificate of its own authority.
 const ROOT: &str = "data/caddy/pki/authorities/local/root.crt";
 
