@@ -6,8 +6,8 @@ use ipld_core::ipld::Ipld;
 use relay_protocol::{Commit, Reader, Rev, check_record};
 use relay_simnet::block::{Cid36, decode, encode, from_link};
 
-/// Arrays and maps inside each other that our decoder takes (ENC-8).
-const DEPTH_MAX: usize = 128;
+/// Arrays and maps inside each other that our decoder takes below what it opens itself (ENC-8).
+const DEPTH_MAX: usize = 120;
 /// Bytes of one map key that it takes (ENC-8).
 const KEY_BYTES_MAX: usize = 8_192;
 /// Items of one array or map that it takes (ENC-8).

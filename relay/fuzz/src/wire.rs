@@ -13,8 +13,8 @@ use relay_simnet::{
 
 use crate::codec::{block_link, canonical, is_permitted};
 
-/// Nesting below a payload that is taken: the payload itself is not counted.
-const DEPTH_MAX: usize = 129;
+/// Nesting that no frame which is taken passes: the cap of ENC-8, and of the independent codec.
+const DEPTH_MAX: usize = 128;
 /// The end of the numbers that the protocol uses (ENC-5).
 const SEQ_END: i128 = 1 << 53;
 

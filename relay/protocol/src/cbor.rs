@@ -21,9 +21,11 @@ use crate::{Cid, Codec, Invalid};
 const CONTAINER_ITEMS_MAX: usize = 131_072;
 /// Bytes of one map key (ENC-8).
 const KEY_BYTES_MAX: usize = 8_192;
-/// Arrays and maps inside each other. ENC-8 asks for 32 and allows a hard cap of 128, which costs
-/// about 16 KiB of stack; records of other people are not dropped for style.
-const DEPTH_MAX: u32 = 128;
+/// Arrays and maps inside each other below what a decoder opens itself. ENC-8 asks for 32 and allows
+/// a hard cap of 128, which costs about 16 KiB of stack; records of other people are not dropped for
+/// style. No decoder opens more than a map of lists of maps around a value, so that nothing that
+/// passes nests deeper than the cap.
+const DEPTH_MAX: u32 = 120;
 /// A link in front of its 36 CID bytes: tag 42, byte string of 37, multibase prefix 0 (ENC-3).
 const LINK_PREFIX: [u8; 5] = [0xd8, 0x2a, 0x58, 0x25, 0x00];
 /// CID bytes with the prefix 0; links of records may be of kinds that we do not know (ENC-8).
