@@ -15,6 +15,7 @@ mod home;
 mod params;
 mod scrape;
 mod serve;
+mod table;
 mod xrpc;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ pub use health::Trouble;
 pub use serve::{Room, serve};
 
 use crate::{
+    actions::Actions,
     clock::Clock,
     config::Secret,
     drops::Drops,
@@ -76,8 +78,8 @@ pub struct ApiParts {
     pub contact: String,
     /// `--dev`.
     pub dev: bool,
-    /// Only an operator adds hosts.
-    pub disable_request_crawl: bool,
+    /// What operators do.
+    pub actions: Actions,
     /// Any of these opens the admin API; none closes it.
     pub admin_passwords: Vec<Secret>,
 }
@@ -135,6 +137,11 @@ pub fn public_router(state: &ApiState) -> Router {
 /// What operators reach with a password.
 pub fn admin_router(state: &ApiState) -> Router {
     dressed(admin::routes(state).with_state(state.clone()))
+}
+
+/// Method and path of everything in [`admin_router`], for those who must know all of it.
+pub fn admin_routes() -> Vec<(&'static str, &'static str)> {
+    admin::table().listed().to_vec()
 }
 
 /// Metrics and health in detail; for this machine only.

@@ -181,6 +181,7 @@ fn compose(
         Firehose::with_options(ground.reader.clone(), ground.clock.clone(), &tasks.edge, options);
     let parts = ground.upstream_parts(&config, dialling, &ingest, &drops);
     let upstream = Upstream::start(parts, &tasks.upstream);
+    let actions = ground.actions(&config, (&ingest, &firehose), &tasks.edge);
     let state = ApiState::new(ApiParts {
         store: ground.store.clone(),
         ingest: ingest.clone(),
@@ -196,17 +197,14 @@ fn compose(
         software: SOFTWARE,
         contact: config.contact.clone(),
         dev: config.dev,
-        disable_request_crawl: config.disable_request_crawl,
+        actions,
         admin_passwords: config.admin_passwords.clone(),
     });
     let room = room_for_clients(&ground.hosts, &firehose);
     let addresses = door.listeners.serve(&state, room, &config.trusted_proxies, &tasks.edge);
     let checkpointer = ground.checkpointer(&ingest);
     tasks.fatal.start(checkpointer.clone().run(tasks.fatal.child()));
-    let stopping = tasks.edge.stopping().clone();
-    tasks.edge.start(async move {
-        stopping.run_until_cancelled(telemetry::metrics::keep_up()).await;
-    });
+    keep_up_metrics(&tasks.edge);
     watch_log(&ground.reader, &tasks.fatal);
     keep_claim(&ground.store, &tasks.fatal);
     crawl(config.crawl, ground.hosts.clone(), &tasks.upstream);
@@ -335,6 +333,13 @@ impl Running {
             ))
         })
     }
+}
+
+fn keep_up_metrics(tasks: &Tasks) {
+    let stopping = tasks.stopping().clone();
+    tasks.start(async move {
+        stopping.run_until_cancelled(telemetry::metrics::keep_up()).await;
+    });
 }
 
 fn identity_options(config: &Config) -> IdentityOptions {

@@ -163,6 +163,12 @@ impl Firehose {
         self.inner.register.views()
     }
 
+    /// Closes one consumer with 1008 (API-6); gives what it was, `None` when there is none with this
+    /// id. It may connect again: that is for its address to be kept from.
+    pub fn disconnect(&self, id: u64) -> Option<ConsumerView> {
+        self.inner.register.dismiss(id)
+    }
+
     /// How many consumers are connected.
     pub fn count(&self) -> usize {
         self.inner.register.len()

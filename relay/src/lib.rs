@@ -12,6 +12,7 @@
 //! `docs/architecture.md` walks through it; `docs/invariants.md` lists what always holds.
 
 pub mod accounts;
+pub mod actions;
 pub mod api;
 pub mod checkpoint;
 pub mod clients;

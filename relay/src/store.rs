@@ -7,10 +7,13 @@
 
 mod accounts;
 mod address;
+mod audit;
 mod claim;
 mod db;
 mod hosts;
 mod meta;
+mod outbox;
+mod policy;
 mod session;
 mod setup;
 mod trouble;
@@ -21,6 +24,11 @@ use relay_protocol::Did;
 use tokio::sync::Mutex;
 
 use self::{address::Address, db::Db};
+pub use self::{
+    audit::{AuditEntry, AuditFilter, Begun},
+    outbox::Letter,
+    policy::PolicyRow,
+};
 use crate::{
     crash::{self, Point},
     domain::{Account, AccountNo, Epoch, HostId, HostSeq, HostStatus, LocalStatus, Seq},
@@ -116,6 +124,8 @@ struct Shared {
     db: Db,
     /// Numbers of hosts are given one call at a time.
     adding_hosts: Mutex<()>,
+    /// So are those of audit rows and letters.
+    noting: Mutex<()>,
     /// What keeps other relays out of the database.
     claim: Mutex<Option<claim::Claim>>,
     /// Why the last checkpoint or the last marks were not written.
@@ -164,6 +174,7 @@ impl Store {
         let shared = Shared {
             db,
             adding_hosts: Mutex::default(),
+            noting: Mutex::default(),
             claim: Mutex::default(),
             refused: parking_lot::Mutex::default(),
         };
@@ -376,6 +387,20 @@ impl Store {
     /// [`StoreError`].
     pub async fn unannounced(&self) -> Result<Vec<(Did, LocalStatus)>, StoreError> {
         accounts::unannounced(self.db()).await
+    }
+
+    /// DIDs with this decision after `after` in the order of the store, at most `limit`; the second
+    /// value of each leads on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn decided(
+        &self,
+        status: LocalStatus,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(Did, String)>, StoreError> {
+        accounts::decided(self.db(), status, after, limit).await
     }
 
     /// Accounts with a row that were taken down here (ACC-12).

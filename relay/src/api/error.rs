@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE, header::RETRY_AFTER};
 use serde_json::json;
 
-use crate::{hosts::Refusal, store::StoreError};
+use crate::{actions::Refused, hosts::Refusal, store::StoreError};
 
 /// One error answer. Names are the lexicon's, statuses those of the Go reference relay (A16).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,18 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "a request could not be answered");
         Self::unavailable("the database does not answer")
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid(why) => Self::invalid(why),
+            Refused::Unknown { name, what } => Self::new(StatusCode::NOT_FOUND, name, what),
+            Refused::Host(refusal) => refusal.into(),
+            Refused::Store(error) => error.into(),
+            Refused::Stopping => Self::unavailable("the relay is stopping"),
+        }
     }
 }
 

@@ -15,17 +15,20 @@ use super::{
 };
 use crate::{
     accounts::hidden::Hidden,
+    actions::{ActionParts, Actions, Rules},
     checkpoint::{self, Checkpointer},
     clock::Clock,
     config::Config,
     domain::{AccountNo, Seq},
     drops::Drops,
     eventlog::{self, Appender, Durable, Files, LogOptions, Machine, Reader},
+    firehose::Firehose,
     hosts::{HostOptions, Hosts, Leniency},
     identity::Identities,
     ingest::{Ingest, IngestParts, VerdictLine},
     net::{Net, NetOptions},
     store::Store,
+    tasks::Tasks,
     units::Day,
     upstream::{UpstreamOptions, UpstreamParts},
 };
@@ -55,6 +58,7 @@ pub(super) struct Ground {
     pub(super) appender: Appender,
     pub(super) reader: Reader,
     pub(super) hidden: Hidden,
+    pub(super) rules: Rules,
     last_account: AccountNo,
 }
 
@@ -81,9 +85,9 @@ pub(super) async fn prepare(
         .with_account_limit(config.default_account_limit);
     let files = log_files.unwrap_or_else(|| Arc::new(Machine));
     match Kept::open(config, (&store, &net), &clock, files).await {
-        Ok(Kept { hosts, appender, reader, hidden, last_account }) => Ok((
+        Ok(Kept { hosts, appender, reader, hidden, rules, last_account }) => Ok((
             Door { locks, password_file, listeners },
-            Ground { clock, net, store, hosts, appender, reader, hidden, last_account },
+            Ground { clock, net, store, hosts, appender, reader, hidden, rules, last_account },
         )),
         Err(why) => {
             store.close().await;
@@ -135,6 +139,25 @@ impl Ground {
         }
     }
 
+    /// * `tasks` – of the edge: actions under way end before it does
+    pub(super) fn actions(
+        &self,
+        config: &Config,
+        (ingest, firehose): (&Ingest, &Firehose),
+        tasks: &Tasks,
+    ) -> Actions {
+        Actions::new(ActionParts {
+            store: self.store.clone(),
+            hosts: self.hosts.clone(),
+            ingest: ingest.clone(),
+            firehose: firehose.clone(),
+            rules: self.rules.clone(),
+            clock: self.clock.clone(),
+            dev: config.dev,
+            tasks: tasks.clone(),
+        })
+    }
+
     pub(super) fn checkpointer(&self, ingest: &Ingest) -> Checkpointer {
         let kept = (self.store.clone(), ingest.clone(), self.hosts.clone());
         Checkpointer::new(kept, (self.appender.clone(), self.reader.clone()))
@@ -147,6 +170,7 @@ struct Kept {
     appender: Appender,
     reader: Reader,
     hidden: Hidden,
+    rules: Rules,
     last_account: AccountNo,
 }
 
@@ -161,10 +185,11 @@ impl Kept {
         let hosts = Hosts::load(store.clone(), net.clone(), clock.clone(), host_options(config))
             .await
             .map_err(Fatal::new)?;
+        let rules = Rules::load(store, !config.disable_request_crawl).await.map_err(Fatal::new)?;
         let (appender, reader) = open_log(config, store, (&hosts, clock), files).await?;
         match recover(store, &appender, &reader).await {
             Ok((last_account, hidden)) => {
-                Ok(Self { hosts, appender, reader, hidden, last_account })
+                Ok(Self { hosts, appender, reader, hidden, rules, last_account })
             }
             Err(why) => {
                 appender.close().await;

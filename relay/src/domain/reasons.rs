@@ -99,6 +99,8 @@ reasons! {
         NoPong = "no_pong", "The consumer did not answer a ping in time.";
         /// OUT-7.
         Shutdown = "shutdown", "The relay is shutting down.";
+        /// API-6.
+        Disconnected = "disconnected", "An operator of this relay closed the connection.";
         /// Our own log could not be read.
         Internal = "internal", "This relay could not read its event log.";
         /// The consumer went away by itself.

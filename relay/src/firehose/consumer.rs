@@ -178,6 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
     /// Serves until one side ends it; gives why.
     pub(super) async fn serve(mut self) -> CloseReason {
         let closing = self.closing.clone();
+        let dismissed = self.tally.dismissed();
         let drain_max = self.pacing.drain_max;
         let patience = async {
             closing.cancelled().await;
@@ -186,6 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
         let reason = tokio::select! {
             Err(reason) = self.follow() => reason,
             () = patience => CloseReason::Shutdown,
+            () = dismissed.cancelled() => CloseReason::Disconnected,
         };
         let farewell_max =
             if closing.is_cancelled() { SHUTDOWN_FAREWELL_MAX } else { self.pacing.farewell_max };

@@ -27,6 +27,7 @@ pub(super) fn farewell(reason: CloseReason) -> Farewell {
         CloseReason::FrameTooLarge => (None, CloseCode::Size, "FrameTooLarge"),
         CloseReason::NoPong => (None, CloseCode::Policy, "NoPong"),
         CloseReason::Shutdown => (None, CloseCode::Away, "the relay is shutting down"),
+        CloseReason::Disconnected => (None, CloseCode::Policy, "closed by the operator"),
         CloseReason::Gone => return Farewell { error: None, close: None },
     };
     Farewell {
@@ -49,6 +50,7 @@ mod tests {
             (CloseReason::FrameTooLarge, None, 1009),
             (CloseReason::NoPong, None, 1008),
             (CloseReason::Shutdown, None, 1001),
+            (CloseReason::Disconnected, None, 1008),
         ];
         for (reason, name, code) in rows {
             let told = farewell(reason);

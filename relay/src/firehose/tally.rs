@@ -10,6 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::ConsumerView;
 use crate::{domain::Seq, telemetry::escape};
@@ -24,6 +25,8 @@ pub(super) struct Tally {
     address: IpAddr,
     user_agent: String,
     since_ms: u64,
+    /// Cancelled when an operator closes it.
+    dismissed: CancellationToken,
     begun: AtomicBool,
     seq: AtomicU64,
     events: AtomicU64,
@@ -34,6 +37,11 @@ impl Tally {
     /// Notes that a start was chosen; gives whether one was before.
     pub(super) fn begin(&self) -> bool {
         self.begun.swap(true, Ordering::Relaxed)
+    }
+
+    /// Cancelled when an operator closes the consumer.
+    pub(super) fn dismissed(&self) -> CancellationToken {
+        self.dismissed.clone()
     }
 
     /// Notes what was sent.
@@ -78,6 +86,7 @@ impl Register {
             address,
             user_agent: escape(user_agent, USER_AGENT_CHARS_MAX),
             since_ms,
+            dismissed: CancellationToken::new(),
             begun: AtomicBool::new(false),
             seq: AtomicU64::new(start.0),
             events: AtomicU64::new(0),
@@ -89,6 +98,13 @@ impl Register {
 
     pub(super) fn leave(&self, id: u64) {
         self.present.lock().remove(&id);
+    }
+
+    /// Asks a consumer to go; gives what was known of it, `None` when there is none with this id.
+    pub(super) fn dismiss(&self, id: u64) -> Option<ConsumerView> {
+        let tally = Arc::clone(self.present.lock().get(&id)?);
+        tally.dismissed.cancel();
+        Some(tally.view())
     }
 
     pub(super) fn len(&self) -> usize {

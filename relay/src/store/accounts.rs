@@ -4,7 +4,7 @@
 //! TID as a number. What an operator decided lives in its own table, so that a checkpoint, which
 //! may carry a row from before the decision, cannot undo it.
 
-use data_encoding::BASE32_NOPAD;
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use relay_protocol::{CommitCid, DataCid, Did, Rev};
 
 use super::{
@@ -109,6 +109,26 @@ pub(super) async fn taken_down(db: &Db) -> Result<Vec<AccountNo>, StoreError> {
     let values = vec![LocalStatus::Takendown.as_text().into()];
     let rows = db.fetch(Statement::new(sql, values)).await?;
     rows.iter().map(|row| Ok(AccountNo(row.int(0)?.cast_unsigned()))).collect()
+}
+
+/// DIDs with a decision, in the order of their stored form, each with that form in hexadecimal digits.
+pub(super) async fn decided(
+    db: &Db,
+    status: LocalStatus,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<(Did, String)>, StoreError> {
+    // A cursor that is not ours begins anew.
+    let after = HEXLOWER.decode(after.as_bytes()).unwrap_or_default();
+    let sql = "SELECT did FROM relay_decision WHERE local = $1 AND did > $2 ORDER BY did LIMIT $3";
+    let values = vec![status.as_text().into(), after.into(), limit.into()];
+    let rows = db.fetch(Statement::new(sql, values)).await?;
+    rows.iter()
+        .map(|row| {
+            let bytes = row.bytes(0)?;
+            Ok((did_from_bytes(&bytes)?, HEXLOWER.encode(&bytes)))
+        })
+        .collect()
 }
 
 /// Decisions that a crash kept from being announced.

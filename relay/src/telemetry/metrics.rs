@@ -170,6 +170,8 @@ pub const API_CONNECTIONS_REFUSED: &str = "relay_api_connections_refused_total";
 /// Requests for the admin API without the right password, by `reason` (`missing`, `wrong`,
 /// `slowed`: not even compared).
 pub const API_ADMIN_REFUSED: &str = "relay_api_admin_refused_total";
+/// What operators did, by `kind` and `outcome` (`done`, `refused`).
+pub const ACTIONS: &str = "relay_actions_total";
 /// Resident memory of the process.
 pub const PROCESS_RESIDENT_BYTES: &str = "relay_process_resident_bytes";
 

@@ -18,6 +18,8 @@ mod listening;
 mod lists;
 mod methods;
 mod metrics;
+mod moderation;
+mod operators;
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the store")]
 mod postgres_cluster;

@@ -6,6 +6,7 @@
 
 mod cases;
 mod opening;
+mod operators;
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of faults")]
 mod postgres_cluster;
@@ -58,18 +59,18 @@ fn fresh_name() -> String {
 
 /// Makes two tests of every case.
 macro_rules! on_both {
-    ($($name:ident)*) => {
-        mod sqlite {
+    ($room:ident, $sqlite:ident, $postgres:ident: $($name:ident)*) => {
+        mod $sqlite {
             $(#[tokio::test]
             async fn $name() {
-                super::cases::$name(super::Place::sqlite()).await;
+                super::$room::$name(super::Place::sqlite()).await;
             })*
         }
-        mod postgres {
+        mod $postgres {
             $(#[tokio::test]
             async fn $name() {
                 if let Some(place) = super::Place::postgres() {
-                    super::cases::$name(place).await;
+                    super::$room::$name(place).await;
                 }
             })*
         }
@@ -77,6 +78,7 @@ macro_rules! on_both {
 }
 
 on_both! {
+    cases, sqlite, postgres:
     an_account_comes_back_as_it_was
     hosts_get_numbers_in_order_and_keep_them
     hosts_added_at_once_get_different_numbers
@@ -94,4 +96,14 @@ on_both! {
     the_instance_id_stays
     a_closed_store_is_unavailable
     a_text_with_nul_from_outside_is_stored_without_it
+}
+
+on_both! {
+    operators, operators_sqlite, operators_postgres:
+    an_action_is_noted_before_and_after_it
+    audit_rows_are_found_by_subject_and_action
+    old_audit_rows_are_forgotten
+    letters_wait_in_order_until_they_were_taken
+    entries_of_the_policy_file_and_rules_are_kept
+    takedowns_are_listed_in_pages
 }

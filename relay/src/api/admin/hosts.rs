@@ -1,30 +1,22 @@
 //! Hosts for operators: list, add one, add many.
 
-use std::sync::Arc;
-
 use axum::{body::Body, extract::State, response::Response};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::asked::Fields;
 use crate::{
+    actions::{Action, By},
     api::{ApiState, error::Error, params, params::Params, xrpc::json as answer},
     domain::{HostId, HostStatus},
-    hosts::{Host, HostView, Refusal},
-    telemetry::escape,
+    hosts::HostView,
 };
 
-/// Most names in one batch.
-const BATCH_MAX: usize = 1_000;
 const LIMIT_USUAL: usize = 200;
 const LIMIT_MAX: usize = 1_000;
 /// Hosts in the list of the reference relay, which has no pages.
 const REFERENCE_LIST_MAX: usize = 10_000;
-
-#[derive(Debug, Deserialize)]
-struct One {
-    hostname: String,
-}
 
 #[derive(Debug, Deserialize)]
 struct Batch {
@@ -67,43 +59,22 @@ pub(super) async fn list(State(state): State<ApiState>, params: Params) -> Resul
 /// `POST /admin/v1/hosts {"hostnames":[…]}`: one result per name, in order; always 200.
 pub(super) async fn add_batch(
     State(state): State<ApiState>,
+    by: By,
     body: Body,
 ) -> Result<Response, Error> {
     let batch: Batch = params::json(body, params::ADMIN_BODY_BYTES_MAX).await?;
-    if batch.hostnames.len() > BATCH_MAX {
-        let count = batch.hostnames.len();
-        return Err(Error::invalid(format!("at most {BATCH_MAX} hostnames at once, not {count}")));
-    }
-    let admitted = state.hosts.add_many(&batch.hostnames).await;
-    let results: Vec<_> = batch
-        .hostnames
-        .iter()
-        .zip(admitted)
-        .map(|(name, admitted)| result(name, admitted))
-        .collect();
-    let added = results.iter().filter(|result| result.get("id").is_some()).count();
-    tracing::info!(asked = results.len(), added, "hosts added by an operator");
-    answer(&json!({ "hosts": results }))
-}
-
-fn result(name: &str, admitted: Result<Arc<Host>, Refusal>) -> Value {
-    match admitted {
-        Ok(host) => json!({ "hostname": host.hostname().to_string(), "id": host.id().0 }),
-        Err(refusal) => {
-            let error = Error::from(refusal);
-            json!({ "hostname": escape(name, 300), "error": error.name, "message": error.message })
-        }
-    }
+    let done = state.actions.run(by, Action::AddHosts(batch.hostnames)).await?;
+    answer(&json!({ "hosts": done.answer }))
 }
 
 /// `POST /admin/pds/requestCrawl {"hostname"}`: like the reference relay, 200 without a body.
 pub(super) async fn add_one(
     State(state): State<ApiState>,
+    by: By,
     body: Body,
 ) -> Result<StatusCode, Error> {
-    let one: One = params::json(body, params::ADMIN_BODY_BYTES_MAX).await?;
-    let host = state.hosts.admit(&one.hostname, true).await?;
-    tracing::info!(host = %host.hostname(), "host added by an operator");
+    let fields = Fields::read(body).await?;
+    state.actions.run(by, Action::AddHost(fields.text("hostname")?.to_owned())).await?;
     Ok(StatusCode::OK)
 }
 

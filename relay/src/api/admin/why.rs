@@ -52,7 +52,7 @@ fn of_host(state: &ApiState, text: &str) -> Result<Response, Error> {
 }
 
 /// The last dropped events, newest first.
-fn examples(state: &ApiState, dropped: &[Dropped]) -> Vec<Value> {
+pub(super) fn examples(state: &ApiState, dropped: &[Dropped]) -> Vec<Value> {
     dropped.iter().map(|one| drop_json(state, one)).collect()
 }
 
@@ -81,7 +81,7 @@ fn drop_json(state: &ApiState, dropped: &Dropped) -> Value {
 }
 
 /// All that the relay holds of an account.
-fn account_json(state: &ApiState, account: &Account) -> Value {
+pub(super) fn account_json(state: &ApiState, account: &Account) -> Value {
     let now = effective(&account.upstream, account.local);
     let checked = account.identity_checked_ms;
     json!({

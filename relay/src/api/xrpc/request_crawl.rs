@@ -28,7 +28,7 @@ pub(super) async fn request_crawl(
     Extension(client): Extension<Client>,
     body: Body,
 ) -> Result<StatusCode, Error> {
-    if state.disable_request_crawl {
+    if !state.actions.rules().takes_crawls() {
         let message = "this relay adds hosts by hand; write to its operator";
         return Err(Error::new(StatusCode::FORBIDDEN, "Forbidden", message));
     }

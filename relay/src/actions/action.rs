@@ -1,0 +1,90 @@
+//! The closed set of what operators can do. Pure.
+
+use relay_protocol::Did;
+
+use crate::telemetry::escape;
+
+/// Names of a batch that are kept as its subject.
+const NAMED_MAX: usize = 3;
+/// Longest text from outside that becomes a subject, in characters before escaping.
+const SUBJECT_CHARS_MAX: usize = 300;
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Commits of the account stop, what it wrote is not replayed, and consumers are told.
+    TakeDown(Did),
+    /// Commits of the account stop, and consumers are told; what it wrote is still replayed.
+    Suspend(Did),
+    /// Ends a takedown, and nothing else that was decided.
+    ReverseTakedown(Did),
+    /// Ends whatever was decided about the account.
+    Restore(Did),
+    /// The DID document is fetched again.
+    RefreshIdentity(Did),
+    /// A host is added without the public checks; one that is known is tried at once.
+    AddHost(String),
+    /// The same for many.
+    AddHosts(Vec<String>),
+    /// A consumer of the firehose is closed.
+    DisconnectConsumer(u64),
+    /// Whether requestCrawl from outside is taken.
+    TakeCrawls(bool),
+}
+
+impl Action {
+    /// The name in the audit log and in metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TakeDown(_) => "account.takeDown",
+            Self::Suspend(_) => "account.suspend",
+            Self::ReverseTakedown(_) => "account.reverseTakedown",
+            Self::Restore(_) => "account.restore",
+            Self::RefreshIdentity(_) => "account.refreshIdentity",
+            Self::AddHost(_) | Self::AddHosts(_) => "host.add",
+            Self::DisconnectConsumer(_) => "consumer.disconnect",
+            Self::TakeCrawls(_) => "rule.requestCrawl",
+        }
+    }
+
+    /// Whom it is about, as the audit log tells it; text from outside is escaped and cut.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::TakeDown(did)
+            | Self::Suspend(did)
+            | Self::ReverseTakedown(did)
+            | Self::Restore(did)
+            | Self::RefreshIdentity(did) => did.to_string(),
+            Self::AddHost(name) => subject(name),
+            Self::AddHosts(names) => {
+                let first = names.iter().take(NAMED_MAX).map(|name| subject(name));
+                let first = first.collect::<Vec<_>>().join(", ");
+                match names.len().saturating_sub(NAMED_MAX) {
+                    0 => first,
+                    more => format!("{first} and {more} more"),
+                }
+            }
+            Self::DisconnectConsumer(id) => id.to_string(),
+            Self::TakeCrawls(_) => "requestCrawl".to_owned(),
+        }
+    }
+}
+
+fn subject(text: &str) -> String {
+    escape(text.trim(), SUBJECT_CHARS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEC-10: what the audit log shows as subject is short and cannot break a line.
+    #[test]
+    fn subjects_are_short_and_escaped() {
+        let hostile = Action::AddHost(format!("a\n\u{1b}[2J{}", "x".repeat(5_000)));
+        assert!(hostile.subject().starts_with("a\\n\\u{1b}[2J"));
+        assert!(hostile.subject().chars().count() < 400);
+        let batch = Action::AddHosts((0..1_000).map(|n| format!("h{n}.example.com")).collect());
+        assert_eq!(batch.subject(), "h0.example.com, h1.example.com, h2.example.com and 997 more");
+    }
+}

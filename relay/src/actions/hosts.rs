@@ -1,0 +1,51 @@
+//! Adding and steering hosts.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Actions, Done, Refused};
+use crate::{
+    hosts::{Host, Refusal},
+    telemetry::escape,
+};
+
+/// Most names in one batch.
+const BATCH_MAX: usize = 1_000;
+
+pub(super) async fn add(actions: &Actions, name: &str) -> Result<Done, Refused> {
+    let host = actions.parts().hosts.admit(name, true).await?;
+    let after = json!({ "id": host.id().0, "hostname": host.hostname().to_string() });
+    Ok(Done { after: after.clone(), answer: after, ..Done::default() })
+}
+
+pub(super) async fn add_many(actions: &Actions, names: &[String]) -> Result<Done, Refused> {
+    if names.len() > BATCH_MAX {
+        let count = names.len();
+        return Err(Refused::Invalid(format!(
+            "at most {BATCH_MAX} hostnames at once, not {count}"
+        )));
+    }
+    let admitted = actions.parts().hosts.add_many(names).await;
+    let added = admitted.iter().filter(|result| result.is_ok()).count();
+    let results: Vec<_> =
+        names.iter().zip(admitted).map(|(name, admitted)| result(name, admitted)).collect();
+    let after = json!({ "asked": names.len(), "added": added });
+    Ok(Done { after, answer: Value::Array(results), ..Done::default() })
+}
+
+fn result(name: &str, admitted: Result<Arc<Host>, Refusal>) -> Value {
+    match admitted {
+        Ok(host) => json!({ "hostname": host.hostname().to_string(), "id": host.id().0 }),
+        Err(refusal) => {
+            let message = match &refusal {
+                Refusal::Store(why) => {
+                    tracing::warn!(error = why, "a host could not be added");
+                    "the database does not answer".to_owned()
+                }
+                other => other.to_string(),
+            };
+            json!({ "hostname": escape(name, 300), "error": refusal.name(), "message": message })
+        }
+    }
+}
