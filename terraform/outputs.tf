@@ -18,6 +18,7 @@ output "inventory" {
           ipv6           = local.host.ipv6
           data_disks     = local.host.data_disks
           provider       = local.host.provider
+          os             = var.os
         }
       }
     }
@@ -29,6 +30,7 @@ output "settings" {
   value = join("", [for name, value in {
     DEPLOYMENT_NAME      = var.name
     DEPLOYMENT_PROVIDER  = local.host.provider
+    DEPLOYMENT_OS        = var.os
     DEPLOYMENT_HOSTNAME  = var.hostname
     DEPLOYMENT_DASHBOARD = try(coalesce(var.dns.dashboard), "")
     DEPLOYMENT_IPV4      = try(coalesce(local.host.ipv4), "")

@@ -18,6 +18,17 @@ variable "provider_name" {
   }
 }
 
+variable "os" {
+  description = "What runs on the host: `debian` is set up by Ansible; `nixos` is built on this side, and takes the place of the system that the machine comes with."
+  type        = string
+  default     = "debian"
+
+  validation {
+    condition     = contains(["debian", "nixos"], var.os)
+    error_message = "os: one of debian (also for Ubuntu), nixos."
+  }
+}
+
 variable "hostname" {
   description = "Public name of the relay."
   type        = string

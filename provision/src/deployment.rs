@@ -14,6 +14,7 @@ mod host;
 pub mod job;
 pub mod journal;
 mod lines;
+pub mod nixos;
 pub mod playbook;
 mod progress;
 mod remote;
@@ -32,7 +33,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 pub use self::{
-    host::{DataDisk, Host},
+    host::{DataDisk, Host, System},
     remote::Remote,
 };
 

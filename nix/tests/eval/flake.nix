@@ -84,11 +84,15 @@ in
   };
   users =
     let
-      theirs = (import (/. + user)).outputs {
-        self = { };
-        inherit (inputs) nixpkgs;
-        relay = outputs;
-      };
+      make = (import (/. + user)).outputs;
+      # A flake takes what it names as its inputs.
+      theirs = make (
+        builtins.intersectAttrs (builtins.functionArgs make) {
+          self = { };
+          inherit (inputs) nixpkgs disko;
+          relay = outputs;
+        }
+      );
     in
     builtins.mapAttrs (
       _: host: host.config.systemd.services.relay.description

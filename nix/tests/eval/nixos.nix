@@ -148,9 +148,12 @@ in
     networking.firewall.enable = valued types.bool true;
     networking.firewall.allowedTCPPorts = list types.port;
     system.stateVersion = option types.str;
+    security.sudo.wheelNeedsPassword = valued types.bool true;
+    nix.settings.trusted-users = list types.str;
     time.timeZone = valued (types.nullOr types.str) null;
 
     services.openssh.enable = on;
+    services.openssh.ports = valued (types.listOf types.port) [ 22 ];
     services.openssh.settings = set (
       types.nullOr (
         types.oneOf [

@@ -23,6 +23,7 @@ in
   writeShellScript = name: text: file name "#!/bin/sh\n${text}";
   callPackage = path: arguments: package "${arguments.program or "relay"}-from-${baseNameOf path}";
   coreutils = package "coreutils";
+  python3 = package "python3";
   caddy = package "caddy" // {
     version = "2.11.0";
   };

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use self::disks::Found;
-use super::{DataDisk, Deployment, Remote};
+use super::{DataDisk, Deployment, Remote, System};
 use crate::{
     files::{self, Change},
     init::{
@@ -81,6 +81,8 @@ pub struct Wishes {
     pub contact: String,
     /// One of [`PROVIDERS`].
     pub provider: String,
+    /// What is to run on the host.
+    pub os: System,
     /// Replay window as the settings write it; `None` leaves it to `tune`.
     pub window: Option<String>,
     /// Names of data disks below `/dev/disk/by-id` and where they are mounted; empty = the blank one.
@@ -143,6 +145,7 @@ pub async fn existing(
         "ipv4": named.filter(IpAddr::is_ipv4).or(ipv4),
         "ipv6": named.filter(IpAddr::is_ipv6).or(ipv6),
         "provider": "existing-host",
+        "os": wishes.os,
         "data_disks": chosen,
     } } } });
     let text = serde_saphyr::to_string(&inventory).context("write the inventory")?;
@@ -212,7 +215,10 @@ pub fn provided(deployment: &Deployment, wishes: &Wishes) -> Result<Beginning> {
     let example = examples.join(example);
     let text =
         fs::read_to_string(&example).with_context(|| format!("read {}", example.display()))?;
-    let text = filled(&text, deployment.name(), &wishes.hostname)?;
+    let mut text = filled(&text, deployment.name(), &wishes.hostname)?;
+    if wishes.os == System::Nixos {
+        text.push_str("\n# The machine comes with another system, which `just deploy` replaces.\nos = \"nixos\"\n");
+    }
     let change = files::write(&path, &text, 0o644)?;
     let tokens = text.lines().find_map(|line| line.split_once("Environment: "));
     let mut to_do = vec![format!("edit {}: your keys, your zone, your size", path.display())];

@@ -173,9 +173,10 @@ async fn ask(remote: &Remote, host: &Host) -> Result<Vec<Finding>> {
     let env = quoted(&format!("{}/env", text("relay_etc", "/etc/relay")));
     let (backups, user) =
         (quoted(super::backups::place(host)), quoted(&text("relay_user", "relay")));
+    let program = host.os.program();
     // Postgres takes the relay's user for the relay, and nobody else.
     let script = format!(
-        "doctor() {{ \"$@\" /usr/local/bin/provision doctor --json --env {env} --backups {backups} --only \
+        "doctor() {{ \"$@\" {program} doctor --json --env {env} --backups {backups} --only \
          \"$checks\" </dev/null; }}\nchecks={INSIDE} doctor env\nchecks=postgres doctor runuser -u {user} --\n"
     );
     let said = remote.run(&script, &[]).await?;

@@ -20,7 +20,7 @@ use crate::{
     told::{Tell, Told},
 };
 
-pub(super) use steps::{programs, programs_for};
+pub(super) use steps::{START_MAX, programs, programs_for};
 
 /// What a person may say.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +29,8 @@ pub struct Order {
     pub yes: bool,
     /// `SERVER/WORD`: erases and installs a rented server.
     pub reinstall: Option<String>,
+    /// Name of the deployment: a host with another system gets NixOS, and loses what is on its disks.
+    pub erase: Option<String>,
     /// The relay's program, instead of one that is built here.
     pub relay: Option<PathBuf>,
     /// Begin with the first step, also where an interrupted run could be gone on with.
@@ -83,7 +85,9 @@ impl Step {
 /// writes to `env` while the machine is set up.
 const BEFORE: [&str; 4] =
     ["terraform.tfvars", "terraform.tfvars.json", "group_vars/relay.yml", "caddy.env"];
-const AFTER: [&str; 6] = [
+const AFTER: [&str; 8] = [
+    "nixos/configuration.nix",
+    "nixos/flake.nix",
     "terraform.tfvars",
     "terraform.tfvars.json",
     "group_vars/relay.yml",

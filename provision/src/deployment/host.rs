@@ -20,6 +20,28 @@ pub struct DataDisk {
     pub size_gb: u64,
 }
 
+/// What runs on a host below the relay, and with that what sets it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum System {
+    /// Debian or Ubuntu, set up by Ansible.
+    #[default]
+    Debian,
+    /// NixOS, built on this side.
+    Nixos,
+}
+
+impl System {
+    /// Where the operators' program is there.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Debian => "/usr/local/bin/provision",
+            Self::Nixos => "/run/current-system/sw/bin/provision",
+        }
+    }
+}
+
 /// What every way of getting a machine ends in, and all that comes after it needs (DESIGN 7).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Host {
@@ -41,6 +63,8 @@ pub struct Host {
     pub data_disks: Vec<DataDisk>,
     /// Where the machine is had.
     pub provider: String,
+    /// What runs there.
+    pub os: System,
     /// Everything that Ansible knows of it: variables of the inventory, before them those of
     /// `group_vars/relay.yml` beside it, which a person writes.
     variables: Map<String, Value>,
@@ -66,6 +90,8 @@ struct Known {
     ipv6: Option<String>,
     data_disks: Vec<DataDisk>,
     provider: Option<String>,
+    #[serde(default)]
+    os: System,
 }
 
 impl Host {
@@ -103,6 +129,7 @@ impl Host {
             ssh_port: known.ansible_port.unwrap_or(22),
             data_disks: known.data_disks,
             provider: known.provider.unwrap_or_else(|| "existing-host".to_owned()),
+            os: known.os,
             variables,
         })
     }

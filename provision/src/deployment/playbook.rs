@@ -20,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Deployment, stop::Stop};
+use super::{Deployment, System, nixos, stop::Stop};
 use crate::{
     ansible, cache, moment,
     told::{Tell, Told, harmless},
@@ -73,6 +73,9 @@ pub async fn play(
     stop: &Stop,
     tell: &mut Tell<'_>,
 ) -> Result<Played> {
+    if deployment.host()?.os == System::Nixos {
+        bail!("{}", nixos::instead_of(book, deployment.name()));
+    }
     let ansible = deployment.checkout().join("ansible");
     let program = program(deployment, tell)?;
     let (path, mut log) = log(deployment, book)?;

@@ -102,7 +102,7 @@ pub async fn schedule(
     let etc = host.text("relay_etc").unwrap_or("/etc/relay");
     let env = format!("{etc}/env");
     let out = format!("{PLACE}/result.json");
-    let own = ["/usr/local/bin/provision", "selfcheck", "--env", &env, "--out", &out, "--json"];
+    let own = [host.os.program(), "selfcheck", "--env", &env, "--out", &out, "--json"];
     let all = own.iter().copied().chain(words.iter().map(String::as_str));
     let program = all.map(of_unit).collect::<Vec<_>>().join(" ");
     let script = format!(

@@ -11,6 +11,7 @@ mod beside;
 #[path = "../edge/binaries.rs"]
 mod binaries;
 mod cases;
+mod deploying;
 mod evaluator;
 mod package;
 mod page;

@@ -126,7 +126,7 @@ fn blocks(page: &str) -> Result<Vec<String>> {
 }
 
 /// Evaluates an attribute with a text of somebody else.
-fn with_text(attribute: &str, text: &str) -> Result<Value> {
+pub(crate) fn with_text(attribute: &str, text: &str) -> Result<Value> {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("text.nix");
     fs::write(&file, text)?;

@@ -59,22 +59,30 @@ fn words(package: &Value, name: &str) -> Vec<String> {
 /// or a library that is fetched by the way, fails there alone.
 #[test]
 #[ignore = "takes a quarter of an hour; type `just nightly`"]
-fn sandbox_builds_the_package_from_the_lock_file_alone() -> Result<()> {
+fn sandbox_builds_the_packages_from_the_lock_file_alone() -> Result<()> {
     let work = tempfile::tempdir()?;
-    let source = work.path().join("source");
-    let package: Value = evaluate("package.relay", "")?;
+    // One after the other: what both are made of is compiled once.
+    for program in ["relay", "provision"] {
+        sandbox_builds(program, work.path())?;
+    }
+    Ok(())
+}
+
+fn sandbox_builds(program: &str, work: &Path) -> Result<()> {
+    let source = work.join("source");
+    let package: Value = evaluate(&format!("package.{program}"), "")?;
     let files: BTreeMap<PathBuf, bool> = serde_json::from_value(package["files"].clone())?;
     for file in files.keys() {
         copy(file, &source.join(file.strip_prefix(root())?))?;
     }
-    let home = work.path().join("home");
+    let home = work.join("home");
     let settings = run(Command::new("cargo")
         .args(["vendor", "--locked", "--versioned-dirs", "../vendor"])
         .current_dir(&source))?;
     fs::create_dir_all(&home)?;
     fs::write(
         home.join("config.toml"),
-        settings.replace("../vendor", &work.path().join("vendor").to_string_lossy()),
+        settings.replace("../vendor", &work.join("vendor").to_string_lossy()),
     )?;
 
     // Nothing answers there, not even this machine.
@@ -83,13 +91,13 @@ fn sandbox_builds_the_package_from_the_lock_file_alone() -> Result<()> {
     let mut build = without_a_network(&["cargo", "build", "--frozen", "--profile"]);
     build.arg(package["buildType"].as_str().context("buildType")?);
     build.args(words(&package, "cargoBuildFlags")).current_dir(&source);
-    build.env("CARGO_HOME", &home).env("CARGO_TARGET_DIR", work.path().join("target"));
+    build.env("CARGO_HOME", &home).env("CARGO_TARGET_DIR", work.join("target"));
     run(&mut build)?;
 
-    let relay = work.path().join("target/dist/relay");
-    let version = run(Command::new(&relay).arg("--version"))?;
-    assert_eq!(version.trim(), format!("relay {}", env!("CARGO_PKG_VERSION")));
-    let page = run(Command::new(&relay).arg("man"))?;
-    assert!(page.contains(".TH relay 1"), "{page}");
+    let made = work.join("target/dist").join(program);
+    let version = run(Command::new(&made).arg("--version"))?;
+    assert_eq!(version.trim(), format!("{program} {}", env!("CARGO_PKG_VERSION")));
+    let page = run(Command::new(&made).arg("man"))?;
+    assert!(page.contains(&format!(".TH {program} 1")), "{page}");
     Ok(())
 }

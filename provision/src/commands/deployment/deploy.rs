@@ -22,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   provision deployment deploy hil
   provision deployment deploy hil --relay target/release/relay
+  provision deployment deploy ash --erase ash     NixOS in the place of another system
   provision deployment deploy rbx --reinstall ns1.ip-192-0-2.eu/first   erases and installs a rented server
 
 Tokens of providers come from the environment. The steps: have the relay's program, have the host, reach it, look
@@ -45,6 +46,9 @@ pub(super) struct DeployArgs {
     /// The server's own name, a slash and a new word: erases and installs a server that is rented.
     #[arg(long, value_name = "SERVER/WORD")]
     reinstall: Option<String>,
+    /// The name of the deployment: a host that shall run NixOS and does not gets it, which erases its disks.
+    #[arg(long, value_name = "NAME")]
+    erase: Option<String>,
     /// Begin with the first step, also where a run was interrupted.
     #[arg(long)]
     again: bool,
@@ -64,6 +68,7 @@ pub(super) fn run(deployment: &Deployment, args: &DeployArgs) -> Result<bool> {
     let order = Order {
         yes: args.yes,
         reinstall: args.reinstall.clone(),
+        erase: args.erase.clone(),
         relay: args.relay.clone(),
         again: args.again,
         names_max: args.wait_names,

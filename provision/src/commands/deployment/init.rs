@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use provision::{
     deployment::{
-        Deployment,
+        Deployment, System,
         begin::{self, Beginning, DATA, Login, PROVIDERS, Wishes},
     },
     init::answers,
@@ -26,6 +26,7 @@ Examples:
   provision deployment init relay.example.com --ssh root@192.0.2.7 --disk nvme-SAMSUNG_X=/data/relay
   provision deployment init hil.example.com --provider hetzner-cloud --contact mailto:you@example.com
   provision deployment init relay.example.com --provider ovh-baremetal --name rbx
+  provision deployment init relay.example.com --ssh root@192.0.2.7 --os nixos
 
 With --ssh the host is looked at: its addresses, and its only blank disk. Nothing is changed there. With another
 provider an example of Terraform's variables is written, to be edited. What is there already is kept.
@@ -49,6 +50,9 @@ pub(super) struct InitArgs {
     /// A data disk by its name below /dev/disk/by-id, and where it is mounted; may be repeated.
     #[arg(long, value_name = "DISK[=MOUNT]", requires = "ssh")]
     disk: Vec<String>,
+    /// What runs on the host: debian (set up by Ansible) or nixos (built by Nix on this side).
+    #[arg(long, value_name = "NAME", default_value = "debian", value_parser = ["debian", "nixos"])]
+    os: String,
     /// Where hosts reach its people: mailto: or a URL.
     #[arg(long, value_name = "URL")]
     contact: Option<String>,
@@ -92,6 +96,7 @@ pub(super) fn run(checkout: &Path, args: &InitArgs) -> Result<bool> {
         window: answers::window(&args.window).map_err(Usage)?,
         disks: args.disk.iter().map(|text| disk(text)).collect::<Result<_, _>>().map_err(Usage)?,
         provider: provider.clone(),
+        os: if args.os == "nixos" { System::Nixos } else { System::Debian },
     };
     let beginning = if provider == "existing-host" {
         let login = match &args.ssh {

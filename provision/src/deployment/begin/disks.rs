@@ -11,7 +11,7 @@ const BY_ID: &str = "/dev/disk/by-id/";
 /// Says each whole disk with its names, and whether nothing at all is known to be on it; and the
 /// addresses under which others find the host. Only a proposal comes of it: Ansible proves that a disk is
 /// empty before it touches it.
-pub(super) const SCRIPT: &str = r#"set -u
+pub(in crate::deployment) const SCRIPT: &str = r#"set -u
 PATH=$PATH:/usr/sbin:/sbin
 for device in $(for link in /dev/disk/by-id/*; do [ -e "$link" ] && readlink -f "$link"; done | sort -u); do
   type=$(lsblk --noheadings --nodeps --output TYPE "$device" 2>/dev/null) || continue

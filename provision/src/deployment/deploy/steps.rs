@@ -9,7 +9,7 @@ use tokio::{process::Command, task::spawn_blocking, time::sleep};
 use super::{Order, Step};
 use crate::{
     deployment::{
-        Deployment, Host,
+        Deployment, Host, System, nixos,
         playbook::{Played, account, play},
         stop::Stop,
     },
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a host may take to start after it was made.
-const START_MAX: Duration = Duration::from_mins(10);
+pub(crate) const START_MAX: Duration = Duration::from_mins(10);
 /// How often a name is asked for.
 const NAMES_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks from outside.
@@ -40,6 +40,12 @@ pub(super) async fn take(
         Step::Programs => programs(deployment, order).await,
         Step::Host => host(deployment, order, stop).await,
         Step::Ssh => ssh(deployment, stop, tell).await,
+        Step::Disks if system(deployment)? == System::Nixos => {
+            nixos::disks(deployment, order).await
+        }
+        Step::Machine if system(deployment)? == System::Nixos => {
+            nixos::machine(deployment, order, stop, tell).await
+        }
         Step::Disks => {
             let words = ["--tags", "storage", "--skip-tags", "packages", "--check"];
             let words = words.map(str::to_owned);
@@ -62,6 +68,11 @@ pub(super) async fn take(
     }
 }
 
+/// What runs on the host, or is to.
+fn system(deployment: &Deployment) -> Result<System> {
+    Ok(deployment.host()?.os)
+}
+
 /// A run of Ansible that has to end well.
 fn well(played: &Played) -> Result<()> {
     if played.is_good {
@@ -82,6 +93,9 @@ pub(crate) async fn programs(deployment: &Deployment, order: &Order) -> Result<S
     }
     let named = if infra::variables(deployment).is_none() || deployment.inventory().is_file() {
         let host = deployment.host()?;
+        if host.os == System::Nixos {
+            return nixos::programs().await;
+        }
         let source = host.text("relay_source").unwrap_or("local").to_owned();
         if source != "local" {
             return Ok(format!("the host takes it from the {source}"));
@@ -201,7 +215,7 @@ async fn ssh(deployment: &Deployment, stop: &Stop, tell: &mut Tell<'_>) -> Resul
     let said = remote.done("look at the system of the host", WHAT_IS_THERE, &[]).await?;
     let mut lines = said.lines();
     let mut line = || lines.next().unwrap_or_default().trim().to_owned();
-    let (system, machine, libc, python) = (line(), line(), line(), line());
+    let (system_there, machine, libc, python) = (line(), line(), line(), line());
     ensure!(
         machine == std::env::consts::ARCH,
         "the host is {machine} and this side {}: programs of this side do not run there; deploy from a machine of \
@@ -209,6 +223,9 @@ async fn ssh(deployment: &Deployment, stop: &Stop, tell: &mut Tell<'_>) -> Resul
         std::env::consts::ARCH,
         deployment.file("group_vars/relay.yml").display()
     );
+    if system(deployment)? == System::Nixos {
+        return Ok(format!("{}, {}", remote.destination(), harmless(&system_there, 80)));
+    }
     ensure!(
         python == "python3",
         "the host has no python3, which Ansible needs: `ssh {} sudo apt-get install python3`",
@@ -223,7 +240,7 @@ async fn ssh(deployment: &Deployment, stop: &Stop, tell: &mut Tell<'_>) -> Resul
             here.0, here.1, there.0, there.1
         )));
     }
-    Ok(format!("{}, {}", remote.destination(), harmless(&system, 80)))
+    Ok(format!("{}, {}", remote.destination(), harmless(&system_there, 80)))
 }
 
 /// The two numbers in `glibc 2.36`.
@@ -301,11 +318,11 @@ async fn hosts(deployment: &Deployment, stop: &Stop) -> Result<String> {
             harmless(name, 100)
         );
     }
-    let script = "exec /usr/local/bin/provision hosts \"$@\" --add --env /etc/relay/env";
+    let script = format!("exec {} hosts \"$@\" --add --env /etc/relay/env", host.os.program());
     let words: Vec<&str> = from.iter().map(String::as_str).collect();
     let remote = deployment.remote()?;
     let said = tokio::select! {
-        said = remote.run(script, &words) => said?,
+        said = remote.run(&script, &words) => said?,
         () = stop.wait() => bail!("it was interrupted"),
     };
     ensure!(said.code == 0, "{}", harmless(&said.text(), 500));

@@ -1,15 +1,9 @@
-# NixOS on a machine that Terraform made or that was rented: `host.json` is its contract, which says the
-# name and the disks.
-#
-#   terraform -chdir=terraform output -json host > host.json
-#   nix run github:nix-community/nixos-anywhere -- --flake .#relay --target-host root@192.0.2.10
-#
-# The second erases the disks that are named here, and ends in a relay that serves.
-{ lib, ... }:
+# NixOS on a machine that Terraform made, that was rented, or that is there: `host.json` is its contract, as
+# `just deploy` writes it. What you change here stays.
+{ lib, pkgs, ... }:
 let
   host = builtins.fromJSON (builtins.readFile ./host.json);
-  # The disk of the system, as `ls /dev/disk/by-id` shows it in the rescue system.
-  system = "/dev/disk/by-id/nvme-SYSTEM";
+  isRoot = host.ssh_user == "root";
   data = disk: {
     name = baseNameOf disk.mount;
     value = {
@@ -40,14 +34,18 @@ in
 
   services.atproto-relay-stack = {
     enable = true;
-    hostname = "${host.name}.example.com";
+    hostname = host.hostname;
   };
-  services.atproto-relay.dataDir = (builtins.head host.data_disks).mount;
+  services.atproto-relay = {
+    dataDir = (builtins.head host.data_disks).mount;
+    settings = host.settings;
+    credentials.adminPasswordFile = host.admin_password_file;
+  };
 
   disko.devices.disk = builtins.listToAttrs (map data host.data_disks) // {
     system = {
       type = "disk";
-      device = system;
+      device = host.system_disk;
       content = {
         type = "gpt";
         partitions = {
@@ -79,12 +77,26 @@ in
 
   services.openssh = {
     enable = true;
+    ports = [ host.ssh_port ];
     settings.PasswordAuthentication = lib.mkDefault false;
   };
-  # Whoever installs it comes in again.
-  users.users.root.openssh.authorizedKeys.keys = [
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl you@example.com"
-  ];
+  # Whoever installs it comes in again, by the same name.
+  users.users =
+    lib.optionalAttrs (!isRoot) {
+      ${host.ssh_user} = {
+        isNormalUser = true;
+        extraGroups = [ "wheel" ];
+        openssh.authorizedKeys.keys = host.ssh_keys;
+      };
+    }
+    // lib.optionalAttrs isRoot {
+      root.openssh.authorizedKeys.keys = host.ssh_keys;
+    };
+  security.sudo.wheelNeedsPassword = false;
+  nix.settings.trusted-users = [ "@wheel" ];
+
+  # What `just status` asks with.
+  environment.systemPackages = [ pkgs.python3 ];
 
   system.stateVersion = "26.05";
 }
