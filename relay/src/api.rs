@@ -30,6 +30,7 @@ use crate::{
     actions::Actions,
     clock::Clock,
     config::Secret,
+    discovery::Discovery,
     drops::Drops,
     eventlog::Reader,
     firehose::{ClientRate, Firehose},
@@ -58,6 +59,8 @@ pub struct ApiParts {
     pub ingest: Ingest,
     /// Hosts.
     pub hosts: Hosts,
+    /// Lists of others that are read.
+    pub discovery: Discovery,
     /// Identities.
     pub identities: Identities,
     /// Reasons of dropped events.

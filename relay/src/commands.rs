@@ -1,10 +1,11 @@
-//! What a person types: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay log`, `relay
-//! tables`.
+//! What a person types: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay hosts`, `relay
+//! log`, `relay tables`.
 //!
 //! Answers go to stdout through [`print`], failures are one sentence on stderr and exit code 1.
 
 mod dev;
 mod health;
+mod hosts;
 mod log;
 mod print;
 mod serve;
@@ -45,6 +46,10 @@ pub fn main() -> ExitCode {
             Command::Tables => {
                 print::warnings(&config);
                 print::ended(tables::run(&config).await)
+            }
+            Command::Hosts(what, reach) => {
+                print::warnings(&config);
+                Box::pin(hosts::run(&config, what, &reach)).await
             }
             Command::Config => {
                 print::warnings(&config);

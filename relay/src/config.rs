@@ -25,7 +25,11 @@ use ipnet::IpNet;
 use relay_protocol::Hostname;
 
 pub use self::{
-    cli::{Command, DevOptions, Flags, Invocation, LogCommand, Stop, parse},
+    cli::{
+        Command, DevOptions, Flags, Invocation, LogCommand, Stop,
+        hosts::{HostsCommand, Reach},
+        parse,
+    },
     reference::{env_example, settings_json},
     schema::{SETTINGS, Setting},
     secret::Secret,
@@ -104,6 +108,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Hosts to add at start, valid names.
     pub crawl: Vec<String>,
+    /// Relays whose lists of hosts are read, valid names.
+    pub bootstrap_from: Vec<String>,
     /// Number of shards, at least 1.
     pub shards: usize,
     /// Accounts kept in memory.
@@ -268,6 +274,7 @@ impl Values {
             admin_bind: self.address("admin_bind"),
             trusted_proxies: TrustedProxies::new(self.networks("trusted_proxies")),
             crawl: self.list("crawl"),
+            bootstrap_from: self.list("bootstrap_from"),
             disable_request_crawl: self.switch("disable_request_crawl"),
             default_account_limit: self.number("default_account_limit"),
             contact: self.text("contact"),
@@ -362,6 +369,8 @@ impl Values {
         }
         let crawled: Vec<&str> = config.crawl.iter().map(String::as_str).collect();
         self.check_hosts("crawl", &crawled, config.dev);
+        let relays: Vec<&str> = config.bootstrap_from.iter().map(String::as_str).collect();
+        self.check_hosts("bootstrap_from", &relays, config.dev);
         let spared: Vec<&str> = config.lenient_hosts.iter().map(|(host, _)| &**host).collect();
         self.check_hosts("lenient_hosts", &spared, config.dev);
     }

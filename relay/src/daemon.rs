@@ -34,6 +34,7 @@ use crate::{
 };
 
 use self::ground::{Door, Ground};
+pub(crate) use self::ground::{host_options, open_net};
 
 /// What `Server` and `User-Agent` begin with (WS-11, UP-1).
 pub const SOFTWARE: &str = concat!("relay/", env!("CARGO_PKG_VERSION"));
@@ -158,7 +159,7 @@ impl Daemon {
 fn compose(
     config: Config,
     (wants_verdicts, options, dialling): (bool, FirehoseOptions, UpstreamOptions),
-    (door, ground): (Door, Ground),
+    (door, mut ground): (Door, Ground),
 ) -> Running {
     let tasks = Stages::default();
     let drops = Arc::new(Drops::default());
@@ -182,10 +183,12 @@ fn compose(
     let parts = ground.upstream_parts(&config, dialling, &ingest, &drops);
     let upstream = Upstream::start(parts, &tasks.upstream);
     let actions = ground.actions(&config, (&ingest, &firehose), &tasks.edge);
+    let discovery = ground.start_discovery(&config, &tasks.upstream);
     let state = ApiState::new(ApiParts {
         store: ground.store.clone(),
         ingest: ingest.clone(),
         hosts: ground.hosts.clone(),
+        discovery,
         identities,
         drops: Arc::clone(&drops),
         log: ground.reader.clone(),

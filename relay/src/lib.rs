@@ -22,6 +22,7 @@ pub mod config;
 pub mod crash;
 pub mod daemon;
 pub mod descriptors;
+pub mod discovery;
 pub mod domain;
 pub mod drops;
 pub mod eventlog;

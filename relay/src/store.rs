@@ -10,7 +10,9 @@ mod address;
 mod audit;
 mod claim;
 mod db;
+mod discovery;
 mod hosts;
+mod indigo;
 mod meta;
 mod outbox;
 mod policy;
@@ -26,6 +28,8 @@ use tokio::sync::Mutex;
 use self::{address::Address, db::Db};
 pub use self::{
     audit::{AuditEntry, AuditFilter, Begun},
+    discovery::{PullRow, WalkRow},
+    indigo::{Indigo, IndigoAccount, IndigoHost},
     outbox::Letter,
     policy::PolicyRow,
 };
@@ -246,6 +250,20 @@ impl Store {
         hosts: &[(String, bool)],
         now_ms: u64,
     ) -> Result<Vec<HostRow>, StoreError> {
+        let hosts: Vec<_> =
+            hosts.iter().map(|(hostname, secure)| (hostname.clone(), *secure, 0)).collect();
+        self.add_hosts_for(&hosts, now_ms).await
+    }
+
+    /// The same with the accounts that each is to have room for at least, whatever the usual limit.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was inserted then.
+    pub async fn add_hosts_for(
+        &self,
+        hosts: &[(String, bool, u64)],
+        now_ms: u64,
+    ) -> Result<Vec<HostRow>, StoreError> {
         let _alone = self.shared.adding_hosts.lock().await;
         hosts::add(self.db(), hosts, self.account_limit, now_ms).await
     }
@@ -421,6 +439,71 @@ impl Store {
         dids: &[Did],
     ) -> Result<Vec<(Did, LocalStatus)>, StoreError> {
         accounts::decisions(self.db(), dids).await
+    }
+
+    /// The lowest seq to give out next, above all that a relay gave whose place this one took; 0 when
+    /// it took none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn seq_floor(&self) -> Result<Seq, StoreError> {
+        meta::seq_floor(self.db()).await
+    }
+
+    /// Raises it, durable at once; one that is higher stays.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn raise_seq_floor(&self, floor: Seq) -> Result<(), StoreError> {
+        meta::raise_seq_floor(self.db(), floor).await
+    }
+
+    /// Writes accounts that have no row yet, and adds them to the counts of their hosts, in one
+    /// transaction; for a relay that is stopped.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn take_accounts(
+        &self,
+        accounts: &[Account],
+        counts: &[(HostId, i64)],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.db().begin().await?;
+        accounts::upsert(&mut tx, accounts).await?;
+        hosts::add_counts(&mut tx, counts).await?;
+        tx.commit().await
+    }
+
+    /// How far lists of hosts of other relays were read.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pulls(&self) -> Result<Vec<PullRow>, StoreError> {
+        discovery::pulls(self.db()).await
+    }
+
+    /// Durable at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn save_pull(&self, row: &PullRow) -> Result<(), StoreError> {
+        discovery::save_pull(self.db(), row).await
+    }
+
+    /// How far lists of accounts of hosts were read, in order of host.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn walks(&self) -> Result<Vec<WalkRow>, StoreError> {
+        discovery::walks(self.db()).await
+    }
+
+    /// Durable at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn save_walk(&self, row: &WalkRow) -> Result<(), StoreError> {
+        discovery::save_walk(self.db(), row).await
     }
 
     /// Answers when the database answers.

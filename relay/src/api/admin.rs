@@ -7,6 +7,7 @@ mod accounts;
 mod asked;
 mod audit;
 mod consumers;
+mod discovery;
 mod gate;
 mod hosts;
 mod status;
@@ -40,7 +41,9 @@ pub(super) fn table() -> Table {
         .post("/admin/v1/accounts/restore", accounts::restore)
         .post("/admin/v1/accounts/refreshIdentity", accounts::refresh_identity)
         .get("/admin/v1/consumers", consumers::list)
-        .post("/admin/v1/consumers/disconnect", consumers::disconnect);
+        .post("/admin/v1/consumers/disconnect", consumers::disconnect)
+        .get("/admin/v1/pull", discovery::pulls)
+        .post("/admin/v1/pull", discovery::pull);
     like_reference(table)
 }
 

@@ -40,6 +40,11 @@ fn text_err(text: &str) {
     drop(io::stderr().lock().write_all(text.as_bytes()));
 }
 
+/// How far something is, for the person who waits.
+pub(super) fn note(text: &str) {
+    text_err(&format!("{text}\n"));
+}
+
 /// The names among the settings that have no effect.
 pub(super) fn warnings(config: &Config) {
     for warning in config.warnings() {

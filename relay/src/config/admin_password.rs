@@ -31,6 +31,27 @@ impl Config {
         self.admin_passwords.push(password);
         Ok(Some(path))
     }
+
+    /// A password that opens the admin API of the relay that runs with these settings; makes none.
+    /// Blocks on the disk.
+    ///
+    /// * `file` – a file that holds it, when a person says so
+    ///
+    /// # Errors
+    /// [`ConfigError`] when there is none to be read.
+    pub fn known_admin_password(&self, file: Option<&Path>) -> Result<Secret, ConfigError> {
+        if let (None, Some(password)) = (file, self.admin_passwords.first()) {
+            return Ok(password.clone());
+        }
+        let own = self.data_dir.join(FILE);
+        let path = file.unwrap_or(&own);
+        let text = fs::read_to_string(path).map_err(|error| trouble(path, error))?;
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(trouble(path, "the file is empty"));
+        }
+        Ok(Secret::new(text))
+    }
 }
 
 /// The password in the file; `None` when there is none, or an empty one that a crash left.

@@ -1,13 +1,16 @@
-//! The command line: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay log`, `relay
-//! tables`, `relay completions`, `relay man`. Parses only; the last two are answers.
+//! The command line: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay hosts`, `relay
+//! log`, `relay tables`, `relay completions`, `relay man`. Parses only; the last two are answers.
 //!
 //! Every setting is a flag, made from the table; it may stand before or after the command.
+
+pub(super) mod hosts;
 
 use std::{ffi::OsString, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, builder::PossibleValue, parser::ValueSource};
 use clap_complete::Shell;
 
+use self::hosts::{HostsCommand, Reach};
 use super::{
     Config, ConfigError,
     schema::{NOT_YET, SETTINGS, Setting},
@@ -32,6 +35,8 @@ pub enum Command {
     Log(LogCommand),
     /// Say what a start would do to the database.
     Tables,
+    /// Add, list, show hosts; read lists of others.
+    Hosts(HostsCommand, Reach),
 }
 
 /// What to do with the files of the event log.
@@ -112,7 +117,10 @@ impl Invocation {
         env: &[(String, String)],
         cwd: &Path,
     ) -> Result<Self, Stop> {
-        let (command, mut flags) = parse(arguments)?;
+        let (mut command, mut flags) = parse(arguments)?;
+        if let Command::Hosts(hosts, _) = &mut command {
+            hosts.complete(env);
+        }
         if matches!(command, Command::Dev(_)) && !flags.0.iter().any(|(key, ..)| *key == "dev") {
             flags.0.push(("dev", "dev", vec!["true".to_owned()]));
         }
@@ -138,6 +146,14 @@ pub fn parse(
         Some(("health", inner)) => (Command::Health, inner),
         Some(("log", inner)) => log_command(inner),
         Some(("tables", inner)) => (Command::Tables, inner),
+        Some(("hosts", inner)) => match hosts::parse(inner) {
+            Some((command, reach, deepest)) => (Command::Hosts(command, reach), deepest),
+            None => (Command::Serve, inner),
+        },
+        Some(("pull-hosts", inner)) => {
+            let (command, reach) = hosts::parse_like_reference(inner);
+            (Command::Hosts(command, reach), inner)
+        }
         Some(("dev", inner)) => {
             let hosts = inner.get_many::<String>("pds").into_iter().flatten().cloned().collect();
             (
@@ -219,6 +235,8 @@ fn model() -> clap::Command {
         .subcommand(clap::Command::new("health").about("Asks the running relay whether all is well"))
         .subcommand(dev())
         .subcommand(log())
+        .subcommand(hosts::model())
+        .subcommand(hosts::model_like_reference())
         .subcommand(clap::Command::new("tables").about(
             "Says what a start of this program would do to the tables of the database; changes nothing",
         ))

@@ -126,6 +126,10 @@ settings! {
 
     "crawl", Kind::Hosts, HOSTS, "", env ["RELAY_CRAWL"], flags ["crawl"],
         "Hosts to subscribe to at the start, besides those that are known.";
+    "bootstrap_from", Kind::Hosts, HOSTS, "",
+        env ["RELAY_BOOTSTRAP_FROM", "RELAY_UPSTREAM"], flags ["bootstrap-from", "upstream"],
+        "Relays whose lists of hosts are read at the first start and again every six hours; hosts \
+         that are new are subscribed to. Events are never taken from them.";
     "disable_request_crawl", Kind::Switch, HOSTS, "false",
         env ["RELAY_DISABLE_REQUEST_CRAWL"], flags ["disable-request-crawl"],
         "Refuses requestCrawl from outside; only the admin API adds hosts.";
@@ -231,7 +235,6 @@ pub(super) const NOT_YET: &[(&str, &[&str])] = &[
     ("enable-jaeger-tracing", &[]),
     ("enable-otel-tracing", &[]),
     ("otel-exporter-otlp-endpoint", &["OTEL_EXPORTER_OTLP_ENDPOINT"]),
-    ("pull-hosts", &["RELAY_HOST", "RELAY_PULL_HOSTS_BATCH_SIZE", "RELAY_SKIP_HOST_CHECKS"]),
 ];
 
 /// The row of a key.

@@ -12,7 +12,7 @@ use figment::{
 };
 
 use super::{
-    cli::Flags,
+    cli::{Flags, hosts::PULL_HOSTS},
     schema::{CONFIG_FILE, NOT_YET, OBSOLETE, SETTINGS, Setting, setting},
 };
 use crate::crash;
@@ -158,7 +158,8 @@ impl Sources {
 
     /// Warns of a name that looks like a setting and has no effect.
     fn judge_name(&mut self, name: &str) {
-        if SETTINGS.iter().any(|setting| setting.env.contains(&name)) {
+        let is_known = SETTINGS.iter().any(|setting| setting.env.contains(&name));
+        if is_known || PULL_HOSTS.contains(&name) {
             return;
         }
         if OBSOLETE.contains(&name) {

@@ -19,6 +19,7 @@ use crate::{
     checkpoint::{self, Checkpointer},
     clock::Clock,
     config::Config,
+    discovery::{Discovery, DiscoveryParts, Earlier},
     domain::{AccountNo, Seq},
     drops::Drops,
     eventlog::{self, Appender, Durable, Files, LogOptions, Machine, Reader},
@@ -60,6 +61,7 @@ pub(super) struct Ground {
     pub(super) hidden: Hidden,
     pub(super) rules: Rules,
     last_account: AccountNo,
+    earlier: Earlier,
 }
 
 /// The cheap and likely failures come first: directory, ports, settings of the database.
@@ -85,9 +87,20 @@ pub(super) async fn prepare(
         .with_account_limit(config.default_account_limit);
     let files = log_files.unwrap_or_else(|| Arc::new(Machine));
     match Kept::open(config, (&store, &net), &clock, files).await {
-        Ok(Kept { hosts, appender, reader, hidden, rules, last_account }) => Ok((
+        Ok(kept) => Ok((
             Door { locks, password_file, listeners },
-            Ground { clock, net, store, hosts, appender, reader, hidden, rules, last_account },
+            Ground {
+                clock,
+                net,
+                store,
+                hosts: kept.hosts,
+                appender: kept.appender,
+                reader: kept.reader,
+                hidden: kept.hidden,
+                rules: kept.rules,
+                last_account: kept.last_account,
+                earlier: kept.earlier,
+            },
         )),
         Err(why) => {
             store.close().await;
@@ -158,6 +171,22 @@ impl Ground {
         })
     }
 
+    /// Reads lists of others, from where they were left. It stops with the subscriptions: what it finds
+    /// would not be read any more.
+    pub(super) fn start_discovery(&mut self, config: &Config, tasks: &Tasks) -> Discovery {
+        let named = config.bootstrap_from.iter();
+        let parts = DiscoveryParts {
+            store: self.store.clone(),
+            hosts: self.hosts.clone(),
+            net: self.net.clone(),
+            clock: self.clock.clone(),
+            bootstrap_from: named
+                .filter_map(|name| Hostname::parse(name, config.dev).ok())
+                .collect(),
+        };
+        Discovery::start(parts, std::mem::take(&mut self.earlier), tasks)
+    }
+
     pub(super) fn checkpointer(&self, ingest: &Ingest) -> Checkpointer {
         let kept = (self.store.clone(), ingest.clone(), self.hosts.clone());
         Checkpointer::new(kept, (self.appender.clone(), self.reader.clone()))
@@ -172,6 +201,7 @@ struct Kept {
     hidden: Hidden,
     rules: Rules,
     last_account: AccountNo,
+    earlier: Earlier,
 }
 
 impl Kept {
@@ -186,10 +216,11 @@ impl Kept {
             .await
             .map_err(Fatal::new)?;
         let rules = Rules::load(store, !config.disable_request_crawl).await.map_err(Fatal::new)?;
+        let earlier = Earlier::read(store).await.map_err(Fatal::new)?;
         let (appender, reader) = open_log(config, store, (&hosts, clock), files).await?;
         match recover(store, &appender, &reader).await {
             Ok((last_account, hidden)) => {
-                Ok(Self { hosts, appender, reader, hidden, rules, last_account })
+                Ok(Self { hosts, appender, reader, hidden, rules, last_account, earlier })
             }
             Err(why) => {
                 appender.close().await;
@@ -220,7 +251,8 @@ async fn recover(
     Ok((last_account, Hidden::of(store.taken_down().await.map_err(Fatal::new)?)))
 }
 
-fn open_net(config: &Config) -> Result<Net, Fatal> {
+/// Outgoing connections as these settings have them.
+pub(crate) fn open_net(config: &Config) -> Result<Net, Fatal> {
     Net::new(NetOptions {
         allow_insecure: config.dev,
         name_servers: config.resolve_address.clone(),
@@ -236,7 +268,8 @@ fn user_agent(contact: &str) -> String {
     if contact.is_empty() { product } else { format!("{product} (+{contact})") }
 }
 
-fn host_options(config: &Config) -> HostOptions {
+/// Rules for all hosts as these settings have them.
+pub(crate) fn host_options(config: &Config) -> HostOptions {
     let spared = config.lenient_hosts.iter().filter_map(|(name, until)| {
         let hostname = Hostname::parse(name, config.dev).ok()?;
         Some((hostname.as_str().to_owned(), until.begin_ms()))
@@ -256,12 +289,13 @@ async fn open_log(
     files: Arc<dyn Files>,
 ) -> Result<(Appender, Reader), Fatal> {
     let known_seq = store.last_checkpoint().await.map_err(Fatal::new)?.unwrap_or_default();
+    let floor = store.seq_floor().await.map_err(Fatal::new)?;
     let options = LogOptions {
         dir: config.persist_dir.clone(),
         instance_id: store.instance_id().await.map_err(Fatal::new)?,
         replay_window: config.replay_window,
         bytes_max: config.replay_max_bytes,
-        initial_seq: Seq(config.initial_seq),
+        initial_seq: Seq(config.initial_seq).max(floor),
         known_seq,
         segment_bytes: config.segment_bytes,
         sync_interval: SYNC_INTERVAL,

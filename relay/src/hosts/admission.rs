@@ -1,6 +1,11 @@
 //! Who may be subscribed to: requestCrawl and the operator's list (HOST-2…5, UP-11).
 
-use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
 
 use lru::LruCache;
 use metrics::counter;
@@ -91,7 +96,7 @@ impl Hosts {
         if !admin {
             self.check(&hostname).await?;
         }
-        let host = self.create(&[hostname]).await?.pop();
+        let host = self.create(&[hostname], &HashMap::new()).await?.pop();
         let host = host.ok_or_else(|| Refusal::Store("the host was not stored".to_owned()))?;
         Ok((host, "added"))
     }
@@ -99,7 +104,14 @@ impl Hosts {
     /// Adds the operator's hosts in one transaction, without the public checks, and wakes those that
     /// sleep; one answer per name, in order.
     pub async fn add_many(&self, hostnames: &[String]) -> Vec<Result<Arc<Host>, Refusal>> {
-        let parsed: Vec<_> = hostnames.iter().map(|hostname| self.parse(hostname)).collect();
+        let hosts: Vec<_> = hostnames.iter().map(|hostname| (hostname.as_str(), 0)).collect();
+        self.add_many_for(&hosts).await
+    }
+
+    /// The same with the accounts that each is to have room for at least, so that one that others
+    /// know as a large one is not throttled here for being new.
+    pub async fn add_many_for(&self, hosts: &[(&str, u64)]) -> Vec<Result<Arc<Host>, Refusal>> {
+        let parsed: Vec<_> = hosts.iter().map(|(hostname, _)| self.parse(hostname)).collect();
         let mut seen = HashSet::new();
         // In the order given: it becomes the order of the lists.
         let (known, new): (Vec<_>, Vec<_>) = parsed
@@ -113,7 +125,12 @@ impl Hosts {
                 self.wake(&host);
             }
         }
-        let created = self.create(&new).await;
+        let accounts: HashMap<&str, u64> = parsed
+            .iter()
+            .zip(hosts)
+            .filter_map(|(parsed, (_, accounts))| Some((parsed.as_ref().ok()?.as_str(), *accounts)))
+            .collect();
+        let created = self.create(&new, &accounts).await;
         let found = |hostname: Hostname| match self.by_name(hostname.as_str()) {
             Some(host) if host.status() == HostStatus::Banned => Err(Refusal::Banned),
             Some(host) if known.contains(&hostname) => Ok((host, "known")),
@@ -135,15 +152,23 @@ impl Hosts {
             .map_err(|invalid| Refusal::BadHostname(invalid.to_string()))
     }
 
-    async fn create(&self, hostnames: &[Hostname]) -> Result<Vec<Arc<Host>>, Refusal> {
+    /// * `accounts` – that a host is to have room for at least, by its name
+    async fn create(
+        &self,
+        hostnames: &[Hostname],
+        accounts: &HashMap<&str, u64>,
+    ) -> Result<Vec<Arc<Host>>, Refusal> {
         if hostnames.is_empty() {
             return Ok(Vec::new());
         }
-        let names: Vec<(String, bool)> = hostnames
+        let names: Vec<(String, bool, u64)> = hostnames
             .iter()
-            .map(|hostname| (hostname.as_str().to_owned(), hostname.is_secure()))
+            .map(|hostname| {
+                let accounts = accounts.get(hostname.as_str()).copied().unwrap_or(0);
+                (hostname.as_str().to_owned(), hostname.is_secure(), accounts)
+            })
             .collect();
-        let rows = self.parts.store.add_hosts(&names, self.parts.clock.now_ms()).await?;
+        let rows = self.parts.store.add_hosts_for(&names, self.parts.clock.now_ms()).await?;
         let hosts = self.enrol(&rows)?;
         for host in &hosts {
             tracing::info!(host = %host.hostname(), "host added");

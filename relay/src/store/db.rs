@@ -298,6 +298,30 @@ impl Db {
         }
     }
 
+    /// Opens a database that is somebody else's: nothing in it is changed.
+    pub(super) async fn open_to_read(address: Address) -> Result<Self, StoreError> {
+        let path = match address {
+            Address::Sqlite(path) => path,
+            Address::Postgres(options) => return Self::open_postgres(*options, 2).await,
+        };
+        // Opening a file that is not there would say only that it cannot be opened.
+        if !path.exists() {
+            return Err(StoreError::Setup(format!("there is no file {}", path.display())));
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .read_only(true)
+            .busy_timeout(BUSY_WITHIN)
+            .disable_statement_logging();
+        let readers = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_WITHIN)
+            .connect_with(options)
+            .await
+            .map_err(|error| trouble::opening_file(&path, error))?;
+        Ok(Self::Sqlite { writer: readers.clone(), readers, path })
+    }
+
     /// The pool would retry and then say only that time is up; a first connection says why.
     async fn open_postgres(
         options: PgConnectOptions,

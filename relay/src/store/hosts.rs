@@ -31,18 +31,20 @@ pub(super) async fn all(db: &Db) -> Result<Vec<HostRow>, StoreError> {
 
 /// Inserts hosts that are not there yet; gives all rows of these names, oldest first.
 ///
+/// * `hosts` – name, whether TLS is used, accounts that it is to have room for at least
+/// * `account_limit` – what a host gets that needs no more
+///
 /// The caller sees to it that only one call runs at a time: numbers are given here.
 pub(super) async fn add(
     db: &Db,
-    hosts: &[(String, bool)],
+    hosts: &[(String, bool, u64)],
     account_limit: u64,
     now_ms: u64,
 ) -> Result<Vec<HostRow>, StoreError> {
     let mut tx = db.begin().await?;
     let known = find(&mut tx, hosts).await?;
     let mut seen: BTreeSet<&str> = known.iter().map(|row| row.hostname.as_str()).collect();
-    let new: Vec<&(String, bool)> =
-        hosts.iter().filter(|(hostname, _)| seen.insert(hostname)).collect();
+    let new: Vec<_> = hosts.iter().filter(|(hostname, ..)| seen.insert(hostname)).collect();
     if new.is_empty() {
         return Ok(known);
     }
@@ -51,13 +53,13 @@ pub(super) async fn add(
     let last = last.first().map(|row| row.maybe_int(0)).transpose()?.flatten().unwrap_or(0);
     let rows: Vec<Vec<Value>> = (last + 1..)
         .zip(new)
-        .map(|(id, (hostname, secure))| {
+        .map(|(id, (hostname, secure, accounts))| {
             vec![
                 id.into(),
                 hostname.as_str().into(),
                 (*secure).into(),
                 HostStatus::Active.as_text().into(),
-                account_limit.into(),
+                account_limit.max(*accounts).into(),
                 now_ms.into(),
             ]
         })
@@ -72,8 +74,8 @@ pub(super) async fn add(
     Ok(all)
 }
 
-async fn find(tx: &mut Tx, hosts: &[(String, bool)]) -> Result<Vec<HostRow>, StoreError> {
-    let names: BTreeSet<&str> = hosts.iter().map(|(hostname, _)| hostname.as_str()).collect();
+async fn find(tx: &mut Tx, hosts: &[(String, bool, u64)]) -> Result<Vec<HostRow>, StoreError> {
+    let names: BTreeSet<&str> = hosts.iter().map(|(hostname, ..)| hostname.as_str()).collect();
     let names: Vec<&str> = names.into_iter().collect();
     let mut found = Vec::new();
     for chunk in names.chunks(CHUNK_ROWS) {

@@ -9,6 +9,7 @@ use crate::domain::Seq;
 const INSTANCE_ID: &str = "instance_id";
 const CHECKPOINT: &str = "checkpoint";
 const MARK: &str = "checkpoint_mark";
+const SEQ_FLOOR: &str = "seq_floor";
 
 /// Gives a new database its id; an old one keeps its own.
 pub(super) async fn create_instance_id(db: &Db) -> Result<(), StoreError> {
@@ -54,6 +55,28 @@ pub(super) async fn set_position(tx: &mut Tx, at: Seq, mark: u64) -> Result<(), 
     let rows = vec![row(CHECKPOINT, at.to_string()), row(MARK, mark.to_string())];
     tx.execute(Statement::rows(sql, rows)).await?;
     Ok(())
+}
+
+/// Lowest seq to give out next; 0 when nobody raised it.
+pub(super) async fn seq_floor(db: &Db) -> Result<Seq, StoreError> {
+    let Some(text) = get(db, SEQ_FLOOR).await? else { return Ok(Seq(0)) };
+    let seq = text.parse();
+    seq.map(Seq).map_err(|_not_a_number| {
+        StoreError::Damaged(format!("the lowest seq `{text}` is no number"))
+    })
+}
+
+/// Raises it; one that is higher stays.
+pub(super) async fn raise_seq_floor(db: &Db, floor: Seq) -> Result<(), StoreError> {
+    if seq_floor(db).await? >= floor {
+        return Ok(());
+    }
+    let sql = "INSERT INTO relay_meta (name, value) VALUES ($1, $2) \
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    let mut tx = db.begin().await?;
+    let values = vec![SEQ_FLOOR.into(), floor.to_string().as_str().into()];
+    tx.execute(Statement::new(sql, values)).await?;
+    tx.commit().await
 }
 
 /// Answers when the database answers.

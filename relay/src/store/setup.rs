@@ -34,6 +34,11 @@ const MIGRATIONS: &[Migration] = &[
         readable_from: 1,
         sql: include_str!("../../migrations/0004_operators.sql"),
     },
+    Migration {
+        version: 5,
+        readable_from: 1,
+        sql: include_str!("../../migrations/0005_discovery.sql"),
+    },
 ];
 
 /// Made before the first migration; remembers which ones ran.

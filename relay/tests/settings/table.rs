@@ -27,6 +27,11 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ),
     ("crawl", "settings/hosts.rs", "hosts_of_the_command_line_are_subscribed_to"),
     (
+        "bootstrap_from",
+        "discovery/pulls.rs",
+        "a_new_relay_fills_itself_and_asks_again_after_some_hours",
+    ),
+    (
         "disable_request_crawl",
         "edge/crawling.rs",
         "a_relay_that_adds_by_hand_refuses_strangers_only",

@@ -1,0 +1,167 @@
+//! `relay hosts`: the hosts of the running relay, through its admin API.
+//!
+//! Answers on stdout, progress on stderr. Exit codes: 0 = done; 1 = failed, or refused for some.
+
+mod admin;
+mod pull;
+
+use std::{fs, io::Read as _, process::ExitCode};
+
+use serde_json::{Value, json};
+use url::form_urlencoded::byte_serialize;
+
+use self::admin::Admin;
+use super::print::{self, Ended};
+use crate::config::{Config, HostsCommand, Reach};
+
+/// Hosts of one page of the list.
+const PAGE: usize = 1_000;
+
+/// Names handed over at once: one transaction of the relay.
+const BATCH: usize = 200;
+
+pub(super) async fn run(config: &Config, what: HostsCommand, reach: &Reach) -> ExitCode {
+    match Box::pin(ask(config, what, reach)).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(ended) => print::ended(Err(ended)),
+    }
+}
+
+/// Gives whether all was done.
+async fn ask(config: &Config, what: HostsCommand, reach: &Reach) -> Result<bool, Ended> {
+    let admin = || Admin::of(config, reach);
+    match what {
+        HostsCommand::Add { file } => add(&admin()?, &file, reach.json).await,
+        HostsCommand::List { status } => list(&admin()?, status.as_deref(), reach.json).await,
+        HostsCommand::Show { host } => show(&admin()?, &host, reach.json).await,
+        // It can do without a running relay.
+        HostsCommand::Pull { from, wait } => pull::run(config, &from, (wait, reach)).await,
+    }
+}
+
+/// `relay hosts add FILE|-`.
+async fn add(admin: &Admin, file: &str, json: bool) -> Result<bool, Ended> {
+    let text = read(file)?;
+    let words = text.lines().filter_map(|line| line.split(['#', ' ', '\t', ',']).next());
+    let names: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    if names.is_empty() {
+        return Err(format!("{file} names no hosts: one name a line is expected").into());
+    }
+    let (mut results, mut refused) = (Vec::new(), 0_usize);
+    for batch in names.chunks(BATCH) {
+        let body = json!({ "hostnames": batch });
+        let answer = admin.post("/admin/v1/hosts", &body).await.map_err(String::from)?;
+        let hosts = answer.get("hosts").and_then(Value::as_array).cloned().unwrap_or_default();
+        for host in hosts {
+            refused += usize::from(host.get("id").is_none());
+            if !json {
+                print::line(&added_line(&host))?;
+            }
+            results.push(host);
+        }
+        print::note(&format!("{} of {} handed over", results.len(), names.len()));
+    }
+    if json {
+        print::line(&Value::from(results).to_string())?;
+    }
+    Ok(refused == 0)
+}
+
+fn added_line(host: &Value) -> String {
+    let name = text(host, "hostname");
+    match host.get("id").and_then(Value::as_u64) {
+        Some(id) => format!("{name}: known as number {id}"),
+        None => format!("{name}: refused: {}", text(host, "message")),
+    }
+}
+
+fn read(file: &str) -> Result<String, String> {
+    if file == "-" {
+        let mut text = String::new();
+        let read = std::io::stdin().lock().read_to_string(&mut text);
+        return read.map(|_| text).map_err(|error| format!("standard input: {error}"));
+    }
+    fs::read_to_string(file).map_err(|error| {
+        format!("the file {file} cannot be read: {error}; `-` takes names from standard input")
+    })
+}
+
+/// `relay hosts list`.
+async fn list(admin: &Admin, status: Option<&str>, json: bool) -> Result<bool, Ended> {
+    let hosts = all(admin).await?;
+    let wanted = |host: &&Value| status.is_none_or(|status| text(host, "status") == status);
+    let hosts: Vec<&Value> = hosts.iter().filter(wanted).collect();
+    if json {
+        print::line(&json!(hosts).to_string())?;
+        return Ok(true);
+    }
+    for host in hosts {
+        let seq = host.get("seq").and_then(Value::as_u64);
+        print::line(&format!(
+            "{}\t{}\t{} accounts\tcursor {}\t{}",
+            text(host, "hostname"),
+            text(host, "status"),
+            number(host, "accountCount"),
+            seq.map_or("none".to_owned(), |seq| seq.to_string()),
+            text(host, "doing"),
+        ))?;
+    }
+    Ok(true)
+}
+
+/// `relay hosts show HOST`.
+async fn show(admin: &Admin, name: &str, json: bool) -> Result<bool, Ended> {
+    let name = name.trim();
+    let query: String = byte_serialize(name.as_bytes()).collect();
+    let why = admin.get(&format!("/admin/v1/why?host={query}")).await.map_err(String::from)?;
+    if json {
+        print::line(&why.to_string())?;
+        return Ok(true);
+    }
+    for (key, value) in why.get("host").and_then(Value::as_object).into_iter().flatten() {
+        print::line(&format!("{key}: {}", plain(value)))?;
+    }
+    for (reason, count) in why.get("totals").and_then(Value::as_object).into_iter().flatten() {
+        print::line(&format!("dropped since the start: {count} as {reason}"))?;
+    }
+    let drops = why.get("drops").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    for drop in drops {
+        print::line(&format!(
+            "dropped at {}: {} ({}) of {}: {}",
+            text(drop, "time"),
+            text(drop, "words"),
+            text(drop, "reason"),
+            text(drop, "did"),
+            text(drop, "detail"),
+        ))?;
+    }
+    Ok(true)
+}
+
+/// Every host that the relay knows.
+async fn all(admin: &Admin) -> Result<Vec<Value>, Ended> {
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/admin/v1/hosts?limit={PAGE}{cursor}");
+        let page = admin.get(&path).await.map_err(String::from)?;
+        let hosts = page.get("hosts").and_then(Value::as_array);
+        found.extend(hosts.into_iter().flatten().cloned());
+        let Some(next) = page.get("cursor").and_then(Value::as_str) else { return Ok(found) };
+        let next: String = byte_serialize(next.as_bytes()).collect();
+        cursor = format!("&cursor={next}");
+    }
+}
+
+fn text<'a>(object: &'a Value, key: &str) -> &'a str {
+    object.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(object: &Value, key: &str) -> u64 {
+    object.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}

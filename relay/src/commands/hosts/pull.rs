@@ -1,0 +1,195 @@
+//! `relay hosts pull` and `relay pull-hosts`: the lists of other relays, through the running relay, or
+//! into the database of one that is stopped.
+
+use std::time::Duration;
+
+use relay_protocol::Hostname;
+use serde_json::{Value, json};
+
+use super::{
+    admin::{Admin, NoAnswer},
+    number, text,
+};
+use crate::{
+    clock::Clock,
+    commands::print::{self, Ended},
+    config::{Config, Reach},
+    daemon::{
+        host_options,
+        lock::{self, DataLock},
+        open_net,
+    },
+    discovery::{self, Place},
+    hosts::Hosts,
+    store::{PullRow, Store},
+};
+
+/// How often the running relay is asked how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Gives whether all lists were read.
+pub(super) async fn run(
+    config: &Config,
+    from: &[String],
+    (wait, reach): (bool, &Reach),
+) -> Result<bool, Ended> {
+    let sources: Result<Vec<Hostname>, String> = from
+        .iter()
+        .map(|name| {
+            let parsed = Hostname::parse(name.trim(), config.dev);
+            parsed.map_err(|why| format!("{name:?} is no relay: {why}"))
+        })
+        .collect();
+    let sources = sources?;
+    // A relay that never ran has no password yet; then it does not run now either.
+    let asked = match Admin::of(config, reach) {
+        Ok(admin) => through(&admin, &sources, (wait, reach.json)).await,
+        Err(why) => Err(Away::NotRunning(why)),
+    };
+    match asked {
+        Ok(whole) => Ok(whole),
+        Err(Away::Failed(ended)) => Err(ended),
+        Err(Away::NotRunning(why)) if reach.admin.is_some() => Err(why.into()),
+        Err(Away::NotRunning(why)) => {
+            let lock = DataLock::take(&config.data_dir, lock::DATA);
+            // Somebody has the directory and does not answer: that is the thing to say.
+            let _lock = lock.map_err(|held| format!("{why}\n{held}"))?;
+            alone(config, &sources, reach.json).await
+        }
+    }
+}
+
+enum Away {
+    NotRunning(String),
+    Failed(Ended),
+}
+
+impl From<NoAnswer> for Away {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::NotRunning(why) => Self::NotRunning(why),
+            NoAnswer::Refused(why) => Self::Failed(why.into()),
+        }
+    }
+}
+
+/// The running relay does it.
+async fn through(
+    admin: &Admin,
+    sources: &[Hostname],
+    (wait, json): (bool, bool),
+) -> Result<bool, Away> {
+    let names: Vec<String> = sources
+        .iter()
+        .map(|source| {
+            let scheme = if source.is_secure() { "https" } else { "http" };
+            format!("{scheme}://{source}")
+        })
+        .collect();
+    let mut answer = admin.post("/admin/v1/pull", &json!({ "from": names })).await?;
+    let ours = |answer: &Value| -> Vec<Value> {
+        let pulls = answer.get("pulls").and_then(Value::as_array).cloned().unwrap_or_default();
+        let is_ours =
+            |pull: &Value| sources.iter().any(|source| text(pull, "from") == source.as_str());
+        pulls.into_iter().filter(is_ours).collect()
+    };
+    let mut said = String::new();
+    loop {
+        let pulls = ours(&answer);
+        let lines: Vec<String> = pulls.iter().map(line).collect();
+        let running = pulls.iter().any(|pull| text(pull, "status") == "running");
+        if !wait || !running {
+            print_all(&pulls, json).map_err(Away::Failed)?;
+            return Ok(!wait || pulls.iter().all(|pull| text(pull, "status") == "finished"));
+        }
+        let now = lines.join("\n");
+        if now != said {
+            print::note(&now);
+            said = now;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        answer = admin.get("/admin/v1/pull").await?;
+    }
+}
+
+/// No relay runs: into its database.
+async fn alone(config: &Config, sources: &[Hostname], json: bool) -> Result<bool, Ended> {
+    let shown = config.data_dir.display();
+    print::note(&format!(
+        "no relay runs on {shown}: the hosts are written to its database, for its next start"
+    ));
+    let store = Store::open(config.database_url.expose(), config.database_connections)
+        .await
+        .map_err(|why| why.to_string())?
+        .with_account_limit(config.default_account_limit);
+    let read = into(config, &store, sources).await;
+    store.close().await;
+    let rows = read?;
+    let pulls: Vec<Value> = rows.iter().map(row_json).collect();
+    print_all(&pulls, json)?;
+    Ok(rows.iter().all(|row| row.last_error.is_none()))
+}
+
+async fn into(
+    config: &Config,
+    store: &Store,
+    sources: &[Hostname],
+) -> Result<Vec<PullRow>, String> {
+    store.claim(&config.data_dir).await.map_err(|why| why.to_string())?;
+    let (net, clock) = (open_net(config).map_err(|why| why.to_string())?, Clock::system());
+    let options = host_options(config);
+    let hosts = Hosts::load(store.clone(), net.clone(), clock.clone(), options).await;
+    let hosts = hosts.map_err(|why| why.to_string())?;
+    let place = Place { store: store.clone(), hosts, net, clock };
+    let earlier = store.pulls().await.map_err(|why| why.to_string())?;
+    let mut rows = Vec::new();
+    for source in sources {
+        let known = earlier.iter().find(|row| row.source == source.as_str());
+        let row = match known {
+            Some(row) if row.finished_ms.is_none() => row.clone(),
+            _ => discovery::fresh(source, place.clock.now_ms()),
+        };
+        let tell = |row: &PullRow| print::note(&line(&row_json(row)));
+        rows.push(discovery::pull(&place, row, tell).await);
+    }
+    Ok(rows)
+}
+
+fn row_json(row: &PullRow) -> Value {
+    let status = if row.finished_ms.is_some() { "finished" } else { "stopped" };
+    json!({
+        "from": row.source,
+        "status": status,
+        "listed": row.listed,
+        "added": row.added,
+        "known": row.known,
+        "passedOver": row.passed_over,
+        "refused": row.refused,
+        "lastError": row.last_error,
+    })
+}
+
+fn print_all(pulls: &[Value], json: bool) -> Result<(), Ended> {
+    if json {
+        return print::line(&Value::from(pulls.to_vec()).to_string());
+    }
+    pulls.iter().try_for_each(|pull| print::line(&line(pull)))
+}
+
+/// `relay.example.com: 3000 listed, 12 added, …`
+fn line(pull: &Value) -> String {
+    let mut line = format!(
+        "{}: {} listed, {} added, {} known, {} passed over, {} refused",
+        text(pull, "from"),
+        number(pull, "listed"),
+        number(pull, "added"),
+        number(pull, "known"),
+        number(pull, "passedOver"),
+        number(pull, "refused"),
+    );
+    if let Some(why) = pull.get("lastError").and_then(Value::as_str) {
+        line.push_str("; stopped: ");
+        line.push_str(why);
+    }
+    line
+}

@@ -1,0 +1,248 @@
+//! Learns of hosts and accounts besides events: from other relays' lists of hosts (HOST-13), from
+//! hosts' lists of accounts (ACC-10).
+//!
+//! In: what an operator asks for and what the settings name. Out: hosts through `hosts`, accounts
+//! through `ingest`. Every list is read page by page and the place is kept in the store, so that a
+//! restart goes on where it was. Lists are claims: a host is only dialled, and an account is believed
+//! when its DID document confirms it. Bounded: one page in memory per list, pages and entries per list.
+
+mod listing;
+mod pull;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use relay_protocol::Hostname;
+
+use crate::{
+    clock::Clock,
+    hosts::Hosts,
+    net::Net,
+    store::{PullRow, Store, StoreError},
+    tasks::Tasks,
+};
+
+pub use self::pull::{Place, pull};
+
+/// How often the relays of the settings are asked again.
+const CHECK_EVERY_MS: u64 = 6 * 3_600_000;
+
+/// How long a relay of the settings that failed is left alone.
+const RETRY_MS: u64 = 5 * 60_000;
+
+/// How often it is looked whether something is due.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What discovery works with.
+#[derive(Debug, Clone)]
+pub struct DiscoveryParts {
+    /// Keeps the places in the lists.
+    pub store: Store,
+    /// Takes the hosts.
+    pub hosts: Hosts,
+    /// Asks.
+    pub net: Net,
+    /// Clock of all pauses.
+    pub clock: Clock,
+    /// Relays whose lists are read when the relay is new, and again every six hours
+    /// (`RELAY_BOOTSTRAP_FROM`).
+    pub bootstrap_from: Vec<Hostname>,
+}
+
+/// What the store knows of earlier runs.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    pulls: Vec<PullRow>,
+}
+
+impl Earlier {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self { pulls: store.pulls().await? })
+    }
+}
+
+/// A run through the list of another relay, as the API shows it.
+#[derive(Debug, Clone)]
+pub struct PullView {
+    /// How far it is.
+    pub row: PullRow,
+    /// Whether it goes on by itself.
+    pub running: bool,
+}
+
+/// Reads lists of others; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Discovery {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    parts: DiscoveryParts,
+    tasks: Tasks,
+    pulls: Mutex<BTreeMap<String, Pull>>,
+}
+
+#[derive(Debug)]
+struct Pull {
+    row: PullRow,
+    running: bool,
+    /// When it ended in this process, by the steady clock.
+    tried_ms: Option<u64>,
+}
+
+impl Discovery {
+    /// Goes on with what an earlier process left, and reads what the settings name.
+    pub fn start(parts: DiscoveryParts, earlier: Earlier, tasks: &Tasks) -> Self {
+        let mut interrupted = Vec::new();
+        let mut pulls = BTreeMap::new();
+        for row in earlier.pulls {
+            if row.finished_ms.is_none() && row.last_error.is_none() {
+                interrupted.push(source_of(&row));
+            }
+            pulls.insert(row.source.clone(), Pull { row, running: false, tried_ms: None });
+        }
+        let inner = Inner { parts, tasks: tasks.clone(), pulls: Mutex::new(pulls) };
+        let discovery = Self { inner: Arc::new(inner) };
+        for source in interrupted.into_iter().flatten() {
+            discovery.pull(&source);
+        }
+        if !discovery.inner.parts.bootstrap_from.is_empty() {
+            let (keeper, stopping) = (discovery.clone(), tasks.stopping().clone());
+            tasks.start(async move {
+                stopping.run_until_cancelled(keeper.keep_up()).await;
+            });
+        }
+        discovery
+    }
+
+    /// Reads the list of another relay: goes on where an earlier run stopped, or begins anew after one
+    /// that was finished. Gives `false` when it is being read already.
+    pub fn pull(&self, source: &Hostname) -> bool {
+        let now_ms = self.inner.parts.clock.now_ms();
+        let mut pulls = self.inner.pulls.lock();
+        let known = pulls.get(source.as_str());
+        if known.is_some_and(|known| known.running) {
+            return false;
+        }
+        let row = match known {
+            Some(known) if known.row.finished_ms.is_none() => known.row.clone(),
+            _ => fresh(source, now_ms),
+        };
+        let pull = Pull { row: row.clone(), running: true, tried_ms: None };
+        pulls.insert(row.source.clone(), pull);
+        drop(pulls);
+        let (own, stopping) = (self.clone(), self.inner.tasks.stopping().clone());
+        self.inner.tasks.start(async move {
+            stopping.run_until_cancelled(Box::pin(own.run(row))).await;
+        });
+        true
+    }
+
+    /// All lists of hosts that were ever read, by name of the relay.
+    pub fn pulls(&self) -> Vec<PullView> {
+        let pulls = self.inner.pulls.lock();
+        let view = |pull: &Pull| PullView { row: pull.row.clone(), running: pull.running };
+        pulls.values().map(view).collect()
+    }
+
+    async fn run(&self, row: PullRow) {
+        let parts = &self.inner.parts;
+        let place = Place {
+            store: parts.store.clone(),
+            hosts: parts.hosts.clone(),
+            net: parts.net.clone(),
+            clock: parts.clock.clone(),
+        };
+        let ended = pull(&place, row, |row| self.note(row, true)).await;
+        self.note(&ended, false);
+        let PullRow { source, listed, added, .. } = &ended;
+        match &ended.last_error {
+            None => tracing::info!(source, listed, added, "the list of a relay was read"),
+            Some(error) => {
+                tracing::warn!(source, listed, added, %error, "the list of a relay was not read");
+            }
+        }
+    }
+
+    fn note(&self, row: &PullRow, running: bool) {
+        let tried_ms = (!running).then(|| self.inner.parts.clock.steady_ms());
+        let pull = Pull { row: row.clone(), running, tried_ms };
+        self.inner.pulls.lock().insert(row.source.clone(), pull);
+    }
+
+    /// Asks the relays of the settings whenever it is time.
+    async fn keep_up(&self) {
+        loop {
+            for source in &self.inner.parts.bootstrap_from {
+                if self.is_due(source) {
+                    self.pull(source);
+                }
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    fn is_due(&self, source: &Hostname) -> bool {
+        let clock = &self.inner.parts.clock;
+        let pulls = self.inner.pulls.lock();
+        let Some(pull) = pulls.get(source.as_str()) else { return true };
+        let tried_ms = pull.tried_ms.map(|at_ms| clock.steady_ms().saturating_sub(at_ms));
+        !pull.running && is_due(pull.row.finished_ms, tried_ms, clock.now_ms())
+    }
+}
+
+/// * `finished_ms` – end of the last whole run, `None` when it is not whole
+/// * `tried_ms` – how long ago this process tried
+fn is_due(finished_ms: Option<u64>, tried_ms: Option<u64>, now_ms: u64) -> bool {
+    match (finished_ms, tried_ms) {
+        // A clock that was set back must not put it off for longer than that.
+        (Some(at_ms), _) => now_ms.abs_diff(at_ms) >= CHECK_EVERY_MS,
+        (None, Some(ago_ms)) => ago_ms >= RETRY_MS,
+        (None, None) => true,
+    }
+}
+
+/// A run from the first page.
+pub fn fresh(source: &Hostname, now_ms: u64) -> PullRow {
+    PullRow {
+        source: source.as_str().to_owned(),
+        secure: source.is_secure(),
+        started_ms: now_ms,
+        ..PullRow::default()
+    }
+}
+
+/// The relay of a row, unless the row is not ours.
+fn source_of(row: &PullRow) -> Option<Hostname> {
+    let scheme = if row.secure { "https" } else { "http" };
+    Hostname::parse(&format!("{scheme}://{}", row.source), true).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// HOST-13: lists of other relays are read again every six hours, and one that failed is left
+    /// alone for a while.
+    #[test]
+    fn a_list_is_due_when_it_is_old_or_was_not_read() {
+        const NOW: u64 = 1_800_000_000_000;
+        for (finished_ms, tried_ms, due) in [
+            (None, None, true),
+            (None, Some(0), false),
+            (None, Some(RETRY_MS - 1), false),
+            (None, Some(RETRY_MS), true),
+            (Some(NOW), Some(0), false),
+            (Some(NOW - CHECK_EVERY_MS + 1), None, false),
+            (Some(NOW - CHECK_EVERY_MS), None, true),
+            (Some(NOW + CHECK_EVERY_MS), None, true),
+        ] {
+            assert_eq!(is_due(finished_ms, tried_ms, NOW), due, "{finished_ms:?} {tried_ms:?}");
+        }
+    }
+}

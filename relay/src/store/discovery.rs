@@ -1,0 +1,177 @@
+//! How far lists of others were read: hosts of relays, accounts of hosts.
+
+use super::{
+    Db, StoreError,
+    db::{Row, Statement, Value},
+};
+use crate::domain::HostId;
+
+/// Longest error text that is kept, in characters.
+const ERROR_CHARS_MAX: usize = 500;
+
+/// One run through the list of hosts of another relay.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PullRow {
+    /// The relay, `host` or `host:port`.
+    pub source: String,
+    /// Whether TLS is used.
+    pub secure: bool,
+    /// What to ask the next page with; `None` for the first.
+    pub next_page: Option<String>,
+    /// Hosts on the pages so far.
+    pub listed: u64,
+    /// Of these, not known before.
+    pub added: u64,
+    /// Known before.
+    pub known: u64,
+    /// Given up by that relay, or never read by it.
+    pub passed_over: u64,
+    /// No names of hosts, or banned here.
+    pub refused: u64,
+    /// When it began, ms since 1970.
+    pub started_ms: u64,
+    /// When it ended; `None` while there are pages left.
+    pub finished_ms: Option<u64>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// One run through the list of accounts of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WalkRow {
+    /// The host.
+    pub host: HostId,
+    /// What to ask the next page with; `None` for the first.
+    pub next_page: Option<String>,
+    /// Accounts on the pages so far.
+    pub listed: u64,
+    /// Of these, not known before and confirmed by their DID documents.
+    pub added: u64,
+    /// Known with another status.
+    pub changed: u64,
+    /// Not confirmed by their DID documents.
+    pub refused: u64,
+    /// An operator asked for it.
+    pub asked: bool,
+    /// When it began, ms since 1970.
+    pub started_ms: u64,
+    /// When it ended; `None` while there are pages left.
+    pub finished_ms: Option<u64>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// All runs through lists of hosts.
+pub(super) async fn pulls(db: &Db) -> Result<Vec<PullRow>, StoreError> {
+    let sql = "SELECT source, secure, next_page, listed, added, known, passed_over, refused, \
+               started_ms, finished_ms, last_error FROM relay_pull ORDER BY source";
+    let rows = db.fetch(Statement::new(sql, Vec::new())).await?;
+    rows.iter().map(read_pull).collect()
+}
+
+/// Writes one of them over what was there.
+pub(super) async fn save_pull(db: &Db, row: &PullRow) -> Result<(), StoreError> {
+    let sql = "INSERT INTO relay_pull (source, secure, next_page, listed, added, known, \
+               passed_over, refused, started_ms, finished_ms, last_error) VALUES {rows} \
+               ON CONFLICT (source) DO UPDATE SET secure = excluded.secure, \
+               next_page = excluded.next_page, listed = excluded.listed, added = excluded.added, \
+               known = excluded.known, passed_over = excluded.passed_over, \
+               refused = excluded.refused, started_ms = excluded.started_ms, \
+               finished_ms = excluded.finished_ms, last_error = excluded.last_error";
+    let values = vec![
+        row.source.as_str().into(),
+        row.secure.into(),
+        Value::Text(row.next_page.clone()),
+        row.listed.into(),
+        row.added.into(),
+        row.known.into(),
+        row.passed_over.into(),
+        row.refused.into(),
+        row.started_ms.into(),
+        time(row.finished_ms),
+        error(row.last_error.as_deref()),
+    ];
+    write(db, sql, values).await
+}
+
+/// All runs through lists of accounts, in order of host.
+pub(super) async fn walks(db: &Db) -> Result<Vec<WalkRow>, StoreError> {
+    let sql = "SELECT host, next_page, listed, added, changed, refused, asked, started_ms, \
+               finished_ms, last_error FROM relay_walk ORDER BY host";
+    let rows = db.fetch(Statement::new(sql, Vec::new())).await?;
+    rows.iter().map(read_walk).collect()
+}
+
+/// Writes one of them over what was there.
+pub(super) async fn save_walk(db: &Db, row: &WalkRow) -> Result<(), StoreError> {
+    let sql = "INSERT INTO relay_walk (host, next_page, listed, added, changed, refused, asked, \
+               started_ms, finished_ms, last_error) VALUES {rows} \
+               ON CONFLICT (host) DO UPDATE SET next_page = excluded.next_page, \
+               listed = excluded.listed, added = excluded.added, changed = excluded.changed, \
+               refused = excluded.refused, asked = excluded.asked, \
+               started_ms = excluded.started_ms, finished_ms = excluded.finished_ms, \
+               last_error = excluded.last_error";
+    let values = vec![
+        row.host.0.into(),
+        Value::Text(row.next_page.clone()),
+        row.listed.into(),
+        row.added.into(),
+        row.changed.into(),
+        row.refused.into(),
+        row.asked.into(),
+        row.started_ms.into(),
+        time(row.finished_ms),
+        error(row.last_error.as_deref()),
+    ];
+    write(db, sql, values).await
+}
+
+async fn write(db: &Db, sql: &str, values: Vec<Value>) -> Result<(), StoreError> {
+    let mut tx = db.begin().await?;
+    tx.execute(Statement::rows(sql, vec![values])).await?;
+    tx.commit().await
+}
+
+fn time(ms: Option<u64>) -> Value {
+    Value::Int(ms.map(u64::cast_signed))
+}
+
+fn error(text: Option<&str>) -> Value {
+    // NUL is no text for Postgres.
+    let kept = |text: &str| text.chars().filter(|c| *c != '\0').take(ERROR_CHARS_MAX).collect();
+    Value::Text(text.map(kept))
+}
+
+fn read_pull(row: &Row) -> Result<PullRow, StoreError> {
+    Ok(PullRow {
+        source: row.text(0)?,
+        secure: row.truth(1)?,
+        next_page: row.maybe_text(2)?,
+        listed: row.number(3)?,
+        added: row.number(4)?,
+        known: row.number(5)?,
+        passed_over: row.number(6)?,
+        refused: row.number(7)?,
+        started_ms: row.number(8)?,
+        finished_ms: row.maybe_int(9)?.map(i64::cast_unsigned),
+        last_error: row.maybe_text(10)?,
+    })
+}
+
+fn read_walk(row: &Row) -> Result<WalkRow, StoreError> {
+    let host = row.int(0)?;
+    let host = u32::try_from(host)
+        .map_err(|_range| StoreError::Damaged(format!("{host} is no number of a host")))?;
+    Ok(WalkRow {
+        host: HostId(host),
+        next_page: row.maybe_text(1)?,
+        listed: row.number(2)?,
+        added: row.number(3)?,
+        changed: row.number(4)?,
+        refused: row.number(5)?,
+        asked: row.truth(6)?,
+        started_ms: row.number(7)?,
+        finished_ms: row.maybe_int(8)?.map(i64::cast_unsigned),
+        last_error: row.maybe_text(9)?,
+    })
+}

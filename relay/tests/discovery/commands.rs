@@ -1,0 +1,120 @@
+//! `relay hosts` as a person types it.
+
+use std::fs;
+
+use relay_simnet::Net;
+use serde_json::Value;
+
+use crate::{
+    process::{Ended, Process, Program},
+    stand_in::{StandIn, host},
+};
+
+/// The same settings, another command line.
+fn typed(program: &Program, line: &[&str]) -> Program {
+    line.iter().fold(program.clone(), |program, word| program.argument(word))
+}
+
+async fn ask(program: &Program, relay: &Process, line: &[&str]) -> Ended {
+    let admin = format!("http://{}", relay.at().admin);
+    typed(program, line).argument("--admin").argument(&admin).run().await
+}
+
+/// A person adds hosts from a file, lists them, and reads of one why its events were dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_adds_lists_and_shows_hosts_of_the_running_relay() {
+    let net = Net::seeded(1).await.unwrap();
+    let pds = net.pds("alpha").await.unwrap();
+    let name = pds.hostname();
+    let program = Program::beside(&net);
+    let relay = program.start().await;
+    fs::write(program.dir().join("mine.txt"), format!("# mine\n{name}  # Alice\n10.0.0.1\n"))
+        .unwrap();
+
+    let added = ask(&program, &relay, &["hosts", "add", "mine.txt"]).await;
+
+    assert_eq!(added.code, Some(1), "one was refused: {}", added.stderr);
+    assert!(added.stdout.contains(&format!("{name}: known as number 1")), "{}", added.stdout);
+    assert!(added.stdout.contains("10.0.0.1: refused: "), "{}", added.stdout);
+    pds.connected().await.unwrap();
+    let listed = ask(&program, &relay, &["hosts", "list", "--json"]).await;
+    let hosts: Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!((listed.code, &hosts[0]["hostname"]), (Some(0), &Value::from(name.as_str())));
+    let offline = ask(&program, &relay, &["hosts", "list", "--status", "offline"]).await;
+    assert_eq!((offline.code, offline.stdout.as_str()), (Some(0), ""));
+    let shown = ask(&program, &relay, &["hosts", "show", &name]).await;
+    assert!(shown.stdout.contains("status: active\n"), "{}", shown.stdout);
+    let unknown = ask(&program, &relay, &["hosts", "show", "localhost:1"]).await;
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.stderr.contains("does not know localhost:1"), "{}", unknown.stderr);
+    relay.stop().await;
+}
+
+/// A person who asks a relay that does not run, or says a wrong password, reads what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_say_what_is_wrong_when_they_reach_no_relay() {
+    let net = Net::seeded(1).await.unwrap();
+    let program = Program::beside(&net);
+    let relay = program.start().await;
+    fs::write(program.dir().join("other"), "another password\n").unwrap();
+
+    let wrong = ask(&program, &relay, &["hosts", "list", "--password-file", "other"]).await;
+    let lost = typed(&program, &["hosts", "list"]).run().await;
+    let locked = typed(&program, &["hosts", "pull"]).run().await;
+    let typo = typed(&program, &["hosts", "lsit"]).run().await;
+
+    assert_eq!(wrong.code, Some(1));
+    assert!(wrong.stderr.contains("does not take this password"), "{}", wrong.stderr);
+    assert_eq!(lost.code, Some(1));
+    assert!(lost.stderr.contains("no relay answers at http://127.0.0.1:0"), "{}", lost.stderr);
+    assert_eq!(locked.code, Some(1));
+    assert!(
+        locked.stderr.contains("another relay runs on the data directory"),
+        "{}",
+        locked.stderr
+    );
+    assert_eq!(typo.code, Some(2));
+    relay.stop().await;
+}
+
+/// HOST-13: the lists of other relays are read with and without a running relay, also as scripts for the
+/// reference relay ask for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_pulled_with_and_without_a_running_relay() {
+    let net = Net::seeded(1).await.unwrap();
+    let source = StandIn::start(vec![
+        vec![host("localhost:1", "active", (1, 400))],
+        vec![host("localhost:2", "active", (1, 1))],
+    ])
+    .await;
+    let program = Program::beside(&net);
+
+    let stopped = typed(&program, &["pull-hosts", "--batch-size", "500", "--skip-host-checks"])
+        .set("RELAY_HOST", &format!("http://{}", source.name()))
+        .run()
+        .await;
+
+    assert_eq!(stopped.code, Some(0), "{}", stopped.stderr);
+    assert!(stopped.stdout.contains("2 listed, 2 added, 0 known"), "{}", stopped.stdout);
+    assert!(stopped.stderr.contains("no relay runs on "), "{}", stopped.stderr);
+    assert!(!stopped.stderr.contains("warning"), "{}", stopped.stderr);
+    let relay = program.start().await;
+    let hosts = relay.admin("/admin/v1/hosts").await.json();
+    assert_eq!(
+        (&hosts["hosts"][0]["hostname"], &hosts["hosts"][0]["accountLimit"]),
+        (&"localhost:1".into(), &800.into())
+    );
+    source.add(1, host("localhost:3", "active", (1, 1)));
+    let running =
+        ask(&program, &relay, &["hosts", "pull", "--from", &source.name(), "--json"]).await;
+    let pulls: Value = serde_json::from_str(&running.stdout).unwrap();
+    assert_eq!(
+        (running.code, &pulls[0]["added"], &pulls[0]["known"]),
+        (Some(0), &1.into(), &2.into())
+    );
+    relay.stop().await;
+
+    let failed = typed(&program, &["hosts", "pull", "--from", "localhost:1"]).run().await;
+    assert_eq!(failed.code, Some(1));
+    assert!(failed.stdout.contains("; stopped: "), "{}", failed.stdout);
+}
