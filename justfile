@@ -82,7 +82,7 @@ backup *words:
 restore name from *flags:
     cargo run --quiet --release -p provision -- deployment restore {{ name }} {{ from }} {{ flags }}
 
-# The admin API and Prometheus of a host on this machine, until Ctrl-C.
+# The dashboard and Prometheus of a host on this machine, until Ctrl-C.
 [group("deploy")]
 dash *words:
     cargo run --quiet --release -p provision -- deployment dash {{ words }}
@@ -160,6 +160,11 @@ nightly:
 [group("test")]
 peers:
     provision/test --only build,real-peers
+
+# Make the pictures of the dashboard in docs/pictures anew, in Chromium: wide and narrow, light and dark.
+[group("dev")]
+screenshots:
+    BROWSER_PICTURES=1 provision/test --only build,browser
 
 # Write env.example anew from the settings' schema.
 [group("dev")]

@@ -19,6 +19,11 @@ pub(crate) struct Tool {
     found: fn() -> bool,
 }
 
+/// The browser, as people call it.
+pub(crate) const CHROMIUM: &str = "Chromium";
+/// Its program in Debian.
+pub(crate) const CHROMIUM_PROGRAM: &str = "chromium";
+
 /// Everything but Rust itself, which is a stated prerequisite.
 pub(crate) const TOOLS: &[Tool] = &[
     Tool {
@@ -75,6 +80,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         why: "disks of every kind, blank and not",
         packages: &["xfsprogs", "e2fsprogs"],
         found: || on_path("mkfs.xfs") && on_path("mkfs.ext4"),
+    },
+    Tool {
+        name: CHROMIUM,
+        why: "shows the dashboard as a browser does",
+        packages: &["chromium"],
+        found: || on_path(CHROMIUM_PROGRAM),
     },
     Tool {
         name: "Nix",

@@ -8,6 +8,7 @@
 //! connections in all and per client, seconds for headers, body and answer (SEC-7).
 
 mod admin;
+mod dash;
 mod dress;
 mod error;
 mod health;
@@ -21,7 +22,7 @@ mod xrpc;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware, routing::get};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 pub use health::Trouble;
 pub use serve::{Room, serve};
@@ -29,7 +30,7 @@ pub use serve::{Room, serve};
 use crate::{
     actions::Actions,
     clock::Clock,
-    config::Secret,
+    config::{Effective, Secret},
     discovery::Discovery,
     drops::Drops,
     eventlog::Reader,
@@ -42,6 +43,7 @@ use crate::{
     upstream::Upstream,
 };
 use admin::Gate;
+use dash::{History, STREAMS_MAX, Sessions};
 use health::Health;
 
 /// The `Server` header of every answer; peers know a relay by it (WS-11).
@@ -85,6 +87,8 @@ pub struct ApiParts {
     pub actions: Actions,
     /// Any of these opens the admin API; none closes it.
     pub admin_passwords: Vec<Secret>,
+    /// Settings in effect, secrets redacted.
+    pub settings: Vec<Effective>,
 }
 
 /// What all handlers share; cheap to clone.
@@ -100,6 +104,10 @@ struct Shared {
     crawls: ClientRate,
     gate: Gate,
     health: Health,
+    sessions: Sessions,
+    history: History,
+    /// Places for pages that stay current.
+    streams: Arc<Semaphore>,
 }
 
 impl std::ops::Deref for ApiState {
@@ -119,32 +127,41 @@ impl ApiState {
                 crawls: ClientRate::new(CRAWLS_PER_MINUTE, Duration::from_mins(1)),
                 gate: Gate::new(parts.admin_passwords.clone()),
                 health: Health::default(),
+                sessions: Sessions::new(parts.admin_passwords.clone()),
+                history: History::default(),
+                streams: Arc::new(Semaphore::new(STREAMS_MAX)),
                 parts,
             }),
         }
     }
 }
 
-/// What the public may reach: xrpc, firehose, `/`, health.
+/// What the public may reach: xrpc, firehose, `/`, health, status.
 pub fn public_router(state: &ApiState) -> Router {
     let router = Router::new()
         .route("/", get(home::home))
         .route("/_health", get(health::public))
         .route("/xrpc/_health", get(health::public))
+        .merge(dash::public_routes())
         .merge(xrpc::routes())
         .with_state(state.clone())
         .merge(state.firehose.router());
     dressed(router)
 }
 
-/// What operators reach with a password.
+/// What operators reach with a password: the admin API and the page.
 pub fn admin_router(state: &ApiState) -> Router {
-    dressed(admin::routes(state).with_state(state.clone()))
+    dressed(admin::routes(state).merge(dash::routes(state)).with_state(state.clone()))
 }
 
 /// Method and path of everything in [`admin_router`], for those who must know all of it.
 pub fn admin_routes() -> Vec<(&'static str, &'static str)> {
     admin::table().listed().to_vec()
+}
+
+/// Method and path of everything of the page that is behind its login.
+pub fn dash_routes() -> Vec<(&'static str, &'static str)> {
+    dash::table().listed().to_vec()
 }
 
 /// Metrics and health in detail; for this machine only.

@@ -202,6 +202,7 @@ fn compose(
         dev: config.dev,
         actions,
         admin_passwords: config.admin_passwords.clone(),
+        settings: config.effective().to_vec(),
     });
     let room = room_for_clients(&ground.hosts, &firehose);
     let addresses = door.listeners.serve(&state, room, &config.trusted_proxies, &tasks.edge);

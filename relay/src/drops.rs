@@ -90,6 +90,11 @@ impl Drops {
         self.dropped.host_totals(host)
     }
 
+    /// Events dropped of each host that any was dropped of, for one reason or for all.
+    pub fn by_host(&self, reason: Option<DropReason>) -> HashMap<HostId, u64> {
+        self.dropped.by_host(reason)
+    }
+
     /// Last examples of a host, newest first, at most 32.
     pub fn of_host(&self, host: HostId) -> Vec<Dropped> {
         self.dropped.of_host(host)
@@ -189,6 +194,19 @@ impl Ledger {
         DropReason::ALL.iter().copied().zip(totals).collect()
     }
 
+    fn by_host(&self, reason: Option<DropReason>) -> HashMap<HostId, u64> {
+        let hosts = self.hosts.lock();
+        let count = |of_host: &OfHost| match reason {
+            Some(reason) => of_host.totals.get(reason.index()).copied().unwrap_or(0),
+            None => of_host.totals.iter().copied().fold(0, u64::saturating_add),
+        };
+        hosts
+            .iter()
+            .map(|(host, of_host)| (*host, count(of_host)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
     fn of_host(&self, host: HostId) -> Vec<Dropped> {
         let hosts = self.hosts.lock();
         hosts
@@ -268,6 +286,10 @@ mod tests {
         assert_eq!(at_host, [11, 10]);
         assert_eq!(drops.of_did("did:plc:2").len(), 1);
         assert_eq!(drops.of_did("did:plc:3"), []);
+        let all = HashMap::from([(HostId(1), 2), (HostId(2), 1)]);
+        assert_eq!(drops.by_host(None), all);
+        let signatures = HashMap::from([(HostId(1), 1)]);
+        assert_eq!(drops.by_host(Some(DropReason::BadSignature)), signatures);
     }
 
     /// I5: what one host or one account can make us keep is bounded; the counters go on.

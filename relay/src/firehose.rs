@@ -169,6 +169,11 @@ impl Firehose {
         self.inner.register.dismiss(id)
     }
 
+    /// Events sent since the start, over all consumers.
+    pub fn sent(&self) -> u64 {
+        self.inner.register.sent()
+    }
+
     /// How many consumers are connected.
     pub fn count(&self) -> usize {
         self.inner.register.len()

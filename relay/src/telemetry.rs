@@ -19,7 +19,7 @@ use tracing_subscriber::{
 };
 
 pub use screen::Screen;
-pub use status::{StatusFacts, StatusLine, status_line};
+pub use status::{StatusFacts, StatusLine, grouped, status_line};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

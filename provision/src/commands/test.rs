@@ -3,6 +3,7 @@
 //! Downloads (npm, PyPI) run beside compiling. A stage that fails does not hide the ones after it,
 //! unless they need its result. Under `CI=true` nothing may be skipped.
 
+mod browser;
 mod containers;
 mod deploy;
 mod nix;

@@ -19,9 +19,14 @@ pub(crate) fn public() -> Result<Vec<String>> {
     let body = between(&api, "pub fn public_router", "\n}\n").context("no `public_router`")?;
     let mut routes = literals(body, ".route(");
     for merged in body.split(".merge(").skip(1) {
-        if merged.starts_with("xrpc::routes())") {
-            let xrpc = source("api/xrpc.rs")?;
-            let body = between(&xrpc, "fn routes()", "\n}\n").context("no `xrpc::routes`")?;
+        let parts = [
+            ("xrpc::routes())", "api/xrpc.rs", "fn routes()"),
+            ("dash::public_routes())", "api/dash.rs", "fn public_routes()"),
+        ];
+        let part = parts.into_iter().find(|(call, _, _)| merged.starts_with(call));
+        if let Some((call, file, begin)) = part {
+            let text = source(file)?;
+            let body = between(&text, begin, "\n}\n").with_context(|| format!("no {call}"))?;
             routes.extend(literals(body, ".route("));
         } else {
             ensure!(

@@ -216,13 +216,16 @@ async fn a_dashboard_outlives_a_lost_connection() -> Result<()> {
     let urls: Vec<&str> = said.split_whitespace().filter(|word| word.starts_with("http")).collect();
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
     let ask = async |index: usize, path: &str| -> Result<(u16, String)> {
-        let base = urls[index].trim_end_matches("/admin/v1/status").trim_end_matches('/');
+        let base = urls[index].trim_end_matches("/dash").trim_end_matches('/');
         let asked = client.get(format!("{base}{path}")).basic_auth("admin", Some(PASSWORD));
         let answer = asked.send().await.with_context(|| said.clone())?;
         Ok((answer.status().as_u16(), answer.text().await?))
     };
     let (code, text) = ask(0, "/admin/v1/status").await?;
     assert!(code == 200 && text.contains("uptimeSeconds"), "{code} {text}");
+    let (code, text) = ask(0, "/dash").await?;
+    assert!(code == 401 && text.contains("Log in"), "{code} {text}");
+    assert!(urls[0].ends_with("/dash"), "{said}");
     assert!(ask(1, "/metrics").await?.1.contains("relay_eventlog_head_seq"));
 
     let ssh = dash.ssh()?.and_then(rustix::process::Pid::from_raw).context("no ssh runs")?;

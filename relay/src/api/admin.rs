@@ -17,7 +17,7 @@ mod why;
 
 use axum::{Router, middleware};
 
-pub(super) use gate::Gate;
+pub(super) use gate::{Gate, Outside};
 
 use super::{ApiState, table::Table};
 

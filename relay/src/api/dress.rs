@@ -17,7 +17,7 @@ use http::{
 };
 use tokio::time::Instant;
 
-use super::error::Error;
+use super::{dash, error::Error};
 use crate::{api, telemetry::metrics};
 
 /// Longest path with query.
@@ -33,7 +33,7 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "other".to_owned(), |matched| matched.as_str().to_owned());
-    let public = !path.starts_with("/admin");
+    let public = !(path.starts_with("/admin") || path.starts_with(dash::PATH));
     let mut response = answer(request, next, public).await;
     if let Some(error) = unanswered(&response, &path) {
         response = with_headers_of(&response, error);

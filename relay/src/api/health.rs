@@ -129,7 +129,8 @@ pub(super) async fn detailed(State(state): State<ApiState>) -> Response {
     answer(state.software, &troubles, in_detail)
 }
 
-fn in_detail(trouble: &Trouble) -> String {
+/// A trouble with what only operators may read.
+pub(super) fn in_detail(trouble: &Trouble) -> String {
     let words = trouble.words();
     trouble.detail().map_or_else(|| words.to_owned(), |detail| format!("{words}: {detail}"))
 }

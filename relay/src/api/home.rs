@@ -16,7 +16,8 @@ pub(super) async fn home(State(state): State<ApiState>) -> String {
          firehose  {path} (WebSocket, ?cursor=SEQ)\n\
          hosts     /xrpc/com.atproto.sync.listHosts\n\
          accounts  /xrpc/com.atproto.sync.listRepos\n\
-         health    /xrpc/_health\n",
+         health    /xrpc/_health\n\
+         status    /status\n",
         software = state.software,
         path = firehose::PATH,
     )

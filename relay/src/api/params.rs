@@ -3,6 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{body::Body, extract::FromRequestParts};
+use bytes::Bytes;
 use http::request::Parts;
 use relay_protocol::Did;
 use serde::de::DeserializeOwned;
@@ -80,30 +81,30 @@ fn number(text: &str) -> Option<u64> {
 /// Reads a JSON body of at most `bytes_max`, within 10 s. The content type is not looked at: senders
 /// differ, and nothing else is accepted anyway.
 pub(super) async fn json<T: DeserializeOwned>(body: Body, bytes_max: usize) -> Result<T, Error> {
-    let read = tokio::time::timeout(BODY_MAX, axum::body::to_bytes(body, bytes_max)).await;
-    let bytes = match read {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(_too_large_or_cut)) => {
-            return Err(Error::new(
-                http::StatusCode::PAYLOAD_TOO_LARGE,
-                "InvalidRequest",
-                format!("the body must be whole and at most {bytes_max} bytes"),
-            ));
-        }
-        Err(_late) => {
-            return Err(Error::new(
-                http::StatusCode::REQUEST_TIMEOUT,
-                "InvalidRequest",
-                "the body did not arrive in time",
-            ));
-        }
-    };
+    let bytes = whole(body, bytes_max).await?;
     serde_json::from_slice(&bytes).map_err(|why| {
         Error::invalid(format!(
             "the body is not the JSON that is expected: {}",
             escape(&why.to_string(), 200)
         ))
     })
+}
+
+/// Reads a body of at most `bytes_max`, within 10 s.
+pub(super) async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Error> {
+    match tokio::time::timeout(BODY_MAX, axum::body::to_bytes(body, bytes_max)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_too_large_or_cut)) => Err(Error::new(
+            http::StatusCode::PAYLOAD_TOO_LARGE,
+            "InvalidRequest",
+            format!("the body must be whole and at most {bytes_max} bytes"),
+        )),
+        Err(_late) => Err(Error::new(
+            http::StatusCode::REQUEST_TIMEOUT,
+            "InvalidRequest",
+            "the body did not arrive in time",
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -162,7 +163,7 @@ mod tests {
     /// SEC-7: a body that trickles in is given up (paused time).
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_ends_is_given_up() {
-        let endless = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+        let endless = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
         let error = json::<u8>(Body::from_stream(endless), 10).await.unwrap_err();
         assert_eq!(error.status, 408);
     }

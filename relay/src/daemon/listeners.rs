@@ -58,6 +58,7 @@ impl Listeners {
         proxies: &TrustedProxies,
         tasks: &Tasks,
     ) -> Addresses {
+        state.keep_history(tasks);
         let public = api::public_router(state);
         let inside: Room = Arc::new(|| INSIDE_MAX);
         if let Some(listener) = self.admin {

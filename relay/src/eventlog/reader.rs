@@ -54,6 +54,18 @@ impl Reader {
         Seq(seq.clamp(window.oldest.0, window.head.0 + 1))
     }
 
+    /// When the oldest file of the window was begun, µs since 1970; `None` while there is no event.
+    pub fn begins_us(&self) -> Option<u64> {
+        let window = self.window();
+        if window.oldest > window.head {
+            return None;
+        }
+        let segments = self.shared.segments();
+        let first = segments.iter().find(|segment| segment.extent().last >= window.oldest.0)?;
+        let first_us = first.extent().first_us;
+        Some(first_us)
+    }
+
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> u64 {
         self.shared.disk_bytes.load(Ordering::Relaxed)

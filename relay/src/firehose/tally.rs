@@ -68,6 +68,8 @@ impl Tally {
 #[derive(Debug, Default)]
 pub(super) struct Register {
     next: AtomicU64,
+    /// Events sent to those that have left.
+    sent_before: AtomicU64,
     present: Mutex<BTreeMap<u64, Arc<Tally>>>,
 }
 
@@ -97,7 +99,17 @@ impl Register {
     }
 
     pub(super) fn leave(&self, id: u64) {
-        self.present.lock().remove(&id);
+        let mut present = self.present.lock();
+        if let Some(gone) = present.remove(&id) {
+            self.sent_before.fetch_add(gone.events.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Events sent since the start, to all.
+    pub(super) fn sent(&self) -> u64 {
+        let present = self.present.lock();
+        let sent = present.values().map(|tally| tally.events.load(Ordering::Relaxed));
+        sent.fold(self.sent_before.load(Ordering::Relaxed), u64::saturating_add)
     }
 
     /// Asks a consumer to go; gives what was known of it, `None` when there is none with this id.

@@ -88,8 +88,8 @@ fn reasons(dropped: &[(&'static str, u64)]) -> String {
     format!(" | dropped as {}{more}", names.join(", "))
 }
 
-/// `1,234,567`
-fn grouped(number: u64) -> String {
+/// A number as people read it, `1,234,567`.
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {

@@ -7,6 +7,7 @@ mod accounts;
 mod admin;
 mod corpus;
 mod crawling;
+mod dash;
 mod dressing;
 mod forwarded;
 #[path = "../../fuzz/examples/fuzz/daemon.rs"]

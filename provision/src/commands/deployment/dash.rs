@@ -19,8 +19,8 @@ Examples:
   provision deployment dash ash
   provision deployment dash ash --port 8080 --also 3000     Grafana too
 
-Ports of this machine lead through ssh to the admin API and to Prometheus, which the host shows to itself
-alone. A lost connection is made anew, until Ctrl-C.
+Ports of this machine lead through ssh to the dashboard with the admin API, and to Prometheus, which the
+host shows to itself alone. A lost connection is made anew, until Ctrl-C.
 Exit codes: 0 ended by Ctrl-C, 1 there is no way to the host, 2 wrong usage.";
 const ADMIN: u16 = 2472;
 const PROMETHEUS: u16 = 9090;
@@ -31,7 +31,7 @@ const PROMETHEUS: u16 = 9090;
 pub(crate) struct DashArgs {
     /// The deployment.
     pub(crate) name: Option<String>,
-    /// Port of this machine for the admin API. Otherwise that of the host if it is free, or any.
+    /// Port of this machine for the dashboard. Otherwise that of the host if it is free, or any.
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
     /// Another port of the host; may be repeated.
@@ -59,14 +59,15 @@ pub(crate) fn run(deployment: &Deployment, args: &DashArgs) -> Result<bool> {
         let doors = Doors::open(&remote, &wanted).await?;
         for (index, near) in doors.near.iter().enumerate() {
             let (name, path) = match index {
-                0 => ("admin API", "/admin/v1/status"),
+                0 => ("dashboard", "/dash"),
                 1 => ("Prometheus", "/"),
                 _ => ("port", "/"),
             };
             out::line(&format!("{name:<11} http://{near}{path}"));
         }
         let secrets = deployment.file("secrets/relay.env");
-        out::note(&format!("user admin, RELAY_ADMIN_PASSWORD of {}", secrets.display()));
+        out::note(&format!("log in with RELAY_ADMIN_PASSWORD of {}", secrets.display()));
+        out::note("the admin API answers there too, below /admin, for the user admin");
         out::note("Ctrl-C ends it");
         let mut tell = |told| screen.tell(told);
         tokio::select! {

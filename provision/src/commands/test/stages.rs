@@ -5,7 +5,7 @@ use std::{fs, process::Command, time::Duration};
 use anyhow::{Context, Result, bail};
 use provision::run;
 
-use super::{Outcome, Workplace, containers, deploy, nix, readme};
+use super::{Outcome, Workplace, browser, containers, deploy, nix, readme};
 use crate::{commands::fuzz, out, tools};
 
 /// What CI can spare for all targets of `fuzz` together.
@@ -13,6 +13,10 @@ const FUZZ_TIME: Duration = Duration::from_mins(1);
 
 /// What Ansible reads besides its own directory.
 const CALLBACK: &str = "provision/tests/deploy/callback";
+
+/// Where scripts in JavaScript lie.
+const SCRIPTS: [&str; 3] =
+    ["relay/tests/real_peers", "relay/tests/browser", "relay/src/api/dash/assets"];
 
 /// What a shell reads.
 const SHELL: &[&str] = &[
@@ -91,6 +95,12 @@ pub(crate) const STAGES: &[Stage] = &[
         about: "reference PDSes, PLC directory and foreign consumers",
         needs_peers: true,
         run: real_peers,
+    },
+    Stage {
+        name: "browser",
+        about: "the dashboard in Chromium: an operator's steps, and whether everyone can use it",
+        needs_peers: true,
+        run: browser::run,
     },
     Stage {
         name: "nix",
@@ -207,15 +217,7 @@ fn lint(work: &Workplace) -> Result<Outcome> {
     if let Some(outcome) = without_peers(work) {
         return Ok(if good { outcome } else { Outcome::Failed });
     }
-    let peers = work.root.join("relay/tests/real_peers");
-    let node = work.peers.node_bin().join("node");
-    for entry in fs::read_dir(&peers).context("list the real peers")? {
-        let path = entry.context("list the real peers")?.path();
-        if path.extension().is_some_and(|extension| extension == "mjs") {
-            let shown = (node.to_string_lossy(), path.to_string_lossy());
-            good &= run::streamed(run::program(&work.root, &[&shown.0, "--check", &shown.1]))?;
-        }
-    }
+    good &= scripts(work)?;
     let ruff = work.peers.python.join("bin/ruff");
     let ruff = ruff.to_string_lossy();
     good &= run::streamed(run::program(
@@ -246,6 +248,23 @@ fn lint(work: &Workplace) -> Result<Outcome> {
         ],
     ))?;
     Ok(passed(good))
+}
+
+/// Whether Node can read every script.
+fn scripts(work: &Workplace) -> Result<bool> {
+    let node = work.peers.node_bin().join("node");
+    let mut good = true;
+    for folder in SCRIPTS {
+        let entries = fs::read_dir(work.root.join(folder)).context("list the scripts")?;
+        for entry in entries {
+            let path = entry.context("list the scripts")?.path();
+            if path.extension().is_some_and(|extension| extension == "mjs" || extension == "js") {
+                let shown = (node.to_string_lossy(), path.to_string_lossy());
+                good &= run::streamed(run::program(&work.root, &[&shown.0, "--check", &shown.1]))?;
+            }
+        }
+    }
+    Ok(good)
 }
 
 fn real_peers(work: &Workplace) -> Result<Outcome> {

@@ -39,13 +39,24 @@ const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Why a request stays outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outside {
+pub(in crate::api) enum Outside {
     /// No credentials, or none that can be read.
     Missing,
     /// Compared and wrong.
     Wrong,
     /// Too many wrong ones before: not compared.
     Slowed(Duration),
+}
+
+impl Outside {
+    /// The label in metrics.
+    pub(in crate::api) const fn label(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Wrong => "wrong",
+            Self::Slowed(_) => "slowed",
+        }
+    }
 }
 
 /// Knows the passwords and who failed lately.
@@ -79,6 +90,16 @@ impl Gate {
 
     fn check(&self, headers: &HeaderMap, client: IpAddr, now: Instant) -> Result<(), Outside> {
         let password = password(headers).ok_or(Outside::Missing)?;
+        self.try_password(&password, client, now)
+    }
+
+    /// Compares one password, wherever it was typed; all places share the count of failures.
+    pub(in crate::api) fn try_password(
+        &self,
+        password: &[u8],
+        client: IpAddr,
+        now: Instant,
+    ) -> Result<(), Outside> {
         let client = client_key(client);
         let mut all = self.failures.lock();
         let failures = all.get(&client).copied();
@@ -88,7 +109,7 @@ impl Gate {
                 return Err(Outside::Slowed(left));
             }
         }
-        if self.is_right(&password) {
+        if self.is_right(password) {
             all.pop(&client);
             return Ok(());
         }
@@ -129,15 +150,15 @@ pub(super) async fn guard(State(state): State<ApiState>, request: Request, next:
         Ok(()) => return next.run(request).await,
         Err(outside) => outside,
     };
-    let (label, error) = match outside {
-        Outside::Missing => ("missing", unauthorized("a password is needed")),
+    let error = match outside {
+        Outside::Missing => unauthorized("a password is needed"),
         Outside::Wrong => {
             tracing::warn!(%client, "a wrong admin password was given");
-            ("wrong", unauthorized("user or password is wrong"))
+            unauthorized("user or password is wrong")
         }
-        Outside::Slowed(left) => ("slowed", Error::rate_limited(left.as_secs().saturating_add(1))),
+        Outside::Slowed(left) => Error::rate_limited(left.as_secs().saturating_add(1)),
     };
-    ::metrics::counter!(metrics::API_ADMIN_REFUSED, "reason" => label).increment(1);
+    ::metrics::counter!(metrics::API_ADMIN_REFUSED, "reason" => outside.label()).increment(1);
     let mut response = error.into_response();
     if response.status() == StatusCode::UNAUTHORIZED {
         let ask = HeaderValue::from_static("Basic realm=\"relay admin\", charset=\"UTF-8\"");

@@ -1,0 +1,209 @@
+//! Why something is not on the network, in sentences. Pure.
+
+use crate::{
+    domain::{Account, DropReason, HostStatus, LocalStatus},
+    drops::Dropped,
+    hosts::HostView,
+};
+
+use super::words::{several, span};
+
+/// Drops that do not say that something is wrong: they repeat what was passed before.
+const HARMLESS: [DropReason; 3] =
+    [DropReason::Stale, DropReason::SyncUnchanged, DropReason::Redundant];
+
+/// One sentence or two, and how bad it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    /// `ok`, `warn`, `bad` or `dim`, as the style knows them.
+    pub(super) tone: &'static str,
+    pub(super) words: String,
+}
+
+fn finding(tone: &'static str, words: impl Into<String>) -> Finding {
+    Finding { tone, words: words.into() }
+}
+
+/// What an operator would say of a host.
+pub(super) fn of_host(view: &HostView, totals: &[(DropReason, u64)], now_ms: u64) -> Vec<Finding> {
+    let mut found = vec![reading(view, now_ms)];
+    let worst = totals
+        .iter()
+        .filter(|(reason, count)| *count > 0 && !HARMLESS.contains(reason))
+        .max_by_key(|(_, count)| *count);
+    if let Some((reason, count)) = worst {
+        let words = format!(
+            "{} of it dropped, most of them for one reason: {}",
+            several(*count, "event"),
+            reason.words()
+        );
+        found.push(finding("warn", words));
+    }
+    if view.account_count > view.account_limit {
+        found.push(finding("bad", over_limit(view)));
+    }
+    found
+}
+
+fn over_limit(view: &HostView) -> String {
+    format!(
+        "It has {} and may have {}: events of those above the limit are not passed. Raise the limit \
+         if they are real.",
+        several(view.account_count, "account"),
+        view.account_limit
+    )
+}
+
+/// Whether the host is read now, and if not, why.
+fn reading(view: &HostView, now_ms: u64) -> Finding {
+    let name = &view.hostname;
+    let error = view.last_error.as_deref().unwrap_or("no error was noted");
+    match view.status {
+        HostStatus::Banned => finding(
+            "bad",
+            format!(
+                "{name} is banned on this relay: nothing of it is read. Unban it to change that."
+            ),
+        ),
+        HostStatus::Throttled => finding(
+            "warn",
+            format!(
+                "{name} is throttled: it sends more than its limits allow, and is read with pauses."
+            ),
+        ),
+        _ if view.connected && view.unsettled > 1_000 => finding(
+            "warn",
+            format!(
+                "{name} is read, but {} of it still wait to be judged: posts appear late.",
+                several(u64::try_from(view.unsettled).unwrap_or(u64::MAX), "event")
+            ),
+        ),
+        _ if view.connected => finding("ok", format!("{name} is read: {}.", view.doing)),
+        HostStatus::Idle => finding(
+            "dim",
+            format!(
+                "{name} is not read because nothing happened there; it is read again when it asks."
+            ),
+        ),
+        HostStatus::Offline => finding(
+            "bad",
+            format!(
+                "{name} cannot be reached{}: {error}. It is tried for ever; {}.",
+                since(view, now_ms),
+                view.doing
+            ),
+        ),
+        HostStatus::Active => finding(
+            "warn",
+            format!("{name} is not connected at the moment ({}); last error: {error}.", view.doing),
+        ),
+    }
+}
+
+fn since(view: &HostView, now_ms: u64) -> String {
+    view.last_error_ms.map_or_else(String::new, |at_ms| {
+        format!(" (last tried {} ago)", span(now_ms.saturating_sub(at_ms)))
+    })
+}
+
+/// What the relay knows of an account, and of the host that its DID document names.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    /// The row, if any event of it was ever accepted.
+    pub(super) account: Option<&'a Account>,
+    /// The host that is responsible for it, if this relay knows that one.
+    pub(super) host: Option<&'a HostView>,
+    /// Name of that host as the DID document has it; an error says why there is none.
+    pub(super) named: Result<String, String>,
+    /// What was decided here, also about an account without a row.
+    pub(super) local: LocalStatus,
+    /// Its last dropped events, newest first.
+    pub(super) drops: &'a [Dropped],
+}
+
+/// The answer to "why is my post not on the network?", what matters most first.
+pub(super) fn of_account(known: &Known<'_>, now_ms: u64) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(decided(known.local));
+    found.extend(upstream(known.account));
+    found.extend(place(known, now_ms));
+    found.extend(dropped(known, now_ms));
+    if found.iter().all(|one| one.tone == "ok") {
+        found.push(finding(
+            "ok",
+            "Nothing stands in the way here. If a post is missing, its PDS has not sent it yet: \
+             compare the rev below with the one that the PDS gives.",
+        ));
+    }
+    found.sort_by_key(|one| match one.tone {
+        "bad" => 0,
+        "warn" => 1,
+        _ => 2,
+    });
+    found
+}
+
+fn decided(local: LocalStatus) -> Option<Finding> {
+    match local {
+        LocalStatus::None => None,
+        LocalStatus::Takendown => Some(finding(
+            "bad",
+            "It was taken down on this relay: none of its events are passed. Restore it to change that.",
+        )),
+        LocalStatus::Suspended => {
+            Some(finding("bad", "It is suspended on this relay: none of its events are passed."))
+        }
+        LocalStatus::Throttled => Some(finding(
+            "warn",
+            "It is throttled here, because its host has more accounts than its limit allows, or it \
+             sent too much.",
+        )),
+    }
+}
+
+fn upstream(account: Option<&Account>) -> Option<Finding> {
+    let account = account?;
+    if account.upstream.is_active() {
+        return None;
+    }
+    let words = format!(
+        "Its host says that it is {}: events pass again when the host says that it is active.",
+        account.upstream.as_text()
+    );
+    Some(finding("bad", words))
+}
+
+/// Whether its host is the right one, known, and read.
+fn place(known: &Known<'_>, now_ms: u64) -> Vec<Finding> {
+    let mut found = Vec::new();
+    match (&known.named, known.host) {
+        (Err(why), _) => found.push(finding(
+            "bad",
+            format!("Its identity could not be found, so nothing of it can be verified: {why}."),
+        )),
+        (Ok(name), None) => found.push(finding(
+            "bad",
+            format!(
+                "Its DID document names {name}, which this relay does not read. Add that host, or let \
+                 it ask to be crawled."
+            ),
+        )),
+        (Ok(_), Some(host)) => found.push(reading(host, now_ms)),
+    }
+    if known.account.is_none() && known.drops.is_empty() {
+        found.push(finding(
+            "warn",
+            "No event of it has come since this relay knows its host: it has not posted since, or \
+             its PDS does not send.",
+        ));
+    }
+    found
+}
+
+fn dropped(known: &Known<'_>, now_ms: u64) -> Option<Finding> {
+    let last = known.drops.iter().find(|one| !HARMLESS.contains(&one.reason))?;
+    let ago = span(now_ms.saturating_sub(last.at_ms));
+    let detail = if last.detail.is_empty() { String::new() } else { format!(" {}", last.detail) };
+    let words = format!("Its last dropped event came {ago} ago. {}{detail}", last.reason.words());
+    Some(finding("bad", words))
+}

@@ -1,0 +1,118 @@
+//! A network that an operator has something to do with.
+
+use std::time::Duration;
+
+use relay_simnet::{Account, Consumer, Fault, NameServer, NameTrick, Pds, Start};
+
+use crate::relay::Relay;
+
+/// What the bad host sends, and how often.
+const FAULTS: [(Fault, usize); 4] =
+    [(Fault::Legacy, 3), (Fault::FutureRev, 2), (Fault::WrongPrevData, 2), (Fault::HighS, 6)];
+/// Hosts that have a name and nothing behind it.
+const LOST: [&str; 6] = [
+    "bluebell.example.com",
+    "pds.harbour.example.org",
+    "pds.old-mill.example.net",
+    "social.lighthouse.example.com",
+    "at.meadow.example.org",
+    "pds.quarry.example.net",
+];
+
+/// The relay and its world.
+pub(crate) struct Scene {
+    pub(crate) relay: Relay,
+    bad: (Pds, Account),
+    new: Pds,
+    good: Vec<Account>,
+    consumers: Vec<Consumer>,
+    _names: NameServer,
+}
+
+impl Scene {
+    /// Enough for every step of the story.
+    pub(crate) async fn small() -> Self {
+        Self::of(3).await
+    }
+
+    /// Enough for a picture, after a while of changing traffic.
+    pub(crate) async fn large(past: Duration) -> Self {
+        let scene = Self::of(24).await;
+        let until = tokio::time::Instant::now() + past;
+        let mut round = 0_usize;
+        while tokio::time::Instant::now() < until {
+            // A tide, so that the lines have a shape.
+            let high = if (round / 12).is_multiple_of(2) { 3 } else { 9 };
+            for account in scene.good.iter().cycle().skip(round).take(high) {
+                account.post("the tide comes in").await.unwrap();
+            }
+            if round.is_multiple_of(5) {
+                scene.misbehave(round % 4, 1).await;
+            }
+            round += 1;
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        scene
+    }
+
+    async fn of(hosts: usize) -> Self {
+        let names = NameServer::start(NameTrick::None).await.unwrap();
+        let resolver = names.addr().to_string();
+        let relay = Relay::start_with(&[
+            ("RELAY_CONTACT", "mailto:operator@example.com"),
+            ("RESOLVE_ADDRESS", &resolver),
+        ])
+        .await;
+        let mut good = Vec::new();
+        for number in 0..hosts {
+            let pds = relay.host(&format!("good-{number}")).await;
+            for name in ["ann", "ben"] {
+                good.push(relay.account(&pds, &format!("{name}-{number}")).await);
+            }
+        }
+        let pds = relay.host("bad").await;
+        let account = relay.account(&pds, "mallory").await;
+        let new = relay.net.pds("new").await.unwrap();
+        let lost: Vec<_> = LOST.iter().map(|name| (*name).to_owned()).collect();
+        let added = relay.running.hosts.add_many(&lost).await;
+        assert!(added.iter().all(Result::is_ok));
+        let url = format!("ws://{}", relay.api());
+        let mut consumers = Vec::new();
+        for start in [Start::After(0), Start::Live] {
+            consumers.push(Consumer::connect(&url, start).await.unwrap());
+        }
+        let scene = Self { relay, bad: (pds, account), new, good, consumers, _names: names };
+        for (place, (_, times)) in FAULTS.iter().enumerate() {
+            scene.misbehave(place, *times).await;
+        }
+        scene.relay.settled().await;
+        scene
+    }
+
+    async fn misbehave(&self, place: usize, times: usize) {
+        let Some((fault, _)) = FAULTS.get(place) else { return };
+        for _ in 0..times {
+            self.bad.1.with(*fault).post("not as it should be").await.unwrap();
+        }
+    }
+
+    /// Name of the host whose events are dropped.
+    pub(crate) fn bad_host(&self) -> String {
+        self.bad.0.hostname()
+    }
+
+    /// The account of these events.
+    pub(crate) fn bad_did(&self) -> String {
+        self.bad.1.did().to_owned()
+    }
+
+    /// A host that the relay does not know yet.
+    pub(crate) fn new_host(&self) -> String {
+        self.new.hostname()
+    }
+
+    pub(crate) async fn end(self) {
+        drop(self.consumers);
+        self.relay.stop().await;
+    }
+}

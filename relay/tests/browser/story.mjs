@@ -1,0 +1,74 @@
+// A day of an operator: from the login to the audit log.
+import assert from 'node:assert/strict'
+import { check, launch, login, open, scene, views } from './browser.mjs'
+
+const text = (page) => page.locator('main').innerText()
+
+async function reads(page) {
+  await page.getByRole('link', { name: 'Hosts', exact: true }).first().click()
+  await page.getByLabel('Name').fill(scene.badHost.slice(-4))
+  await page.getByRole('button', { name: 'Show' }).click()
+  await page.getByRole('link', { name: scene.badHost }).click()
+  await page.getByRole('heading', { name: scene.badHost }).waitFor()
+  assert.match(await text(page), /The signature does not verify/)
+  await page.getByRole('link', { name: scene.badDid }).first().click()
+  await page.getByRole('heading', { name: 'Why is it not on the network?' }).waitFor()
+  assert.match(await text(page), /Its last dropped event came .* The signature does not verify/)
+}
+
+/** Numbers of an open page change by themselves, and stand still when a person wants that. */
+async function lives(page) {
+  await page.goto(`${scene.dash}/dash`)
+  await page.locator('#live .pill.ok').waitFor()
+  const region = page.locator('[data-live]')
+  const before = await region.innerHTML()
+  await page.waitForFunction(
+    (before) => document.querySelector('[data-live]').innerHTML !== before,
+    before,
+  )
+  await page.getByRole('button', { name: 'Pause' }).click()
+  await page.locator('#live .pill', { hasText: 'paused' }).waitFor()
+}
+
+/** The same without JavaScript. */
+async function plain(browser) {
+  const page = await open(browser, { javaScriptEnabled: false })
+  await login(page)
+  await reads(page)
+  await page.context().close()
+}
+
+/** By the keyboard alone: the way past the navigation, and through it. */
+async function keyboard(page) {
+  await page.goto(`${scene.dash}/dash`)
+  await page.keyboard.press('Tab')
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'To the content')
+  await page.keyboard.press('Enter')
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'main')
+}
+
+const browser = await launch()
+try {
+  await plain(browser)
+  const page = await open(browser)
+  await login(page)
+  await reads(page)
+  await lives(page)
+  await keyboard(page)
+  for (const colorScheme of ['light', 'dark']) {
+    const page = await open(browser, { colorScheme, width: colorScheme === 'light' ? 1280 : 390 })
+    await page.goto(`${scene.dash}/dash/login`)
+    await check(page, `login, ${colorScheme}`)
+    await login(page)
+    for (const [name, path] of views()) {
+      await page.goto(scene.dash + path)
+      await check(page, `${name}, ${colorScheme}`)
+    }
+    await page.goto(`${scene.status}/status`)
+    await check(page, `status, ${colorScheme}`)
+    await page.context().close()
+  }
+} finally {
+  await browser.close()
+}
+console.log('browser: everything was found, read and done')
