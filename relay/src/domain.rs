@@ -4,11 +4,17 @@
 //! Owns nothing, bounds nothing; strings that came from outside are cut where a type says so.
 
 mod account;
+mod actor;
+mod host_rules;
 mod numbers;
 mod reasons;
 mod status;
 
 pub use account::{Account, LastEvent, RepoState};
+pub use actor::Actor;
+pub use host_rules::{
+    DomainBan, HOST_CHANGES_MAX, HostChange, HostChangeKind, OwnLimits, Strictness,
+};
 pub use numbers::{AccountNo, Epoch, EventKind, HostId, HostSeq, Seq};
 pub use reasons::{CloseReason, DropReason};
 pub use status::{Effective, HostStatus, LocalStatus, STATUS_CHARS_MAX, UpstreamStatus, effective};

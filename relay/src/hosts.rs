@@ -6,10 +6,16 @@
 //! that is neither durable nor dropped for a counted reason.
 
 mod admission;
+mod bans;
+mod commands;
+mod domains;
 mod host;
 mod leniency;
 mod life;
+mod limits;
 mod low_water;
+mod record;
+mod words;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,11 +27,17 @@ use parking_lot::RwLock;
 use relay_protocol::Hostname;
 use tokio::sync::{Semaphore, broadcast};
 
-use self::{admission::Admission, host::Shared};
-pub use self::{admission::is_relay, host::Host, leniency::Leniency};
+use self::{admission::Admission, host::Shared, limits::TRUSTED_DEFAULT, record::Draft};
+pub use self::{
+    admission::is_relay,
+    commands::{CommandError, Edit, LimitsEdit},
+    host::Host,
+    leniency::Leniency,
+    limits::Limits,
+};
 use crate::{
     clock::Clock,
-    domain::{Epoch, HostId, HostSeq, HostStatus},
+    domain::{Actor, DomainBan, Epoch, HostId, HostSeq, HostStatus, OwnLimits, Strictness},
     net::Net,
     store::{HostRow, Store, StoreError},
     telemetry::metrics as names,
@@ -46,16 +58,25 @@ pub struct HostOptions {
     pub leniency: Leniency,
     /// Unsettled events that one host may have (DESIGN 10.7); then it is not read.
     pub unsettled_max: usize,
+    /// Domains whose hosts have large limits (HOST-6): `pds.example.com`, or `*.example.com` for all
+    /// below a domain.
+    pub trusted: Vec<String>,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { dev: false, leniency: Leniency::default(), unsettled_max: host::EVENTS_MAX }
+        Self {
+            dev: false,
+            leniency: Leniency::default(),
+            unsettled_max: host::EVENTS_MAX,
+            trusted: vec![TRUSTED_DEFAULT.to_owned()],
+        }
     }
 }
 
 /// What the API shows of a host.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each shown by its name")]
 pub struct HostView {
     /// Number, also the list order.
     pub id: HostId,
@@ -89,6 +110,28 @@ pub struct HostView {
     pub gap_ms: Option<u64>,
     /// Strict validation applies.
     pub strict: bool,
+    /// Why it has its status, in words, as an operator or the relay gave it.
+    pub status_reason: Option<String>,
+    /// Since when it has its status, ms since 1970.
+    pub status_since_ms: u64,
+    /// The banned domain that covers it.
+    pub domain_ban: Option<String>,
+    /// First seen, ms since 1970.
+    pub first_seen_ms: u64,
+    /// Its domain is trusted (HOST-6).
+    pub trusted: bool,
+    /// What it may do now, by all rules together.
+    pub limits: Limits,
+    /// Limits that were set for it alone.
+    pub own_limits: OwnLimits,
+    /// What its limits grew by with good behaviour, in percent (HOST-8).
+    pub growth: u64,
+    /// What was decided about its validation.
+    pub strictness: Strictness,
+    /// Strict for good (DESIGN 10.14).
+    pub ratcheted: bool,
+    /// Until when alerts about it are silenced, ms since 1970, 0 = not at all.
+    pub silenced_until_ms: u64,
 }
 
 /// Why a host was not admitted; `name()` is the XRPC error name.
@@ -160,7 +203,9 @@ struct Parts {
     roster: RwLock<Roster>,
     admission: Admission,
     wake_ups: broadcast::Sender<HostId>,
-    /// Held while host rows are written, so that a row read before a cursor reset is not written
+    /// Bans of domains by domain. Locked before the roster where both are.
+    bans: RwLock<BTreeMap<String, DomainBan>>,
+    /// Held while host rows or bans are written, so that a row read before a command is not written
     /// after it.
     writing: tokio::sync::Mutex<()>,
 }
@@ -182,14 +227,16 @@ impl Hosts {
         clock: Clock,
         options: HostOptions,
     ) -> Result<Self, StoreError> {
-        let HostOptions { dev, leniency, unsettled_max } = options;
+        let HostOptions { dev, leniency, unsettled_max, trusted } = options;
         let rows = store.hosts().await?;
+        let bans = store.domain_bans().await?;
         let bytes = Arc::new(Semaphore::new(BYTES_MAX));
         let shared = Shared {
             bytes,
             leniency: Arc::new(leniency),
             clock: clock.clone(),
             events_max: unsettled_max,
+            trusted: Arc::new(RwLock::new(trusted)),
         };
         let (wake_ups, _) = broadcast::channel(WAKE_UPS_MAX);
         let parts = Parts {
@@ -201,6 +248,7 @@ impl Hosts {
             roster: RwLock::default(),
             admission: Admission::default(),
             wake_ups,
+            bans: RwLock::new(bans.into_iter().map(|ban| (ban.domain.clone(), ban)).collect()),
             writing: tokio::sync::Mutex::default(),
         };
         let hosts = Self { parts: Arc::new(parts) };
@@ -212,6 +260,7 @@ impl Hosts {
 
     /// Takes rows of the store into memory; those that are there already stay as they are.
     fn enrol(&self, rows: &[HostRow]) -> Result<Vec<Arc<Host>>, StoreError> {
+        let bans = self.parts.bans.read();
         let mut roster = self.parts.roster.write();
         let mut enrolled = Vec::with_capacity(rows.len());
         for row in rows {
@@ -226,6 +275,8 @@ impl Hosts {
                 |invalid| StoreError::Damaged(format!("host `{}`: {invalid}", row.hostname)),
             )?;
             let host = Arc::new(Host::new(row, hostname, self.parts.shared.clone()));
+            let ban = bans::covering(&bans, &row.hostname);
+            host.life.lock().domain_ban = ban.map(|ban| ban.domain.clone());
             roster.by_name.insert(row.hostname.clone(), row.id);
             roster.by_id.insert(row.id, Arc::clone(&host));
             enrolled.push(host);
@@ -284,14 +335,18 @@ impl Hosts {
         let _writing = self.parts.writing.lock().await;
         let hosts = self.all();
         self.measure(&hosts);
-        let rows: Vec<HostRow> = hosts.iter().filter_map(|host| host.take_dirty()).collect();
-        if rows.is_empty() {
+        let dirty: Vec<_> = hosts.into_iter().filter(|host| host.take_dirty()).collect();
+        if dirty.is_empty() {
             return Ok(());
         }
-        let saved = self.parts.store.save_hosts(&rows).await;
-        if saved.is_err() {
-            for host in rows.iter().filter_map(|row| self.get(row.id)) {
-                host.return_dirty();
+        let mut drafts: Vec<_> = dirty.iter().map(|host| host.draft()).collect();
+        let changes: Vec<_> = drafts.iter_mut().flat_map(Draft::numbered).collect();
+        let rows: Vec<HostRow> = drafts.iter().map(|draft| draft.row.clone()).collect();
+        let saved = self.parts.store.save_hosts_with(&rows, &changes).await;
+        for (host, draft) in dirty.iter().zip(drafts) {
+            match &saved {
+                Ok(()) => host.wrote(&draft.row),
+                Err(_) => host.give_back(draft.changes),
             }
         }
         saved
@@ -301,12 +356,8 @@ impl Hosts {
     ///
     /// # Errors
     /// [`StoreError`]; then nothing changed.
-    pub async fn reset_cursor(&self, host: &Host) -> Result<Epoch, StoreError> {
-        let _writing = self.parts.writing.lock().await;
-        let now_ms = self.parts.clock.now_ms();
-        let epoch = self.parts.store.reset_cursor(host.id(), now_ms).await?;
-        host.begin_epoch(epoch, now_ms);
-        Ok(epoch)
+    pub async fn reset_cursor(&self, host: &Arc<Host>) -> Result<Epoch, StoreError> {
+        self.begin_anew(host, (&Actor::Relay, "the host no longer knows our cursor")).await
     }
 
     /// Told whenever a host is added or should be tried at once; upstream listens. A listener that
@@ -342,14 +393,15 @@ fn as_gauge(count: usize) -> f64 {
 fn view(host: &Host, now_ms: u64) -> HostView {
     let (events, bytes) = host.traffic();
     let (seq, unsettled) = (host.mark().map(|(_, seq)| seq), host.unsettled().0);
+    let (limits, trusted, row) = (host.limits(), host.is_trusted(), host.row());
     let life = host.life.lock();
     HostView {
         id: host.id(),
-        hostname: host.hostname().as_str().to_owned(),
-        status: life.status,
+        hostname: row.hostname,
+        status: life.status(),
         seq,
-        account_count: host.account_count(),
-        account_limit: host.account_limit(),
+        account_count: row.account_count,
+        account_limit: limits.accounts,
         connected: life.phase.is_connected(),
         ever_connected: life.ever_connected,
         last_error: life.last_error.clone(),
@@ -360,6 +412,17 @@ fn view(host: &Host, now_ms: u64) -> HostView {
         unsettled,
         gap_ms: life.gap_ms,
         strict: host.is_strict(),
+        status_reason: life.status_reason(),
+        status_since_ms: life.status_since_ms.max(row.first_seen_ms),
+        domain_ban: life.domain_ban.clone(),
+        first_seen_ms: row.first_seen_ms,
+        trusted,
+        limits,
+        own_limits: row.own_limits,
+        growth: row.growth,
+        strictness: row.strictness,
+        ratcheted: row.strict_for_good,
+        silenced_until_ms: row.silenced_until_ms,
     }
 }
 

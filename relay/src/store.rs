@@ -11,6 +11,8 @@ mod audit;
 mod claim;
 mod db;
 mod discovery;
+mod domain_bans;
+mod host_changes;
 mod hosts;
 mod indigo;
 mod meta;
@@ -25,6 +27,7 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use relay_protocol::Did;
 use tokio::sync::Mutex;
 
+pub use self::hosts::HostRow;
 use self::{address::Address, db::Db};
 pub use self::{
     audit::{AuditEntry, AuditFilter, Begun},
@@ -35,7 +38,7 @@ pub use self::{
 };
 use crate::{
     crash::{self, Point},
-    domain::{Account, AccountNo, Epoch, HostId, HostSeq, HostStatus, LocalStatus, Seq},
+    domain::{Account, AccountNo, Epoch, HostId, HostSeq, LocalStatus, Seq},
 };
 
 /// Accounts a host may have unless the operator sets another limit, as the reference relay has it.
@@ -52,39 +55,6 @@ pub struct Outlook {
     pub known: i64,
     /// The oldest version that works with the tables of this program.
     pub readable_from_known: i64,
-}
-
-/// A host as the store keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostRow {
-    /// Number from first sight.
-    pub id: HostId,
-    /// `host` or `host:port`.
-    pub hostname: String,
-    /// Whether TLS is used.
-    pub secure: bool,
-    /// Status.
-    pub status: HostStatus,
-    /// How often the cursor was reset.
-    pub epoch: Epoch,
-    /// Low-water mark: everything at or below is durable or dropped (I2); `None` before the first.
-    pub cursor: Option<HostSeq>,
-    /// Live accounts (HOST-10), kept as deltas.
-    pub account_count: u64,
-    /// Accounts this host may have (HOST-7); from `RELAY_DEFAULT_ACCOUNT_LIMIT` at first sight.
-    pub account_limit: u64,
-    /// First seen, ms since 1970.
-    pub first_seen_ms: u64,
-    /// Ever connected (HOST-11).
-    pub ever_connected: bool,
-    /// Last error in words, at most 500 characters.
-    pub last_error: Option<String>,
-    /// Inductive commits in a row, for the ratchet (DESIGN 10.14).
-    pub clean_commits: u64,
-    /// Ratcheted for good.
-    pub strict_for_good: bool,
-    /// Last automatic cursor reset (UP-6), ms since 1970, 0 = never.
-    pub cursor_reset_ms: u64,
 }
 
 /// What one checkpoint writes in one transaction (DESIGN 10.5).
@@ -240,41 +210,13 @@ impl Store {
         hosts::all(self.db()).await
     }
 
-    /// Inserts hosts that are not there yet (by hostname); gives all rows of these names, oldest
-    /// first. Durable at once.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was inserted then.
-    pub async fn add_hosts(
-        &self,
-        hosts: &[(String, bool)],
-        now_ms: u64,
-    ) -> Result<Vec<HostRow>, StoreError> {
-        let hosts: Vec<_> =
-            hosts.iter().map(|(hostname, secure)| (hostname.clone(), *secure, 0)).collect();
-        self.add_hosts_for(&hosts, now_ms).await
-    }
-
-    /// The same with the accounts that each is to have room for at least, whatever the usual limit.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was inserted then.
-    pub async fn add_hosts_for(
-        &self,
-        hosts: &[(String, bool, u64)],
-        now_ms: u64,
-    ) -> Result<Vec<HostRow>, StoreError> {
-        let _alone = self.shared.adding_hosts.lock().await;
-        hosts::add(self.db(), hosts, self.account_limit, now_ms).await
-    }
-
     /// Writes everything of these hosts but cursor and account count. The epoch never falls; a
     /// higher one takes the cursor away, which belonged to the older.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn save_hosts(&self, hosts: &[HostRow]) -> Result<(), StoreError> {
-        hosts::save(self.db(), hosts).await
+        self.save_hosts_with(hosts, &[]).await
     }
 
     /// Writes low-water marks alone, every few seconds (UP-9). A lower mark of the same epoch never
@@ -303,14 +245,6 @@ impl Store {
     fn note(&self, written: Result<(), StoreError>) -> Result<(), StoreError> {
         *self.shared.refused.lock() = written.as_ref().err().map(ToString::to_string);
         written
-    }
-
-    /// UP-6: new epoch, no cursor.
-    ///
-    /// # Errors
-    /// [`StoreError`]; also when there is no such host.
-    pub async fn reset_cursor(&self, host: HostId, now_ms: u64) -> Result<Epoch, StoreError> {
-        hosts::reset_cursor(self.db(), host, now_ms).await
     }
 
     /// The accounts of these DIDs that exist, in any order, with what was decided about them.

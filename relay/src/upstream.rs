@@ -243,7 +243,8 @@ impl<I: Inlet> Starter<I> {
     fn queue_all(&mut self) {
         for host in self.common.parts.hosts.all() {
             let known = self.running.contains_key(&host.id()) || self.queue.contains(&host.id());
-            if !known && host.status() != HostStatus::Banned {
+            let is_wanted = !matches!(host.status(), HostStatus::Banned | HostStatus::Idle);
+            if !known && is_wanted {
                 self.queue.push_back(host.id());
             }
         }
@@ -251,7 +252,8 @@ impl<I: Inlet> Starter<I> {
 
     fn wake(&mut self, id: HostId) {
         match self.running.get(&id) {
-            Some(waiting) => waiting.notify_waiters(),
+            // Kept when the subscription is not waiting at this moment.
+            Some(waiting) => waiting.notify_one(),
             // Somebody asked for it, so it goes first.
             None => self.queue.push_front(id),
         }

@@ -279,7 +279,12 @@ pub(crate) fn host_options(config: &Config) -> HostOptions {
         until_ms: spared.collect(),
         strict_since_ms: config.strict_since.map(Day::begin_ms),
     };
-    HostOptions { dev: config.dev, leniency, unsettled_max: config.host_concurrency }
+    HostOptions {
+        dev: config.dev,
+        leniency,
+        unsettled_max: config.host_concurrency,
+        ..HostOptions::default()
+    }
 }
 
 async fn open_log(

@@ -84,10 +84,14 @@ impl Hosts {
         admin: bool,
     ) -> Result<(Arc<Host>, &'static str), Refusal> {
         let hostname = self.parse(hostname)?;
+        if self.domain_ban_of(hostname.as_str()).is_some() {
+            return Err(Refusal::Banned);
+        }
         if let Some(host) = self.by_name(hostname.as_str()) {
             if host.status() == HostStatus::Banned {
                 return Err(Refusal::Banned);
             }
+            host.wanted_again(self.parts.clock.now_ms());
             if !host.is_connected() && (admin || self.may_wake(hostname.as_str())) {
                 self.wake(&host);
             }
@@ -111,7 +115,12 @@ impl Hosts {
     /// The same with the accounts that each is to have room for at least, so that one that others
     /// know as a large one is not throttled here for being new.
     pub async fn add_many_for(&self, hosts: &[(&str, u64)]) -> Vec<Result<Arc<Host>, Refusal>> {
-        let parsed: Vec<_> = hosts.iter().map(|(hostname, _)| self.parse(hostname)).collect();
+        let parse = |hostname: &str| {
+            let hostname = self.parse(hostname)?;
+            let ban = self.domain_ban_of(hostname.as_str());
+            if ban.is_some() { Err(Refusal::Banned) } else { Ok(hostname) }
+        };
+        let parsed: Vec<_> = hosts.iter().map(|(hostname, _)| parse(hostname)).collect();
         let mut seen = HashSet::new();
         // In the order given: it becomes the order of the lists.
         let (known, new): (Vec<_>, Vec<_>) = parsed
@@ -122,6 +131,7 @@ impl Hosts {
             .partition(|hostname| self.by_name(hostname.as_str()).is_some());
         for host in known.iter().filter_map(|hostname| self.by_name(hostname.as_str())) {
             if host.status() != HostStatus::Banned && !host.is_connected() {
+                host.wanted_again(self.parts.clock.now_ms());
                 self.wake(&host);
             }
         }

@@ -5,18 +5,20 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use relay_protocol::Hostname;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     leniency::Leniency,
     life::{Life, Phase},
     low_water::{Held, LowWater},
+    record::Rules,
 };
 use crate::{
     clock::Clock,
-    domain::{Epoch, HostId, HostSeq, HostStatus},
+    domain::{Actor, Epoch, HostChange, HostChangeKind, HostId, HostSeq, HostStatus},
     store::HostRow,
 };
 
@@ -43,13 +45,15 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// Unsettled events of one host.
     pub(super) events_max: usize,
+    /// Domains that are trusted (HOST-6); looked at whenever it matters.
+    pub(super) trusted: Arc<RwLock<Vec<String>>>,
 }
 
 /// The part of the stream that is under way.
 #[derive(Debug)]
-struct Window {
-    epoch: Epoch,
-    low_water: LowWater,
+pub(super) struct Window {
+    pub(super) epoch: Epoch,
+    pub(super) low_water: LowWater,
     /// Mark that was last given out for saving.
     saved: Option<(Epoch, HostSeq)>,
 }
@@ -57,20 +61,23 @@ struct Window {
 /// One host, shared by its subscription, the shards and the API.
 #[derive(Debug)]
 pub struct Host {
-    id: HostId,
-    hostname: Hostname,
-    first_seen_ms: u64,
-    account_limit: u64,
-    shared: Shared,
-    window: Mutex<Window>,
+    pub(super) id: HostId,
+    pub(super) hostname: Hostname,
+    pub(super) first_seen_ms: u64,
+    pub(super) shared: Shared,
+    pub(super) window: Mutex<Window>,
     /// Told when an event is settled while the subscription waits for that.
     settled: Notify,
     pub(super) life: Mutex<Life>,
+    /// What was decided about it. Locked before `life` where both are.
+    pub(super) rules: Mutex<Rules>,
+    /// Ends the connection that is open or being made.
+    attempt: Mutex<CancellationToken>,
     accounts: AtomicI64,
-    clean_commits: AtomicU64,
-    strict_for_good: AtomicBool,
+    pub(super) clean_commits: AtomicU64,
+    pub(super) strict_for_good: AtomicBool,
     /// Until when it is spared if it has not ratcheted, ms since 1970.
-    spared_until_ms: u64,
+    pub(super) spared_until_ms: AtomicU64,
     frames: AtomicU64,
     bytes: AtomicU64,
     /// Something other than cursor and counts differs from the store.
@@ -82,20 +89,21 @@ impl Host {
         let saved = row.cursor.map(|cursor| (row.epoch, cursor));
         let low_water = LowWater::starting_at(row.cursor);
         let is_late_comer = shared.leniency.is_late_comer(row.first_seen_ms);
-        let spared_until_ms = shared.leniency.spares_until(hostname.as_str());
+        let spared_until_ms = shared.leniency.spared_until(hostname.as_str(), row.strictness);
         Self {
             id: row.id,
             hostname,
             first_seen_ms: row.first_seen_ms,
-            account_limit: row.account_limit,
             shared,
             window: Mutex::new(Window { epoch: row.epoch, low_water, saved }),
             settled: Notify::new(),
             life: Mutex::new(Life::new(row)),
+            rules: Mutex::new(Rules::of(row)),
+            attempt: Mutex::default(),
             accounts: AtomicI64::new(i64::try_from(row.account_count).unwrap_or(i64::MAX)),
             clean_commits: AtomicU64::new(row.clean_commits),
             strict_for_good: AtomicBool::new(row.strict_for_good || is_late_comer),
-            spared_until_ms,
+            spared_until_ms: AtomicU64::new(spared_until_ms),
             frames: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             dirty: AtomicBool::new(is_late_comer && !row.strict_for_good),
@@ -274,7 +282,7 @@ impl Host {
         if self.strict_for_good.load(Ordering::Relaxed) {
             return true;
         }
-        match self.spared_until_ms {
+        match self.spared_until_ms.load(Ordering::Relaxed) {
             0 => true,
             u64::MAX => false,
             until_ms => self.shared.clock.now_ms() >= until_ms,
@@ -291,9 +299,17 @@ impl Host {
         u64::try_from(self.accounts.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
-    /// Accounts this host may have (HOST-7).
-    pub fn account_limit(&self) -> u64 {
-        self.account_limit
+    /// The token under which the next connection is made and read; the one before is no longer used.
+    pub fn begin_attempt(&self, stopping: &CancellationToken) -> CancellationToken {
+        let token = stopping.child_token();
+        *self.attempt.lock() = token.clone();
+        token
+    }
+
+    /// Ends the connection that is open or being made; whether there is another one after it is decided
+    /// by the status.
+    pub(super) fn end_attempt(&self) {
+        self.attempt.lock().cancel();
     }
 
     /// Counts a frame of any kind.
@@ -309,7 +325,43 @@ impl Host {
 
     /// Status (HOST-1).
     pub fn status(&self) -> HostStatus {
-        self.life.lock().status
+        self.life.lock().status()
+    }
+
+    /// What it does now, in words.
+    pub(super) fn doing(&self, now_ms: u64) -> String {
+        self.life.lock().phase.in_words(now_ms)
+    }
+
+    /// Notes which banned domain covers it, if any; gives whether that is news for its connection.
+    pub(super) fn set_domain_ban(
+        &self,
+        ban: Option<String>,
+        (actor, note): (&Actor, &str),
+        now_ms: u64,
+    ) -> bool {
+        let mut life = self.life.lock();
+        let (before, was_banned) = (life.status(), life.domain_ban.is_some());
+        let (is_banned, reason) = (ban.is_some(), note.to_owned());
+        let kind = HostChangeKind::Status;
+        life.domain_ban = ban;
+        let after = life.status();
+        if was_banned != is_banned {
+            let [before, after] = [before, after].map(|status| status.as_text().to_owned());
+            let actor = actor.clone();
+            life.note(HostChange { at_ms: now_ms, kind, before, after, reason, actor });
+            self.set_dirty();
+        }
+        was_banned != is_banned
+    }
+
+    /// Somebody asked for it while it was disconnected on purpose.
+    pub(super) fn wanted_again(&self, now_ms: u64) {
+        let mut life = self.life.lock();
+        if life.status == HostStatus::Idle {
+            life.turn(HostStatus::Active, Some("somebody asked for it".to_owned()), now_ms);
+            self.set_dirty();
+        }
     }
 
     /// Whether a socket is open now.
@@ -347,7 +399,7 @@ impl Host {
     pub fn waiting(&self, at_ms: u64, attempt: u32, offline: bool) {
         let mut life = self.life.lock();
         life.phase = Phase::Waiting { at_ms, attempt };
-        let changed = life.set_offline(offline);
+        let changed = life.set_offline(offline, self.shared.clock.now_ms());
         drop(life);
         if changed {
             self.set_dirty();
@@ -369,40 +421,13 @@ impl Host {
         self.life.lock().cursor_reset_ms
     }
 
-    fn set_dirty(&self) {
+    /// Something that the store keeps was changed.
+    pub(super) fn set_dirty(&self) {
         self.dirty.store(true, Ordering::Relaxed);
     }
 
-    /// The row to write if something changed since the last call.
-    pub(super) fn take_dirty(&self) -> Option<HostRow> {
-        self.dirty.swap(false, Ordering::Relaxed).then(|| self.row())
-    }
-
-    /// The row could not be written.
-    pub(super) fn return_dirty(&self) {
-        self.set_dirty();
-    }
-
-    fn row(&self) -> HostRow {
-        let window = self.window.lock();
-        let (epoch, cursor) = (window.epoch, window.low_water.mark());
-        drop(window);
-        let life = self.life.lock();
-        HostRow {
-            id: self.id,
-            hostname: self.hostname.as_str().to_owned(),
-            secure: self.hostname.is_secure(),
-            status: life.status,
-            epoch,
-            cursor,
-            account_count: self.account_count(),
-            account_limit: self.account_limit,
-            first_seen_ms: self.first_seen_ms,
-            ever_connected: life.ever_connected,
-            last_error: life.last_error.clone(),
-            clean_commits: self.clean_commits.load(Ordering::Relaxed),
-            strict_for_good: self.strict_for_good.load(Ordering::Relaxed),
-            cursor_reset_ms: life.cursor_reset_ms,
-        }
+    /// Whether something changed since the last call.
+    pub(super) fn take_dirty(&self) -> bool {
+        self.dirty.swap(false, Ordering::Relaxed)
     }
 }

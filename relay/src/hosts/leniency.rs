@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::domain::Strictness;
+
 /// For how long nobody is.
 const NEVER: u64 = 0;
 
@@ -36,8 +38,17 @@ impl Leniency {
         self.strict_since_ms.is_some_and(|since| first_seen_ms >= since)
     }
 
-    /// Until when a host is spared, ms since 1970.
-    pub(super) fn spares_until(&self, name: &str) -> u64 {
+    /// Until when a host is spared by what was decided about it and by the settings, ms since 1970.
+    pub(super) fn spared_until(&self, name: &str, decided: Strictness) -> u64 {
+        match decided {
+            Strictness::Default => self.spares_until(name),
+            Strictness::Strict => NEVER,
+            Strictness::LenientUntil(until_ms) => until_ms,
+        }
+    }
+
+    /// Until when the settings spare a host, ms since 1970.
+    fn spares_until(&self, name: &str) -> u64 {
         if self.everywhere {
             return u64::MAX;
         }
@@ -59,6 +70,9 @@ mod tests {
         assert_eq!(["a.example", "b.example"].map(|name| nobody.spares_until(name)), [0, 0]);
         assert_eq!(everybody.spares_until("b.example"), u64::MAX);
         assert_eq!(["a.example", "b.example"].map(|name| one.spares_until(name)), [5, 0]);
+        assert_eq!(everybody.spared_until("a.example", Strictness::Strict), 0);
+        assert_eq!(nobody.spared_until("a.example", Strictness::LenientUntil(7)), 7);
+        assert_eq!(one.spared_until("a.example", Strictness::Default), 5);
     }
 
     /// DESIGN 10.14: the day itself counts; without a day nobody comes too late.

@@ -1,9 +1,18 @@
 //! Status of a host and what it is doing, for the API and for a person (HOST-1, UP-10). Pure.
 
-use crate::{domain::HostStatus, net::printable, store::HostRow};
+use std::collections::VecDeque;
+
+use crate::{
+    domain::{Actor, HostChange, HostChangeKind, HostStatus},
+    net::printable,
+    store::HostRow,
+};
 
 /// Longest error text that is kept.
-const ERROR_CHARS_MAX: usize = 480;
+pub(super) const ERROR_CHARS_MAX: usize = 480;
+
+/// Changes that wait to be written; of more the oldest are forgotten.
+const CHANGES_MAX: usize = 20;
 
 /// What the subscription does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +35,7 @@ pub(super) enum Phase {
         /// Which try that is, from 1 after a healthy stream.
         attempt: u32,
     },
-    /// Nothing: banned, or the relay stops.
+    /// Nothing: banned, disconnected on purpose, or the relay stops.
     AtRest,
 }
 
@@ -65,6 +74,12 @@ pub(super) struct Life {
     pub(super) last_error_ms: Option<u64>,
     pub(super) gap_ms: Option<u64>,
     pub(super) cursor_reset_ms: u64,
+    pub(super) status_reason: Option<String>,
+    pub(super) status_since_ms: u64,
+    /// The ban of a domain that covers the host; its own status is kept meanwhile.
+    pub(super) domain_ban: Option<String>,
+    /// Changes that are not in the store yet, oldest first.
+    pub(super) changes: VecDeque<HostChange>,
 }
 
 impl Life {
@@ -77,18 +92,60 @@ impl Life {
             last_error_ms: None,
             gap_ms: None,
             cursor_reset_ms: row.cursor_reset_ms,
+            status_reason: row.status_reason.clone(),
+            status_since_ms: row.status_since_ms,
+            domain_ban: None,
+            changes: VecDeque::new(),
+        }
+    }
+
+    /// Status as all see it: a banned domain is stronger than what the host has of its own.
+    pub(super) fn status(&self) -> HostStatus {
+        if self.domain_ban.is_some() { HostStatus::Banned } else { self.status }
+    }
+
+    /// Why it has that status.
+    pub(super) fn status_reason(&self) -> Option<String> {
+        match &self.domain_ban {
+            Some(domain) => Some(format!("the domain {domain} is banned")),
+            None => self.status_reason.clone(),
         }
     }
 
     /// Gives whether something changed that the store keeps.
     pub(super) fn connected(&mut self, now_ms: u64) -> bool {
         self.phase = Phase::Connected { since_ms: now_ms };
-        let changed = !self.ever_connected || self.may_change_to(HostStatus::Active);
+        let is_first = !self.ever_connected;
         self.ever_connected = true;
-        if self.may_change_to(HostStatus::Active) {
-            self.status = HostStatus::Active;
+        let changes = self.may_change_to(HostStatus::Active);
+        if changes {
+            self.turn(HostStatus::Active, None, now_ms);
         }
-        changed
+        is_first || changes
+    }
+
+    /// Changes the status by a rule of the relay itself, and notes that.
+    pub(super) fn turn(&mut self, status: HostStatus, why: Option<String>, now_ms: u64) {
+        let before = self.status.as_text().to_owned();
+        self.status = status;
+        self.status_since_ms = now_ms;
+        self.status_reason.clone_from(&why);
+        self.note(HostChange {
+            at_ms: now_ms,
+            kind: HostChangeKind::Status,
+            before,
+            after: status.as_text().to_owned(),
+            reason: why.unwrap_or_default(),
+            actor: Actor::Relay,
+        });
+    }
+
+    /// Keeps a change until it is written.
+    pub(super) fn note(&mut self, change: HostChange) {
+        if self.changes.len() >= CHANGES_MAX {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(change);
     }
 
     pub(super) fn failed(&mut self, why: &str, now_ms: u64) {
@@ -97,11 +154,11 @@ impl Life {
     }
 
     /// Gives whether the status changed.
-    pub(super) fn set_offline(&mut self, offline: bool) -> bool {
+    pub(super) fn set_offline(&mut self, offline: bool, now_ms: u64) -> bool {
         let status = if offline { HostStatus::Offline } else { self.status };
         let changes = self.may_change_to(status);
         if changes {
-            self.status = status;
+            self.turn(status, self.last_error.clone(), now_ms);
         }
         changes
     }
@@ -115,7 +172,7 @@ impl Life {
 }
 
 /// A span of time as a person says it, rounded down.
-fn span(ms: u64) -> String {
+pub(super) fn span(ms: u64) -> String {
     let seconds = ms / 1_000;
     match seconds {
         0..=119 => format!("{seconds} s"),
@@ -152,6 +209,10 @@ mod tests {
             last_error_ms: None,
             gap_ms: None,
             cursor_reset_ms: 0,
+            status_reason: None,
+            status_since_ms: 0,
+            domain_ban: None,
+            changes: VecDeque::new(),
         }
     }
 
@@ -168,19 +229,50 @@ mod tests {
         ];
         for (before, after_failures, after_connect) in rows {
             let mut host = life(before);
-            assert_eq!(host.set_offline(true), before != after_failures);
+            assert_eq!(host.set_offline(true, 1), before != after_failures);
             assert_eq!(host.status, after_failures, "{before:?}");
             assert_eq!(host.connected(1), after_failures != after_connect);
             assert_eq!(host.status, after_connect, "{before:?}");
         }
     }
 
+    /// HOST-1: each change of status says why, and a host that flaps holds no memory for it.
+    #[test]
+    fn changes_of_status_are_noted_with_their_reason() {
+        let mut host = life(HostStatus::Active);
+        host.failed("refused", 4);
+        host.set_offline(true, 5);
+        assert_eq!((host.status_reason().as_deref(), host.status_since_ms), (Some("refused"), 5));
+        let change = host.changes.back().unwrap();
+        assert_eq!(
+            [&*change.before, &change.after, &change.reason],
+            ["active", "offline", "refused"]
+        );
+        for now_ms in 6..100 {
+            host.connected(now_ms);
+            host.set_offline(true, now_ms);
+        }
+        assert_eq!(host.changes.len(), CHANGES_MAX);
+        assert_eq!(host.changes.back().unwrap().at_ms, 99);
+    }
+
+    /// HOST-3: while its domain is banned, what the host has of its own is kept.
+    #[test]
+    fn a_banned_domain_hides_the_own_status() {
+        let mut host = life(HostStatus::Throttled);
+        host.domain_ban = Some("example.com".to_owned());
+        assert_eq!(host.status(), HostStatus::Banned);
+        assert!(host.status_reason().unwrap().contains("example.com"));
+        host.domain_ban = None;
+        assert_eq!(host.status(), HostStatus::Throttled);
+    }
+
     /// UP-10: a failure or two do not make a host offline.
     #[test]
     fn a_short_failure_leaves_the_status_alone() {
         let mut host = life(HostStatus::Active);
-        assert!(!host.set_offline(false));
+        assert!(!host.set_offline(false, 1));
         assert_eq!(host.status, HostStatus::Active);
-        assert!(host.set_offline(true));
+        assert!(host.set_offline(true, 1));
     }
 }

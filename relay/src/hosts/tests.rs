@@ -7,6 +7,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::net::NetOptions;
 
+mod commands;
+
 /// A store in a directory, and the hosts read from it.
 struct Scene {
     dir: TempDir,

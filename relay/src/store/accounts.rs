@@ -85,8 +85,8 @@ pub(super) async fn decisions(
 pub(super) async fn decide(db: &Db, did: &Did, status: LocalStatus) -> Result<bool, StoreError> {
     let mut tx = db.begin().await?;
     let sql = "INSERT INTO relay_decision (did, local, pending) VALUES ($1, $2, 1) \
-               ON CONFLICT (did) DO UPDATE SET local = excluded.local, pending = 1 \
-               WHERE relay_decision.local <> excluded.local OR relay_decision.pending = 1";
+               ON CONFLICT (did) DO UPDATE SET local = excluded.local, pending = 1, \
+               over_limit = 0 WHERE relay_decision.local <> excluded.local OR relay_decision.pending = 1";
     let values = vec![did_bytes(did).into(), status.as_text().into()];
     let changed = tx.execute(Statement::new(sql, values)).await?;
     tx.commit().await?;

@@ -3,10 +3,60 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Db, HostRow, StoreError,
+    Db, Store, StoreError,
     db::{CHUNK_ROWS, Row, Statement, Tx, Value},
 };
-use crate::domain::{Epoch, HostId, HostSeq, HostStatus};
+use crate::domain::{Epoch, HostId, HostSeq, HostStatus, OwnLimits, Strictness};
+
+/// A host as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent columns of a table")]
+pub struct HostRow {
+    /// Number from first sight.
+    pub id: HostId,
+    /// `host` or `host:port`.
+    pub hostname: String,
+    /// Whether TLS is used.
+    pub secure: bool,
+    /// Status.
+    pub status: HostStatus,
+    /// How often the cursor was reset.
+    pub epoch: Epoch,
+    /// Low-water mark: everything at or below is durable or dropped (I2); `None` before the first.
+    pub cursor: Option<HostSeq>,
+    /// Live accounts (HOST-10), kept as deltas.
+    pub account_count: u64,
+    /// Accounts this host may have (HOST-7); from `RELAY_DEFAULT_ACCOUNT_LIMIT` at first sight.
+    pub account_limit: u64,
+    /// First seen, ms since 1970.
+    pub first_seen_ms: u64,
+    /// Ever connected (HOST-11).
+    pub ever_connected: bool,
+    /// Last error in words, at most 500 characters.
+    pub last_error: Option<String>,
+    /// Inductive commits in a row, for the ratchet (DESIGN 10.14).
+    pub clean_commits: u64,
+    /// Ratcheted for good.
+    pub strict_for_good: bool,
+    /// Last automatic cursor reset (UP-6), ms since 1970, 0 = never.
+    pub cursor_reset_ms: u64,
+    /// Limits that were set for this host alone.
+    pub own_limits: OwnLimits,
+    /// What its limits grew by with good behaviour, in percent (HOST-8).
+    pub growth: u64,
+    /// What was decided about its validation.
+    pub strictness: Strictness,
+    /// Until when alerts about it are silenced, ms since 1970, 0 = not at all.
+    pub silenced_until_ms: u64,
+    /// Why it has its status, in words; `None` when there is nothing to say.
+    pub status_reason: Option<String>,
+    /// Since when it has its status, ms since 1970, 0 = since it was first seen.
+    pub status_since_ms: u64,
+    /// Admitted because somebody asked from outside (HOST-3).
+    pub by_request: bool,
+    /// Changes that were recorded so far.
+    pub changes: u64,
+}
 
 /// Columns in the order in which [`read`] expects them.
 macro_rules! select {
@@ -14,14 +64,46 @@ macro_rules! select {
         concat!(
             "SELECT id, hostname, secure, status, epoch, cursor_seq, account_count, account_limit, ",
             "first_seen_ms, ever_connected, last_error, clean_commits, strict_for_good, ",
-            "cursor_reset_ms FROM relay_host ",
+            "cursor_reset_ms, own_accounts, own_per_second, own_per_hour, own_per_day, growth, ",
+            "strictness, lenient_until_ms, silenced_until_ms, status_reason, status_since_ms, ",
+            "by_request, changes FROM relay_host ",
             $rest
         )
     };
 }
 
-/// Longest error text kept of a host, in characters (HOST-11, SEC-10).
-const LAST_ERROR_CHARS_MAX: usize = 500;
+/// Longest text kept about a host, in characters (HOST-11, SEC-10).
+const TEXT_CHARS_MAX: usize = 500;
+
+impl Store {
+    /// Inserts hosts that are not there yet (by hostname); gives all rows of these names, oldest
+    /// first. Durable at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was inserted then.
+    pub async fn add_hosts(
+        &self,
+        hosts: &[(String, bool)],
+        now_ms: u64,
+    ) -> Result<Vec<HostRow>, StoreError> {
+        let hosts: Vec<_> =
+            hosts.iter().map(|(hostname, secure)| (hostname.clone(), *secure, 0)).collect();
+        self.add_hosts_for(&hosts, now_ms).await
+    }
+
+    /// The same with the accounts that each is to have room for at least, whatever the usual limit.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was inserted then.
+    pub async fn add_hosts_for(
+        &self,
+        hosts: &[(String, bool, u64)],
+        now_ms: u64,
+    ) -> Result<Vec<HostRow>, StoreError> {
+        let _alone = self.shared.adding_hosts.lock().await;
+        add(self.db(), hosts, self.account_limit, now_ms).await
+    }
+}
 
 /// All hosts, oldest first.
 pub(super) async fn all(db: &Db) -> Result<Vec<HostRow>, StoreError> {
@@ -90,9 +172,12 @@ async fn find(tx: &mut Tx, hosts: &[(String, bool, u64)]) -> Result<Vec<HostRow>
 }
 
 /// Everything but cursor and account count. A higher epoch takes the cursor of the older one away.
-pub(super) async fn save(db: &Db, hosts: &[HostRow]) -> Result<(), StoreError> {
+pub(super) async fn save(tx: &mut Tx, hosts: &[HostRow]) -> Result<(), StoreError> {
     let sql = "WITH saved (id, secure, status, epoch, account_limit, ever_connected, last_error, \
-               clean_commits, strict_for_good, cursor_reset_ms) AS (VALUES {rows}) \
+               clean_commits, strict_for_good, cursor_reset_ms, own_accounts, own_per_second, \
+               own_per_hour, own_per_day, growth, strictness, lenient_until_ms, \
+               silenced_until_ms, status_reason, status_since_ms, by_request, changes) \
+               AS (VALUES {rows}) \
                UPDATE relay_host SET secure = saved.secure, status = saved.status, \
                cursor_seq = CASE WHEN saved.epoch > relay_host.epoch THEN NULL \
                ELSE relay_host.cursor_seq END, \
@@ -100,24 +185,32 @@ pub(super) async fn save(db: &Db, hosts: &[HostRow]) -> Result<(), StoreError> {
                ELSE relay_host.epoch END, \
                account_limit = saved.account_limit, ever_connected = saved.ever_connected, \
                last_error = saved.last_error, clean_commits = saved.clean_commits, \
-               strict_for_good = saved.strict_for_good, cursor_reset_ms = saved.cursor_reset_ms \
+               strict_for_good = saved.strict_for_good, cursor_reset_ms = saved.cursor_reset_ms, \
+               own_accounts = saved.own_accounts, own_per_second = saved.own_per_second, \
+               own_per_hour = saved.own_per_hour, own_per_day = saved.own_per_day, \
+               growth = saved.growth, strictness = saved.strictness, \
+               lenient_until_ms = saved.lenient_until_ms, \
+               silenced_until_ms = saved.silenced_until_ms, \
+               status_reason = saved.status_reason, status_since_ms = saved.status_since_ms, \
+               by_request = saved.by_request, changes = saved.changes \
                FROM saved WHERE relay_host.id = saved.id";
     // Of two rows of one host the later counts.
     let hosts: BTreeMap<HostId, &HostRow> = hosts.iter().map(|host| (host.id, host)).collect();
     let rows: Vec<Vec<Value>> = hosts.into_values().map(write).collect();
-    let mut tx = db.begin().await?;
     for chunk in rows.chunks(CHUNK_ROWS) {
         tx.execute(Statement::rows(sql, chunk.to_vec())).await?;
     }
-    tx.commit().await
+    Ok(())
+}
+
+/// Text as both databases take it, not longer than what is kept; NUL is no text for Postgres.
+pub(super) fn kept(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(TEXT_CHARS_MAX).collect()
 }
 
 fn write(host: &HostRow) -> Vec<Value> {
-    let error = host
-        .last_error
-        .as_ref()
-        // NUL is no text for Postgres.
-        .map(|text| text.chars().filter(|c| *c != '\0').take(LAST_ERROR_CHARS_MAX).collect());
+    let error = host.last_error.as_deref().map(kept);
+    let own = |limit: Option<u64>| Value::Int(limit.map(u64::cast_signed));
     vec![
         host.id.0.into(),
         host.secure.into(),
@@ -129,6 +222,18 @@ fn write(host: &HostRow) -> Vec<Value> {
         host.clean_commits.into(),
         host.strict_for_good.into(),
         host.cursor_reset_ms.into(),
+        own(host.own_limits.accounts),
+        own(host.own_limits.per_second),
+        own(host.own_limits.per_hour),
+        own(host.own_limits.per_day),
+        host.growth.into(),
+        host.strictness.as_text().into(),
+        host.strictness.until_ms().into(),
+        host.silenced_until_ms.into(),
+        Value::Text(host.status_reason.as_deref().map(kept)),
+        host.status_since_ms.into(),
+        host.by_request.into(),
+        host.changes.into(),
     ]
 }
 
@@ -179,20 +284,6 @@ pub(super) async fn add_counts(tx: &mut Tx, deltas: &[(HostId, i64)]) -> Result<
     Ok(())
 }
 
-/// UP-6: the host lost its sequence; its seqs count from a new epoch.
-pub(super) async fn reset_cursor(db: &Db, host: HostId, now_ms: u64) -> Result<Epoch, StoreError> {
-    let sql = "UPDATE relay_host SET epoch = epoch + 1, cursor_seq = NULL, cursor_reset_ms = $2 \
-               WHERE id = $1 RETURNING epoch";
-    let mut tx = db.begin().await?;
-    let rows = tx.fetch(Statement::new(sql, vec![host.0.into(), now_ms.into()])).await?;
-    let row = rows
-        .first()
-        .ok_or_else(|| StoreError::Damaged(format!("host {host} is not in the database")))?;
-    let epoch = Epoch(small(row.int(0)?, "epoch")?);
-    tx.commit().await?;
-    Ok(epoch)
-}
-
 fn small(number: i64, what: &str) -> Result<u32, StoreError> {
     u32::try_from(number)
         .map_err(|_range| StoreError::Damaged(format!("{number} is no {what} of a host")))
@@ -201,6 +292,8 @@ fn small(number: i64, what: &str) -> Result<u32, StoreError> {
 /// Reads the columns of `select!`.
 fn read(row: &Row) -> Result<HostRow, StoreError> {
     let status = row.text(3)?;
+    let strictness = row.text(19)?;
+    let own = |column| Ok(row.maybe_int(column)?.map(i64::cast_unsigned));
     Ok(HostRow {
         id: HostId(small(row.int(0)?, "number")?),
         hostname: row.text(1)?,
@@ -217,5 +310,19 @@ fn read(row: &Row) -> Result<HostRow, StoreError> {
         clean_commits: row.number(11)?,
         strict_for_good: row.truth(12)?,
         cursor_reset_ms: row.number(13)?,
+        own_limits: OwnLimits {
+            accounts: own(14)?,
+            per_second: own(15)?,
+            per_hour: own(16)?,
+            per_day: own(17)?,
+        },
+        growth: row.number(18)?,
+        strictness: Strictness::from_text(&strictness, row.number(20)?)
+            .ok_or_else(|| StoreError::Damaged(format!("unknown strictness `{strictness}`")))?,
+        silenced_until_ms: row.number(21)?,
+        status_reason: row.maybe_text(22)?,
+        status_since_ms: row.number(23)?,
+        by_request: row.truth(24)?,
+        changes: row.number(25)?,
     })
 }

@@ -30,6 +30,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/0002_pending_announcements.sql"),
     },
     Migration {
+        version: 3,
+        readable_from: 1,
+        sql: include_str!("../../migrations/0003_host_rules.sql"),
+    },
+    Migration {
         version: 4,
         readable_from: 1,
         sql: include_str!("../../migrations/0004_operators.sql"),

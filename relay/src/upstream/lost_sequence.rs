@@ -84,10 +84,10 @@ impl<I: Inlet> Subscription<I> {
             Err(end) => return Shown::Ended(end),
         };
         self.host.confirming();
-        let stopping = self.common.tasks.stopping();
+        let ending = self.ending();
         let mut link = Link::new(dialled.socket, &self.common.parts.options);
         loop {
-            match link.next(stopping).await {
+            match link.next(&ending).await {
                 Incoming::Frame(frame) => match Envelope::peek(&frame).map(|seen| seen.host_seq) {
                     Ok(Some(seq)) => {
                         link.close().await;

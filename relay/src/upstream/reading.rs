@@ -80,7 +80,7 @@ impl Reason {
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// We stop.
+    /// We stop, or this connection was ended by a command.
     Stopped,
     /// The connection is gone; in words for the API.
     Lost(Reason, String),
@@ -152,11 +152,7 @@ impl<'a, I: Inlet> Reading<'a, I> {
     }
 
     /// Takes one frame; gives the end of the connection if the frame means that.
-    pub(super) async fn frame(
-        &mut self,
-        frame: Bytes,
-        stopping: &CancellationToken,
-    ) -> Option<End> {
+    pub(super) async fn frame(&mut self, frame: Bytes, ending: &CancellationToken) -> Option<End> {
         self.host.count_frame(frame.len());
         let envelope = match Envelope::peek(&frame) {
             Ok(envelope) => envelope,
@@ -188,17 +184,17 @@ impl<'a, I: Inlet> Reading<'a, I> {
             Some(Err(invalid)) => {
                 let why = format!("the DID is not valid: {invalid}");
                 self.dropped(DropReason::BadDid, Some(kind), Some(&envelope), &why);
-                return self.settled(host_seq, frame.len(), stopping).await;
+                return self.settled(host_seq, frame.len(), ending).await;
             }
             None => {
                 let why = "the DID is missing or not text";
                 self.dropped(DropReason::Malformed, Some(kind), Some(&envelope), why);
-                return self.settled(host_seq, frame.len(), stopping).await;
+                return self.settled(host_seq, frame.len(), ending).await;
             }
         };
         let arrival =
             Arrival { host: Arc::clone(self.host), epoch: self.epoch, host_seq, kind, did, frame };
-        self.hand_over(arrival, stopping).await
+        self.hand_over(arrival, ending).await
     }
 
     /// A message above the limit (MSG-1): neither its seq nor the rest of the stream can be read.
@@ -262,9 +258,15 @@ impl<'a, I: Inlet> Reading<'a, I> {
         None
     }
 
-    async fn hand_over(&self, arrival: Arrival, stopping: &CancellationToken) -> Option<End> {
+    /// * `ending` – the connection is given up, by the relay or by a command
+    async fn hand_over(&self, arrival: Arrival, ending: &CancellationToken) -> Option<End> {
+        tokio::select! {
+            biased;
+            () = self.host.receive(arrival.host_seq, arrival.frame.len()) => {}
+            // The event is not noted, so that the host sends it again.
+            () = ending.cancelled() => return Some(End::Stopped),
+        }
         let offered = async {
-            self.host.receive(arrival.host_seq, arrival.frame.len()).await;
             *self.in_hand.lock() = Some((arrival.epoch, arrival.host_seq));
             let offered = self.common.parts.inlet.offer(arrival).await;
             *self.in_hand.lock() = None;
@@ -273,8 +275,8 @@ impl<'a, I: Inlet> Reading<'a, I> {
         tokio::select! {
             biased;
             offered = offered => offered.err().map(|_stopped| End::Stopped),
-            // The event is not settled, so that the host sends it again after the restart.
-            () = stopping.cancelled() => Some(End::Stopped),
+            // The event is noted and not settled: only a restart has the host send it again.
+            () = self.common.tasks.stopping().cancelled() => Some(End::Stopped),
         }
     }
 
@@ -283,7 +285,7 @@ impl<'a, I: Inlet> Reading<'a, I> {
         &self,
         host_seq: HostSeq,
         frame_bytes: usize,
-        stopping: &CancellationToken,
+        ending: &CancellationToken,
     ) -> Option<End> {
         tokio::select! {
             biased;
@@ -291,7 +293,7 @@ impl<'a, I: Inlet> Reading<'a, I> {
                 self.host.settle(self.epoch, host_seq);
                 None
             }
-            () = stopping.cancelled() => Some(End::Stopped),
+            () = ending.cancelled() => Some(End::Stopped),
         }
     }
 

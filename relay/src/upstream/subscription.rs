@@ -9,6 +9,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     Common, Counted, Gauged, Inlet,
     backoff::Backoff,
@@ -24,15 +26,14 @@ use crate::{
     telemetry::metrics as names,
 };
 
-/// How often a banned host is looked at again, besides wake-ups.
-const BANNED_CHECK: Duration = Duration::from_mins(1);
-
 /// One host's subscription.
 pub(super) struct Subscription<I> {
     pub(super) common: Arc<Common<I>>,
     pub(super) host: Arc<Host>,
     wake: Arc<Notify>,
     in_hand: InHand,
+    /// Cancelled when the attempt under way is to end.
+    ending: parking_lot::Mutex<CancellationToken>,
     /// When the stream of the attempt under way was opened.
     opened: parking_lot::Mutex<Option<Instant>>,
     /// What the host asked us to wait at least.
@@ -46,6 +47,7 @@ impl<I: Inlet> Subscription<I> {
             host,
             wake,
             in_hand: InHand::default(),
+            ending: parking_lot::Mutex::default(),
             opened: parking_lot::Mutex::default(),
             retry_after: parking_lot::Mutex::default(),
         }
@@ -56,16 +58,19 @@ impl<I: Inlet> Subscription<I> {
         let stopping = self.common.tasks.stopping();
         let mut backoff = Backoff::new(self.common.parts.options.first_retry);
         while !stopping.is_cancelled() {
-            if self.host.status() == HostStatus::Banned {
+            // Before the status is looked at, so that a command which comes after is not missed.
+            *self.ending.lock() = self.host.begin_attempt(stopping);
+            if matches!(self.host.status(), HostStatus::Banned | HostStatus::Idle) {
                 self.host.at_rest();
-                self.rest(BANNED_CHECK).await;
+                self.until_woken().await;
+                backoff.reset();
                 continue;
             }
             let end = AssertUnwindSafe(Box::pin(self.attempt())).catch_unwind().await;
             match end.unwrap_or_else(|_panic| self.panicked()) {
-                End::Stopped => break,
-                // Begins anew at once; happens once a day at most.
-                End::CursorAhead(_) => backoff.reset(),
+                // By a command: the status says whether there is another. Or with the cursor reset, which
+                // happens once a day at most. Both begin anew at once.
+                End::Stopped | End::CursorAhead(_) => backoff.reset(),
                 End::Lost(reason, why) => self.lost(&mut backoff, reason, &why).await,
             }
         }
@@ -111,11 +116,11 @@ impl<I: Inlet> Subscription<I> {
     }
 
     async fn read(&self, reading: &mut Reading<'_, I>, dialled: Dialled) -> End {
-        let stopping = self.common.tasks.stopping();
+        let ending = self.ending();
         let mut link = Link::new(dialled.socket, &self.common.parts.options);
         loop {
-            let end = match link.next(stopping).await {
-                Incoming::Frame(frame) => reading.frame(frame, stopping).await,
+            let end = match link.next(&ending).await {
+                Incoming::Frame(frame) => reading.frame(frame, &ending).await,
                 Incoming::Text => Some(reading.text()),
                 Incoming::TooLarge => Some(reading.too_large()),
                 Incoming::Stopped => {
@@ -127,11 +132,12 @@ impl<I: Inlet> Subscription<I> {
             if let Some(end) = end {
                 return end;
             }
-            if self.host.status() == HostStatus::Banned {
-                link.close().await;
-                return End::Lost(Reason::Closed, "the host was banned".to_owned());
-            }
         }
+    }
+
+    /// The token of the attempt under way.
+    pub(super) fn ending(&self) -> CancellationToken {
+        self.ending.lock().clone()
     }
 
     /// How a connection ended that no longer gives frames.
@@ -148,11 +154,11 @@ impl<I: Inlet> Subscription<I> {
 
     /// Opens a stream when it is our turn; checks that the host is not a relay (UP-11).
     pub(super) async fn dial(&self, cursor: Option<HostSeq>) -> Result<Dialled, End> {
-        let stopping = self.common.tasks.stopping();
+        let ending = self.ending();
         let dialled = {
             let _place = tokio::select! {
                 place = self.common.handshakes.acquire() => place.map_err(|_closed| End::Stopped)?,
-                () = stopping.cancelled() => return Err(End::Stopped),
+                () = ending.cancelled() => return Err(End::Stopped),
             };
             let _under_way = Gauged::new(names::UPSTREAM_DIALS_DEPTH);
             let limit = self.common.parts.options.handshake_max;
@@ -162,7 +168,7 @@ impl<I: Inlet> Subscription<I> {
                     let why = format!("the handshake did not end in {} s", limit.as_secs());
                     Err(DialError::Failed(why))
                 }),
-                () = stopping.cancelled() => return Err(End::Stopped),
+                () = ending.cancelled() => return Err(End::Stopped),
             }
         };
         match dialled {
@@ -199,6 +205,14 @@ impl<I: Inlet> Subscription<I> {
         );
         if self.rest(wait).await {
             backoff.reset();
+        }
+    }
+
+    /// Waits for as long as nobody wants the host.
+    async fn until_woken(&self) {
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = self.common.tasks.stopping().cancelled() => {}
         }
     }
 

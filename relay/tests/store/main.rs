@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cases;
+mod decisions;
 mod opening;
 mod operators;
 #[path = "../support/postgres.rs"]
@@ -96,6 +97,13 @@ on_both! {
     the_instance_id_stays
     a_closed_store_is_unavailable
     a_text_with_nul_from_outside_is_stored_without_it
+}
+
+on_both! {
+    decisions, decisions_sqlite, decisions_postgres:
+    what_changed_about_a_host_is_kept_in_order
+    a_host_has_a_bounded_history
+    bans_of_domains_come_back_as_they_were
 }
 
 on_both! {
