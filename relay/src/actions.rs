@@ -12,6 +12,7 @@ mod accounts;
 mod action;
 mod by;
 mod hosts;
+mod lists;
 mod rules;
 
 use std::{
@@ -25,6 +26,7 @@ use tokio::sync::{Mutex, oneshot};
 pub use self::{action::Action, by::By, rules::Rules};
 use crate::{
     clock::Clock,
+    discovery::Discovery,
     firehose::Firehose,
     hosts::{Hosts, Refusal},
     ingest::Ingest,
@@ -47,6 +49,8 @@ pub struct ActionParts {
     pub ingest: Ingest,
     /// Consumers.
     pub firehose: Firehose,
+    /// Lists of others.
+    pub discovery: Discovery,
     /// Rules for the whole relay.
     pub rules: Rules,
     /// Clock.
@@ -174,6 +178,8 @@ impl Actions {
             Action::RefreshIdentity(did) => accounts::refresh_identity(self, &did).await,
             Action::AddHost(name) => hosts::add(self, &name).await,
             Action::AddHosts(names) => hosts::add_many(self, &names).await,
+            Action::PullHosts(from) => lists::pull(self, &from),
+            Action::Resync(names) => lists::resync(self, &names).await,
             Action::DisconnectConsumer(id) => rules::disconnect(self, id),
             Action::TakeCrawls(takes) => rules::take_crawls(self, takes).await,
         }

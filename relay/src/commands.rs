@@ -6,6 +6,7 @@
 mod dev;
 mod health;
 mod hosts;
+mod import;
 mod log;
 mod print;
 mod serve;
@@ -50,6 +51,10 @@ pub fn main() -> ExitCode {
             Command::Hosts(what, reach) => {
                 print::warnings(&config);
                 Box::pin(hosts::run(&config, what, &reach)).await
+            }
+            Command::Import(what) => {
+                print::warnings(&config);
+                print::ended(Box::pin(import::run(&config, &what)).await)
             }
             Command::Config => {
                 print::warnings(&config);

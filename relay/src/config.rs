@@ -28,6 +28,7 @@ pub use self::{
     cli::{
         Command, DevOptions, Flags, Invocation, LogCommand, Stop,
         hosts::{HostsCommand, Reach},
+        import::ImportOptions,
         parse,
     },
     reference::{env_example, settings_json},

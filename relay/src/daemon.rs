@@ -182,8 +182,8 @@ fn compose(
         Firehose::with_options(ground.reader.clone(), ground.clock.clone(), &tasks.edge, options);
     let parts = ground.upstream_parts(&config, dialling, &ingest, &drops);
     let upstream = Upstream::start(parts, &tasks.upstream);
-    let actions = ground.actions(&config, (&ingest, &firehose), &tasks.edge);
-    let discovery = ground.start_discovery(&config, &tasks.upstream);
+    let discovery = ground.start_discovery(&config, (&ingest, &identities), &tasks.upstream);
+    let actions = ground.actions(&config, (&ingest, &firehose, &discovery), &tasks.edge);
     let state = ApiState::new(ApiParts {
         store: ground.store.clone(),
         ingest: ingest.clone(),

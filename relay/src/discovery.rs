@@ -6,8 +6,13 @@
 //! restart goes on where it was. Lists are claims: a host is only dialled, and an account is believed
 //! when its DID document confirms it. Bounded: one page in memory per list, pages and entries per list.
 
+mod groups;
 mod listing;
 mod pull;
+mod repos;
+pub mod takeover;
+mod walk;
+mod walks;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,14 +20,22 @@ use parking_lot::Mutex;
 use relay_protocol::Hostname;
 
 use crate::{
+    accounts::probe::Probes,
     clock::Clock,
+    domain::HostId,
     hosts::Hosts,
+    identity::Identities,
+    ingest::Ingest,
     net::Net,
-    store::{PullRow, Store, StoreError},
+    store::{PullRow, Store, StoreError, WalkRow},
     tasks::Tasks,
 };
 
-pub use self::pull::{Place, pull};
+use self::{groups::Groups, walk::Walker, walks::Walks};
+pub use self::{
+    pull::{Place, pull},
+    walks::WalkView,
+};
 
 /// How often the relays of the settings are asked again.
 const CHECK_EVERY_MS: u64 = 6 * 3_600_000;
@@ -40,6 +53,10 @@ pub struct DiscoveryParts {
     pub store: Store,
     /// Takes the hosts.
     pub hosts: Hosts,
+    /// Takes the accounts.
+    pub ingest: Ingest,
+    /// Says whose accounts they are.
+    pub identities: Identities,
     /// Asks.
     pub net: Net,
     /// Clock of all pauses.
@@ -53,6 +70,7 @@ pub struct DiscoveryParts {
 #[derive(Debug, Default)]
 pub struct Earlier {
     pulls: Vec<PullRow>,
+    walks: Vec<WalkRow>,
 }
 
 impl Earlier {
@@ -61,7 +79,7 @@ impl Earlier {
     /// # Errors
     /// [`StoreError`].
     pub async fn read(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self { pulls: store.pulls().await? })
+        Ok(Self { pulls: store.pulls().await?, walks: store.walks().await? })
     }
 }
 
@@ -85,6 +103,7 @@ struct Inner {
     parts: DiscoveryParts,
     tasks: Tasks,
     pulls: Mutex<BTreeMap<String, Pull>>,
+    walks: Arc<Walks>,
 }
 
 #[derive(Debug)]
@@ -106,7 +125,17 @@ impl Discovery {
             }
             pulls.insert(row.source.clone(), Pull { row, running: false, tried_ms: None });
         }
-        let inner = Inner { parts, tasks: tasks.clone(), pulls: Mutex::new(pulls) };
+        let walks = Arc::new(Walks::new(walker(&parts), earlier.walks, tasks));
+        let inner = Inner {
+            parts,
+            tasks: tasks.clone(),
+            pulls: Mutex::new(pulls),
+            walks: Arc::clone(&walks),
+        };
+        let stopping = tasks.stopping().clone();
+        tasks.start(async move {
+            stopping.run_until_cancelled(walks.keep_up()).await;
+        });
         let discovery = Self { inner: Arc::new(inner) };
         for source in interrupted.into_iter().flatten() {
             discovery.pull(&source);
@@ -148,6 +177,19 @@ impl Discovery {
         let pulls = self.inner.pulls.lock();
         let view = |pull: &Pull| PullView { row: pull.row.clone(), running: pull.running };
         pulls.values().map(view).collect()
+    }
+
+    /// Puts the list of accounts of a host in line; it is read at once, whatever its turn (ACC-10).
+    ///
+    /// # Errors
+    /// [`StoreError`]: a restart would forget it.
+    pub async fn resync(&self, host: HostId) -> Result<(), StoreError> {
+        self.inner.walks.ask(host).await
+    }
+
+    /// All lists of accounts that were ever read, in order of host.
+    pub fn walks(&self) -> Vec<WalkView> {
+        self.inner.walks.views()
     }
 
     async fn run(&self, row: PullRow) {
@@ -193,6 +235,20 @@ impl Discovery {
         let Some(pull) = pulls.get(source.as_str()) else { return true };
         let tried_ms = pull.tried_ms.map(|at_ms| clock.steady_ms().saturating_sub(at_ms));
         !pull.running && is_due(pull.row.finished_ms, tried_ms, clock.now_ms())
+    }
+}
+
+fn walker(parts: &DiscoveryParts) -> Walker {
+    Walker {
+        store: parts.store.clone(),
+        hosts: parts.hosts.clone(),
+        net: parts.net.clone(),
+        clock: parts.clock.clone(),
+        ingest: parts.ingest.clone(),
+        identities: parts.identities.clone(),
+        probes: Probes::new(parts.net.clone()),
+        groups: Groups::default(),
+        next_lookup: Arc::default(),
     }
 }
 

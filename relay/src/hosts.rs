@@ -30,6 +30,7 @@ use tokio::sync::{Semaphore, broadcast};
 use self::{admission::Admission, host::Shared, limits::TRUSTED_DEFAULT, record::Draft};
 pub use self::{
     admission::is_relay,
+    bans::normalised as normalised_domain,
     commands::{CommandError, Edit, LimitsEdit},
     host::Host,
     leniency::Leniency,

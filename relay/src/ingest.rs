@@ -52,6 +52,7 @@ mod shard;
 mod table;
 mod verdict;
 
+pub use commands::{Listed, Reconciled};
 pub use failures::Failure;
 pub use replay::replay;
 
@@ -348,6 +349,17 @@ impl Ingest {
     /// [`Stopped`] when the daemon stops.
     pub async fn refresh_identity(&self, did: &Did) -> Result<bool, Stopped> {
         self.order(did, Order::Refresh).await
+    }
+
+    /// Takes what the list of a host says of an account, in the order of its events (ACC-10).
+    ///
+    /// # Errors
+    /// [`Stopped`] when the daemon stops.
+    pub async fn listed(&self, did: &Did, listed: Listed) -> Result<Reconciled, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Listed(listed, answer);
+        self.command(did, Command::Order(did.clone(), order)).await?;
+        answered.await.map_err(|_gone| Stopped)
     }
 
     /// Returns when nothing is queued or parked: for tests and shutdown. Also when the daemon stops.

@@ -136,6 +136,16 @@ impl Net {
         request::get(&self.parts.configured, url, body_bytes_max).await
     }
 
+    /// The first address of a name, whoever may be there.
+    ///
+    /// # Errors
+    /// [`NetError`] when the name has none.
+    pub async fn address(&self, host: &str) -> Result<IpAddr, NetError> {
+        let found = self.parts.resolver.lookup(host, 0).await?;
+        let first = found.first().map(std::net::SocketAddr::ip);
+        first.ok_or_else(|| NetError::Failed(format!("{host} has no address")))
+    }
+
     /// Whether an address may be reached (SEC-1).
     ///
     /// # Errors

@@ -32,7 +32,8 @@
 //!   `send_raw(`[`RawFrame`]`)`, `send_raw_for_ever`, `send_payload(kind, fields)`,
 //!   `send_consumer_too_slow()`, `set_lag_max`.
 //!   Connections: `cut()`, `down()`, `up()`, `restart()`, `answer_next(`[`Upgrade`]`)`,
-//!   `answer_all`, `answer_path("describeServer", Some(503))`, `set_server_header`. What it saw:
+//!   `answer_all`, `answer_path("describeServer", Some(503))`, `set_server_header`,
+//!   `limit(&`[`Limiter`]`)`. What it saw:
 //!   `requests("getRepo")`, `seen()`, `cursors()`, `subscribers()`, `connected()`,
 //!   `disconnected()`, `asked(times)`, `undelivered()`.
 //! - [`Account`], also usable as its DID. Writing: `post`, `like`, `create`, `update`, `delete`,
@@ -115,7 +116,7 @@ pub use mix::{Mix, MixOptions};
 pub use names::{NameServer, NameTrick};
 pub use net::Net;
 pub use oracle::{Checker, KindCounts, Oracle, Report};
-pub use pds::{Pds, Upgrade};
+pub use pds::{Limiter, Pds, Upgrade};
 pub use plc::{Answer, Plc, Web};
 pub use repo::Write;
 pub use tls::{Authority, Terminator, Trust};

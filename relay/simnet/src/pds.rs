@@ -1,5 +1,6 @@
 //! A scriptable host: its event stream, its endpoints and what it was asked.
 
+mod limiter;
 mod raw;
 mod script;
 mod stream;
@@ -28,6 +29,7 @@ use tokio::{
     time::Instant,
 };
 
+pub use limiter::Limiter;
 use script::Script;
 pub use script::Upgrade;
 use stream::Stream;

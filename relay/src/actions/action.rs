@@ -26,6 +26,10 @@ pub enum Action {
     AddHost(String),
     /// The same for many.
     AddHosts(Vec<String>),
+    /// The lists of hosts of these relays are read.
+    PullHosts(Vec<String>),
+    /// The lists of accounts of these hosts are read.
+    Resync(Vec<String>),
     /// A consumer of the firehose is closed.
     DisconnectConsumer(u64),
     /// Whether requestCrawl from outside is taken.
@@ -42,6 +46,8 @@ impl Action {
             Self::Restore(_) => "account.restore",
             Self::RefreshIdentity(_) => "account.refreshIdentity",
             Self::AddHost(_) | Self::AddHosts(_) => "host.add",
+            Self::PullHosts(_) => "host.pull",
+            Self::Resync(_) => "host.resync",
             Self::DisconnectConsumer(_) => "consumer.disconnect",
             Self::TakeCrawls(_) => "rule.requestCrawl",
         }
@@ -56,7 +62,7 @@ impl Action {
             | Self::Restore(did)
             | Self::RefreshIdentity(did) => did.to_string(),
             Self::AddHost(name) => subject(name),
-            Self::AddHosts(names) => {
+            Self::AddHosts(names) | Self::PullHosts(names) | Self::Resync(names) => {
                 let first = names.iter().take(NAMED_MAX).map(|name| subject(name));
                 let first = first.collect::<Vec<_>>().join(", ");
                 match names.len().saturating_sub(NAMED_MAX) {

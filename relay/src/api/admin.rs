@@ -43,7 +43,9 @@ pub(super) fn table() -> Table {
         .get("/admin/v1/consumers", consumers::list)
         .post("/admin/v1/consumers/disconnect", consumers::disconnect)
         .get("/admin/v1/pull", discovery::pulls)
-        .post("/admin/v1/pull", discovery::pull);
+        .post("/admin/v1/pull", discovery::pull)
+        .get("/admin/v1/resync", discovery::walks)
+        .post("/admin/v1/resync", discovery::resync);
     like_reference(table)
 }
 

@@ -35,6 +35,15 @@ async fn ask(config: &Config, what: HostsCommand, reach: &Reach) -> Result<bool,
         HostsCommand::Add { file } => add(&admin()?, &file, reach.json).await,
         HostsCommand::List { status } => list(&admin()?, status.as_deref(), reach.json).await,
         HostsCommand::Show { host } => show(&admin()?, &host, reach.json).await,
+        HostsCommand::Resync { hosts } => {
+            let body = json!({ "hostnames": hosts });
+            let answer = admin()?.post("/admin/v1/resync", &body).await.map_err(String::from)?;
+            walks(&answer, &hosts, reach.json)
+        }
+        HostsCommand::ResyncStatus { hosts } => {
+            let answer = admin()?.get("/admin/v1/resync").await.map_err(String::from)?;
+            walks(&answer, &hosts, reach.json)
+        }
         // It can do without a running relay.
         HostsCommand::Pull { from, wait } => pull::run(config, &from, (wait, reach)).await,
     }
@@ -134,6 +143,34 @@ async fn show(admin: &Admin, name: &str, json: bool) -> Result<bool, Ended> {
             text(drop, "reason"),
             text(drop, "did"),
             text(drop, "detail"),
+        ))?;
+    }
+    Ok(true)
+}
+
+/// How far lists of accounts are read; of these hosts, or of all.
+fn walks(answer: &Value, hosts: &[String], json: bool) -> Result<bool, Ended> {
+    let wanted = |walk: &&Value| {
+        let name = text(walk, "hostname");
+        hosts.is_empty() || hosts.iter().any(|host| host.trim().eq_ignore_ascii_case(name))
+    };
+    let walks = answer.get("walks").and_then(Value::as_array);
+    let walks: Vec<&Value> = walks.into_iter().flatten().filter(wanted).collect();
+    if json {
+        print::line(&json!(walks).to_string())?;
+        return Ok(true);
+    }
+    for walk in walks {
+        let why = walk.get("lastError").and_then(Value::as_str);
+        print::line(&format!(
+            "{}\t{}\t{} listed, {} new, {} changed, {} refused{}",
+            text(walk, "hostname"),
+            text(walk, "status"),
+            number(walk, "listed"),
+            number(walk, "added"),
+            number(walk, "changed"),
+            number(walk, "refused"),
+            why.map_or(String::new(), |why| format!("; {why}")),
         ))?;
     }
     Ok(true)

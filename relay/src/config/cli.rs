@@ -1,16 +1,20 @@
 //! The command line: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay hosts`, `relay
-//! log`, `relay tables`, `relay completions`, `relay man`. Parses only; the last two are answers.
+//! import`, `relay log`, `relay tables`, `relay completions`, `relay man`. Parses only; the last two are answers.
 //!
 //! Every setting is a flag, made from the table; it may stand before or after the command.
 
 pub(super) mod hosts;
+pub(super) mod import;
 
 use std::{ffi::OsString, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, builder::PossibleValue, parser::ValueSource};
 use clap_complete::Shell;
 
-use self::hosts::{HostsCommand, Reach};
+use self::{
+    hosts::{HostsCommand, Reach},
+    import::ImportOptions,
+};
 use super::{
     Config, ConfigError,
     schema::{NOT_YET, SETTINGS, Setting},
@@ -37,6 +41,8 @@ pub enum Command {
     Tables,
     /// Add, list, show hosts; read lists of others.
     Hosts(HostsCommand, Reach),
+    /// Take the place of a reference relay.
+    Import(ImportOptions),
 }
 
 /// What to do with the files of the event log.
@@ -150,6 +156,10 @@ pub fn parse(
             Some((command, reach, deepest)) => (Command::Hosts(command, reach), deepest),
             None => (Command::Serve, inner),
         },
+        Some(("import", inner)) => match import::parse(inner) {
+            Some(options) => (Command::Import(options), inner),
+            None => (Command::Serve, inner),
+        },
         Some(("pull-hosts", inner)) => {
             let (command, reach) = hosts::parse_like_reference(inner);
             (Command::Hosts(command, reach), inner)
@@ -236,6 +246,7 @@ fn model() -> clap::Command {
         .subcommand(dev())
         .subcommand(log())
         .subcommand(hosts::model())
+        .subcommand(import::model())
         .subcommand(hosts::model_like_reference())
         .subcommand(clap::Command::new("tables").about(
             "Says what a start of this program would do to the tables of the database; changes nothing",

@@ -156,7 +156,7 @@ impl Ground {
     pub(super) fn actions(
         &self,
         config: &Config,
-        (ingest, firehose): (&Ingest, &Firehose),
+        (ingest, firehose, discovery): (&Ingest, &Firehose, &Discovery),
         tasks: &Tasks,
     ) -> Actions {
         Actions::new(ActionParts {
@@ -164,6 +164,7 @@ impl Ground {
             hosts: self.hosts.clone(),
             ingest: ingest.clone(),
             firehose: firehose.clone(),
+            discovery: discovery.clone(),
             rules: self.rules.clone(),
             clock: self.clock.clone(),
             dev: config.dev,
@@ -173,11 +174,18 @@ impl Ground {
 
     /// Reads lists of others, from where they were left. It stops with the subscriptions: what it finds
     /// would not be read any more.
-    pub(super) fn start_discovery(&mut self, config: &Config, tasks: &Tasks) -> Discovery {
+    pub(super) fn start_discovery(
+        &mut self,
+        config: &Config,
+        (ingest, identities): (&Ingest, &Identities),
+        tasks: &Tasks,
+    ) -> Discovery {
         let named = config.bootstrap_from.iter();
         let parts = DiscoveryParts {
             store: self.store.clone(),
             hosts: self.hosts.clone(),
+            ingest: ingest.clone(),
+            identities: identities.clone(),
             net: self.net.clone(),
             clock: self.clock.clone(),
             bootstrap_from: named

@@ -15,7 +15,7 @@ const LABEL_BYTES_MAX: usize = 63;
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub(super) fn normalised(domain: &str) -> Result<String, String> {
+pub fn normalised(domain: &str) -> Result<String, String> {
     let text = domain.trim();
     if text.len() > DOMAIN_BYTES_MAX {
         return Err(format!("a domain has more than {DOMAIN_BYTES_MAX} characters"));

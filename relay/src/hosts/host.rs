@@ -416,6 +416,11 @@ impl Host {
         self.life.lock().gap_ms = Some(now_ms);
     }
 
+    /// When the host last said that it had deleted what we asked for (UP-4), ms since 1970.
+    pub fn gap_ms(&self) -> Option<u64> {
+        self.life.lock().gap_ms
+    }
+
     /// Last automatic cursor reset (UP-6), ms since 1970, 0 = never.
     pub fn cursor_reset_ms(&self) -> u64 {
         self.life.lock().cursor_reset_ms

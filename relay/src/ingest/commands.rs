@@ -1,9 +1,11 @@
 //! What others ask of a shard: reads, checkpoints, an operator's decisions (DESIGN 10.5, 10.13).
 
-use relay_protocol::Did;
+use std::sync::Arc;
+
+use relay_protocol::{Did, DidDocument};
 use tokio::sync::oneshot;
 
-use crate::domain::{Account, AccountNo, HostId, LocalStatus};
+use crate::domain::{Account, AccountNo, HostId, LocalStatus, UpstreamStatus};
 
 /// A command to one shard; each carries where the answer goes.
 #[derive(Debug)]
@@ -30,6 +32,32 @@ pub(super) enum Order {
     SetLocal(Decision, oneshot::Sender<bool>),
     /// Ask for the identity again; answers `false` when the account is not known.
     Refresh(oneshot::Sender<bool>),
+    /// What the list of a host says of it (ACC-10).
+    Listed(Listed, oneshot::Sender<Reconciled>),
+}
+
+/// What a host lists, once it was checked (ACC-10).
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The host.
+    pub host: HostId,
+    /// The status there.
+    pub status: UpstreamStatus,
+    /// The document that names this host; `None` when it is known for the account's host.
+    pub document: Option<Arc<DidDocument>>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconciled {
+    /// The account was not known before.
+    Added,
+    /// Its status or its host was another one.
+    Changed,
+    /// Nothing was new.
+    Same,
+    /// It could not be told now; the next list tells it again.
+    Unsure,
 }
 
 /// What was decided about an account.

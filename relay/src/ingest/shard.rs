@@ -47,6 +47,7 @@ use crate::{
 
 mod answers;
 mod asking;
+mod listed;
 mod passing;
 mod pieces;
 mod telling;
@@ -256,7 +257,7 @@ impl Shard {
         while let Some(item) = waiting.items.pop_front() {
             let queued = match item {
                 Item::Order(order) => {
-                    self.order(&did, order);
+                    self.order(&did, order, absent.then_some(waiting.local));
                     continue;
                 }
                 Item::Event(queued) => queued,
@@ -301,7 +302,7 @@ impl Shard {
     /// A command about an account that may not be in memory.
     fn order_in_turn(&mut self, did: Did, order: Order) {
         if self.table.peek(&did).is_some() {
-            self.order(&did, order);
+            self.order(&did, order, None);
             return;
         }
         match self.parking.get(&did).map(|waiting| waiting.on) {
@@ -311,7 +312,7 @@ impl Shard {
             }
             Some(On::Row) => {
                 if let Err(order) = self.parking.push_order(&did, order) {
-                    self.order(&did, order);
+                    self.order(&did, order, None);
                 }
             }
             // The store was asked and has no row; the decision is for the first one.
@@ -321,13 +322,15 @@ impl Shard {
                 {
                     waiting.local = decision.local;
                 }
-                self.order(&did, order);
+                self.order(&did, order, None);
             }
         }
     }
 
-    fn order(&mut self, did: &Did, order: Order) {
+    /// * `unseen` – what was decided about a DID that the store, which was asked, has no row of
+    fn order(&mut self, did: &Did, order: Order, unseen: Option<LocalStatus>) {
         match order {
+            Order::Listed(listed, answer) => reply(answer, self.listed(did, listed, unseen)),
             Order::SetLocal(decision, answer) => self.set_local(did, decision, answer),
             Order::Refresh(answer) => {
                 let known = self.table.peek(did).is_some();

@@ -12,5 +12,10 @@ mod process;
 mod relay;
 
 mod commands;
+#[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "shared with the tests of the store")]
+mod postgres_cluster;
 mod pulls;
 mod stand_in;
+mod takeovers;
+mod walks;

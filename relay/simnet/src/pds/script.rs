@@ -1,6 +1,6 @@
 //! What a host is told to do: answers to requests, and tricks.
 
-use super::{Pds, Shared};
+use super::{Limiter, Pds, Shared};
 use crate::{Adversary, StreamTrick, adversary::PathAnswer, server::lock};
 use anyhow::{Context, Result};
 use std::{
@@ -63,6 +63,10 @@ pub(super) struct Script {
     pub(super) lag_max: Option<u64>,
     /// Answers by the end of the path, and the adversary whose they are.
     pub(super) paths: BTreeMap<String, (PathAnswer, Option<Adversary>)>,
+    /// The budget of `listRepos`.
+    pub(super) limiter: Option<Limiter>,
+    /// Entries of a page of `listRepos` at most.
+    pub(super) page_max: Option<usize>,
 }
 
 impl Default for Script {
@@ -74,6 +78,8 @@ impl Default for Script {
             server_header: "simulated-pds/1".to_owned(),
             lag_max: None,
             paths: BTreeMap::new(),
+            limiter: None,
+            page_max: None,
         }
     }
 }
@@ -144,6 +150,12 @@ impl Pds {
             }
             None => drop(script.paths.remove(&end_of_path)),
         }
+    }
+
+    /// Answers requests whose path ends like this with 200 and this body.
+    pub fn answer_path_with(&self, end_of_path: &str, body: &str) {
+        let answer = (PathAnswer::Body(body.to_owned()), None);
+        lock(&self.shared.script).paths.insert(end_of_path.to_owned(), answer);
     }
 
     /// Answers requests for its description as this adversary does.

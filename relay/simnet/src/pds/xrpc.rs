@@ -91,10 +91,19 @@ async fn list_repos(
     State(shared): State<Arc<Shared>>,
     Query(params): Query<ListParams>,
 ) -> Response {
+    let limiter = lock(&shared.script).limiter.clone();
+    if let Some(limiter) = limiter
+        && !limiter.pass().await
+    {
+        let mut response = error(429, "RateLimitExceeded", "too many calls");
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
+        return response;
+    }
     let limit = params.limit.unwrap_or(500);
     if !(1..=1000).contains(&limit) {
         return error(400, "InvalidRequest", "limit must be between 1 and 1000");
     }
+    let limit = lock(&shared.script).page_max.map_or(limit, |most| most.min(limit));
     let after = params.cursor.map_or(Bound::Unbounded, Bound::Excluded);
     let repos = lock(&shared.repos);
     let page: Vec<(&String, Value)> = repos

@@ -1,22 +1,24 @@
 //! Lists of others, for operators: which are read, and how far each is.
 
 use axum::{body::Body, extract::State, response::Response};
-use relay_protocol::Hostname;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{ApiState, error::Error, params, time_text, xrpc::json as answer},
-    discovery::PullView,
+    actions::{Action, By},
+    api::{ApiState, error::Error, params, params::Params, time_text, xrpc::json as answer},
+    discovery::{PullView, WalkView},
     telemetry::escape,
 };
-
-/// Relays in one request.
-const SOURCES_MAX: usize = 20;
 
 #[derive(Debug, Deserialize)]
 struct Sources {
     from: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    hostnames: Vec<String>,
 }
 
 /// `GET /admin/v1/pull`: lists of other relays that were ever read, and how far each is.
@@ -27,26 +29,66 @@ pub(super) async fn pulls(State(state): State<ApiState>) -> Result<Response, Err
 
 /// `POST /admin/v1/pull {"from":["relay.example.com"]}`: reads their lists of hosts, or goes on with
 /// it; answers as GET does, without waiting for the end.
-pub(super) async fn pull(State(state): State<ApiState>, body: Body) -> Result<Response, Error> {
+pub(super) async fn pull(
+    State(state): State<ApiState>,
+    by: By,
+    body: Body,
+) -> Result<Response, Error> {
     let Sources { from } = params::json(body, params::PUBLIC_BODY_BYTES_MAX).await?;
-    if from.is_empty() || from.len() > SOURCES_MAX {
-        let count = from.len();
-        return Err(Error::invalid(format!(
-            "from must name 1 to {SOURCES_MAX} relays, not {count}"
-        )));
-    }
-    let parsed: Result<Vec<_>, _> = from
-        .iter()
-        .map(|text| {
-            Hostname::parse(text.trim(), state.dev)
-                .map_err(|why| Error::invalid(format!("{} is no relay: {why}", escape(text, 100))))
-        })
-        .collect();
-    for source in parsed? {
-        let started = state.discovery.pull(&source);
-        tracing::info!(%source, started, "an operator asked for the hosts of another relay");
-    }
+    state.actions.run(by, Action::PullHosts(from)).await?;
     pulls(State(state)).await
+}
+
+/// `GET /admin/v1/resync?host=`: lists of accounts that were ever read, and how far each is; of one host
+/// alone when it is named.
+pub(super) async fn walks(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Response, Error> {
+    let only = params.text("host").map(str::to_ascii_lowercase);
+    let walks: Vec<_> = state
+        .discovery
+        .walks()
+        .iter()
+        .filter_map(|walk| Some((state.hosts.get(walk.row.host)?.hostname().to_string(), walk)))
+        .filter(|(name, _)| only.as_ref().is_none_or(|only| only == name))
+        .map(|(name, walk)| walk_json(&name, walk))
+        .collect();
+    answer(&json!({ "walks": walks }))
+}
+
+/// `POST /admin/v1/resync {"hostnames":[…]}`: reads their lists of accounts now; answers as GET does,
+/// without waiting for the end.
+pub(super) async fn resync(
+    State(state): State<ApiState>,
+    by: By,
+    body: Body,
+) -> Result<Response, Error> {
+    let Named { hostnames } = params::json(body, params::ADMIN_BODY_BYTES_MAX).await?;
+    state.actions.run(by, Action::Resync(hostnames)).await?;
+    walks(State(state), Params::default()).await
+}
+
+fn walk_json(name: &str, walk: &WalkView) -> Value {
+    let row = &walk.row;
+    let status = match (walk.running, row.finished_ms, &row.last_error) {
+        (true, ..) => "running",
+        (false, Some(_), _) => "finished",
+        (false, None, None) => "waiting",
+        (false, None, Some(_)) => "stopped",
+    };
+    json!({
+        "hostname": name,
+        "status": status,
+        "asked": row.asked,
+        "listed": row.listed,
+        "added": row.added,
+        "changed": row.changed,
+        "refused": row.refused,
+        "startedAt": time_text(row.started_ms),
+        "finishedAt": row.finished_ms.map(time_text),
+        "lastError": row.last_error.as_deref().map(|text| escape(text, 500)),
+    })
 }
 
 fn pull_json(pull: &PullView) -> Value {

@@ -46,6 +46,16 @@ pub enum HostsCommand {
         /// Wait for the end.
         wait: bool,
     },
+    /// Read the lists of accounts of hosts now.
+    Resync {
+        /// Their names.
+        hosts: Vec<String>,
+    },
+    /// How far that is.
+    ResyncStatus {
+        /// Only of these; all when empty.
+        hosts: Vec<String>,
+    },
 }
 
 impl HostsCommand {
@@ -68,6 +78,8 @@ pub(super) fn parse(matches: &ArgMatches) -> Option<(HostsCommand, Reach, &ArgMa
         "add" => HostsCommand::Add { file: one("file")? },
         "list" => HostsCommand::List { status: one("status") },
         "show" => HostsCommand::Show { host: one("host")? },
+        "resync" => HostsCommand::Resync { hosts: many("host") },
+        "resync-status" => HostsCommand::ResyncStatus { hosts: many("host") },
         _ => HostsCommand::Pull { from: many("from"), wait: !inner.get_flag("no-wait") },
     };
     let reach = Reach {
@@ -123,6 +135,14 @@ pub(super) fn model() -> clap::Command {
             "Reads the lists of hosts of other relays and subscribes to those that are new. \
              Interrupted, it goes on where it was. Works without a running relay too",
         )))
+        .subcommand(
+            verb("resync", "Compares the accounts that hosts list with those that are known, now")
+                .arg(host("Their names").required(true).num_args(1..)),
+        )
+        .subcommand(
+            verb("resync-status", "Says how far that is")
+                .arg(host("Only of these hosts").num_args(0..)),
+        )
 }
 
 fn reach_arguments() -> [Arg; 3] {

@@ -193,7 +193,7 @@ impl Shard {
         for item in own {
             match item {
                 Item::Event(queued) => self.arrive(queued),
-                Item::Order(order) => self.order(&did, order),
+                Item::Order(order) => self.order(&did, order, None),
             }
         }
     }
@@ -245,7 +245,13 @@ impl Shard {
     }
 
     /// The first row of an account; its number is from first sight (DESIGN 10.4).
-    fn create(&mut self, did: &Did, document: &DidDocument, host: HostId, local: LocalStatus) {
+    pub(super) fn create(
+        &mut self,
+        did: &Did,
+        document: &DidDocument,
+        host: HostId,
+        local: LocalStatus,
+    ) {
         self.strangers.pop(did);
         self.table.created(Account {
             number: self.room.numbers.next(),
@@ -265,7 +271,7 @@ impl Shard {
     }
 
     /// Takes key and host from a document; gives whether one of them is new (IDE-1).
-    fn apply(&mut self, did: &Did, document: &DidDocument) -> bool {
+    pub(super) fn apply(&mut self, did: &Did, document: &DidDocument) -> bool {
         let now_ms = self.room.clock.steady_ms();
         let named = document.pds.as_ref().map(|pds| pds.host.as_str());
         let host =
