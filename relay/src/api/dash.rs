@@ -8,7 +8,9 @@
 //! Limits: an hour of numbers in memory, 16 KiB per form, 8 open event streams, 100 hosts per page.
 
 mod account;
+mod acts;
 mod assets;
+mod audit;
 mod consumers;
 mod diagnosis;
 mod door;
@@ -18,6 +20,7 @@ mod hosts;
 mod layout;
 mod live;
 mod login;
+mod moderation;
 mod overview;
 mod public;
 mod session;
@@ -58,9 +61,14 @@ pub(super) fn table() -> Table {
         .get("/dash", overview::page)
         .get("/dash/", begin)
         .get("/dash/hosts", hosts::page)
+        .post("/dash/hosts", acts::add_host)
         .get("/dash/host", host::page)
         .get("/dash/account", account::page)
+        .post("/dash/account", acts::on_account)
         .get("/dash/consumers", consumers::page)
+        .post("/dash/consumers", acts::on_consumer)
+        .get("/dash/moderation", moderation::page)
+        .get("/dash/audit", audit::page)
         .get("/dash/settings", settings::page)
         .get("/dash/live", live::stream)
         .post("/dash/logout", login::leave)
@@ -72,6 +80,7 @@ pub(super) fn public_routes() -> Router<ApiState> {
         .route("/status", get(public::status))
         .route("/status.json", get(public::json))
         .route("/status.css", get(assets::style))
+        .route("/status.svg", get(assets::icon))
         .layer(middleware::from_fn(door::secure))
 }
 

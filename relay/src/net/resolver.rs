@@ -17,6 +17,9 @@ use super::{NetError, guard::Guard};
 /// Longest wait for a name server; part of every connect deadline.
 const RESOLVE_MAX: Duration = Duration::from_secs(3);
 
+/// What is said of a name that nobody has, or that is not that of a machine.
+const NO_ADDRESS: &str = "the name has no address";
+
 /// Addresses of one name that are looked at; a longer list is somebody's game.
 const ADDRESSES_MAX: usize = 16;
 
@@ -63,7 +66,7 @@ impl Resolver {
             .await
             .map_err(|_elapsed| failed("no answer from the name server in 3 s"))?
             .map_err(|why| failed(&why))?;
-        if found.is_empty() { Err(failed("the name has no address")) } else { Ok(found) }
+        if found.is_empty() { Err(failed(NO_ADDRESS)) } else { Ok(found) }
     }
 
     async fn ask(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
@@ -82,7 +85,11 @@ impl Resolver {
                 .map(|found| {
                     found.iter().take(ADDRESSES_MAX).map(|ip| SocketAddr::new(ip, port)).collect()
                 })
-                .map_err(|error| error.to_string()),
+                .map_err(|error| {
+                    // The library would print its whole question.
+                    let is_unknown = error.is_no_records_found() || error.is_nx_domain();
+                    if is_unknown { NO_ADDRESS.to_owned() } else { error.to_string() }
+                }),
         }
     }
 

@@ -69,5 +69,7 @@ export const views = () => [
   ['host', `/dash/host?name=${encodeURIComponent(scene.badHost)}`],
   ['account', `/dash/account?q=${encodeURIComponent(scene.badDid)}`],
   ['consumers', '/dash/consumers'],
+  ['moderation', '/dash/moderation'],
+  ['audit', '/dash/audit'],
   ['settings', '/dash/settings'],
 ]

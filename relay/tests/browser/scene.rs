@@ -25,7 +25,8 @@ pub(crate) struct Scene {
     bad: (Pds, Account),
     new: Pds,
     good: Vec<Account>,
-    consumers: Vec<Consumer>,
+    /// They read all that comes, until they are ended.
+    _consumers: tokio::task::JoinSet<()>,
     _names: NameServer,
 }
 
@@ -77,11 +78,13 @@ impl Scene {
         let added = relay.running.hosts.add_many(&lost).await;
         assert!(added.iter().all(Result::is_ok));
         let url = format!("ws://{}", relay.api());
-        let mut consumers = Vec::new();
+        let mut consumers = tokio::task::JoinSet::new();
         for start in [Start::After(0), Start::Live] {
-            consumers.push(Consumer::connect(&url, start).await.unwrap());
+            let mut consumer = Consumer::connect(&url, start).await.unwrap();
+            consumers.spawn(async move { while consumer.take(1).await.is_ok() {} });
         }
-        let scene = Self { relay, bad: (pds, account), new, good, consumers, _names: names };
+        let scene =
+            Self { relay, bad: (pds, account), new, good, _consumers: consumers, _names: names };
         for (place, (_, times)) in FAULTS.iter().enumerate() {
             scene.misbehave(place, *times).await;
         }
@@ -112,7 +115,6 @@ impl Scene {
     }
 
     pub(crate) async fn end(self) {
-        drop(self.consumers);
         self.relay.stop().await;
     }
 }

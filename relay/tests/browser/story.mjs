@@ -6,7 +6,7 @@ const text = (page) => page.locator('main').innerText()
 
 async function reads(page) {
   await page.getByRole('link', { name: 'Hosts', exact: true }).first().click()
-  await page.getByLabel('Name').fill(scene.badHost.slice(-4))
+  await page.getByRole('searchbox', { name: 'Name' }).fill(scene.badHost.slice(-4))
   await page.getByRole('button', { name: 'Show' }).click()
   await page.getByRole('link', { name: scene.badHost }).click()
   await page.getByRole('heading', { name: scene.badHost }).waitFor()
@@ -14,6 +14,32 @@ async function reads(page) {
   await page.getByRole('link', { name: scene.badDid }).first().click()
   await page.getByRole('heading', { name: 'Why is it not on the network?' }).waitFor()
   assert.match(await text(page), /Its last dropped event came .* The signature does not verify/)
+}
+
+/** Takes the account down, sees that it holds and that it stands in the log, and restores it. */
+async function moderates(page) {
+  await page.goto(`${scene.dash}/dash/account?q=${encodeURIComponent(scene.badDid)}`)
+  await page.getByText('Take down…').click()
+  await page.getByLabel('Why (for the audit log)').first().fill('spam in every post')
+  await page.getByRole('button', { name: 'Take down' }).click()
+  await page.getByRole('status').getByText('The account was taken down').waitFor()
+  assert.match(await text(page), /It was taken down on this relay/)
+  await page.getByRole('link', { name: 'Audit log' }).click()
+  await page.getByRole('heading', { name: 'Audit log' }).waitFor()
+  assert.match(await text(page), /account\.takeDown[^]*spam in every post/)
+  await page.getByRole('link', { name: 'Moderation' }).click()
+  await page.getByRole('row', { name: scene.badDid }).getByRole('button', { name: 'Restore' }).click()
+  await page.getByRole('status').getByText('is ended').waitFor()
+}
+
+/** Adds a host that the relay did not know, and sees it connected. */
+async function adds(page) {
+  await page.getByRole('link', { name: 'Hosts', exact: true }).first().click()
+  await page.getByText('Add a host').click()
+  await page.getByLabel('Host name').fill(scene.newHost)
+  await page.getByRole('button', { name: 'Add', exact: true }).click()
+  await page.getByRole('heading', { name: scene.newHost }).waitFor()
+  await page.getByText('is read: connected').waitFor()
 }
 
 /** Numbers of an open page change by themselves, and stand still when a person wants that. */
@@ -53,6 +79,8 @@ try {
   const page = await open(browser)
   await login(page)
   await reads(page)
+  await moderates(page)
+  await adds(page)
   await lives(page)
   await keyboard(page)
   for (const colorScheme of ['light', 'dark']) {

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use relay_protocol::{Did, Hostname};
 
 use super::{
+    acts, audit,
     diagnosis::{self, Known},
     host::{answer, examples},
     layout::{self, Tab},
@@ -17,11 +18,14 @@ use super::{
 use crate::{
     api::{ApiState, error::Error, params::Params},
     domain::{Account, LocalStatus, effective},
+    store::AuditFilter,
     telemetry::escape,
 };
 
 /// How long the page waits for the identity; the rest of the answer is worth more.
 const IDENTITY_MAX: Duration = Duration::from_secs(5);
+/// Rows of the audit log that are shown.
+const AUDIT_MAX: u32 = 20;
 
 /// The handler.
 pub(super) async fn page(
@@ -35,11 +39,12 @@ pub(super) async fn page(
         return layout::page(&state, (Tab::Account, &session), "Why?", None, &content);
     }
     let Some(did) = did_in(asked) else { return other(&state, &session, asked) };
-    match found(&state, &did).await {
+    match found(&state, &session, &did).await {
         Ok(answer) => {
             let content = html! {
                 h1 { "Why is it not on the network?" }
                 (search(asked))
+                (acts::said(&params))
                 (answer)
             };
             layout::page(&state, (Tab::Account, &session), did.as_str(), None, &content)
@@ -91,7 +96,7 @@ fn other(state: &ApiState, session: &Session, asked: &str) -> Response {
     layout::page(state, (Tab::Account, session), "Why?", None, &content)
 }
 
-async fn found(state: &ApiState, did: &Did) -> Result<Markup, Error> {
+async fn found(state: &ApiState, session: &Session, did: &Did) -> Result<Markup, Error> {
     let account = state.ingest.account(did).await?;
     let local = match &account {
         Some(account) => account.local,
@@ -104,6 +109,8 @@ async fn found(state: &ApiState, did: &Did) -> Result<Markup, Error> {
     let known =
         Known { account: account.as_ref(), host: host.as_ref(), named, local, drops: &drops };
     let findings = diagnosis::of_account(&known, state.clock.now_ms());
+    let filter = AuditFilter { subject: Some(did.as_str()), ..AuditFilter::default() };
+    let audit = state.store.audit(filter, AUDIT_MAX).await?;
     Ok(html! {
         section.panel {
             div.title {
@@ -112,20 +119,48 @@ async fn found(state: &ApiState, did: &Did) -> Result<Markup, Error> {
             }
             (answer(&findings))
             @if let Some(account) = &account { (facts(state, account)) }
+            (decisions(session, did, local))
         }
         @if !drops.is_empty() {
             section.panel {
                 h2 { "Its last dropped events" }
-                (examples(state, &drops))
+                (examples(state, &drops, false))
             }
         }
         @if !lenient.is_empty() {
             section.panel {
                 h2 { "Passed, and dropped by strict validation" }
-                (examples(state, &lenient))
+                (examples(state, &lenient, false))
+            }
+        }
+        @if !audit.is_empty() {
+            section.panel {
+                h2 { "What operators did" }
+                (audit::table(&audit, state.clock.now_ms()))
             }
         }
     })
+}
+
+/// What an operator can do about it.
+fn decisions(session: &Session, did: &Did, local: LocalStatus) -> Markup {
+    let (to, did) = ("/dash/account", did.as_str());
+    html! {
+        div.actions {
+            @if matches!(local, LocalStatus::Takendown | LocalStatus::Suspended) {
+                (acts::button(session, to, &[("do", "restore"), ("did", did)], "Restore"))
+            }
+            (acts::button(session, to, &[("do", "refresh"), ("did", did)], "Refresh identity"))
+            @if local != LocalStatus::Takendown {
+                (acts::careful(session, to, &[("do", "takedown"), ("did", did)], ("Take down",
+                    "Its commits stop, what it wrote is not replayed, and consumers are told.")))
+            }
+            @if local == LocalStatus::None {
+                (acts::careful(session, to, &[("do", "suspend"), ("did", did)], ("Suspend",
+                    "Its commits stop, and consumers are told; what it wrote is still replayed.")))
+            }
+        }
+    }
 }
 
 /// A decision about an account that has no row.

@@ -18,10 +18,12 @@ pub(super) struct Finding {
     /// `ok`, `warn`, `bad` or `dim`, as the style knows them.
     pub(super) tone: &'static str,
     pub(super) words: String,
+    /// Numbers and names of this case, for those who know the protocol; may be empty.
+    pub(super) detail: String,
 }
 
 fn finding(tone: &'static str, words: impl Into<String>) -> Finding {
-    Finding { tone, words: words.into() }
+    Finding { tone, words: words.into(), detail: String::new() }
 }
 
 /// What an operator would say of a host.
@@ -203,7 +205,6 @@ fn place(known: &Known<'_>, now_ms: u64) -> Vec<Finding> {
 fn dropped(known: &Known<'_>, now_ms: u64) -> Option<Finding> {
     let last = known.drops.iter().find(|one| !HARMLESS.contains(&one.reason))?;
     let ago = span(now_ms.saturating_sub(last.at_ms));
-    let detail = if last.detail.is_empty() { String::new() } else { format!(" {}", last.detail) };
-    let words = format!("Its last dropped event came {ago} ago. {}{detail}", last.reason.words());
-    Some(finding("bad", words))
+    let words = format!("Its last dropped event came {ago} ago. {}", last.reason.words());
+    Some(Finding { detail: last.detail.clone(), ..finding("bad", words) })
 }

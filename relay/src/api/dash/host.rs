@@ -5,10 +5,11 @@ use maud::{Markup, html};
 use relay_protocol::Hostname;
 
 use super::{
+    acts,
     diagnosis::{self, Finding},
     layout::{self, Tab},
     session::Session,
-    words::{ago, link, pill, tone},
+    words::{ago, health, link},
 };
 use crate::{
     api::{ApiState, error::Error, params::Params},
@@ -31,6 +32,7 @@ pub(super) async fn page(
     };
     let live = format!("/dash/live?view=host&{}", query(&view));
     let content = html! {
+        (acts::said(&params))
         div data-live=(live) { (content(&state, &view)) }
     };
     layout::page(&state, (Tab::Hosts, &session), &view.hostname, None, &content)
@@ -57,7 +59,7 @@ pub(super) fn content(state: &ApiState, view: &HostView) -> Markup {
     html! {
         div.heading {
             h1.name { (view.hostname) }
-            (pill(tone(view.status), view.status.as_text()))
+            (health(view))
             span.dim { (view.doing) }
         }
         (answer(&findings))
@@ -70,7 +72,10 @@ pub(super) fn content(state: &ApiState, view: &HostView) -> Markup {
 pub(super) fn answer(findings: &[Finding]) -> Markup {
     html! {
         ul.findings { @for finding in findings {
-            li class=(finding.tone) { (finding.words) }
+            li class=(finding.tone) {
+                (finding.words)
+                @if !finding.detail.is_empty() { " " span.detail { (finding.detail) } }
+            }
         } }
     }
 }
@@ -125,7 +130,8 @@ fn ledger(
     totals: &[(DropReason, u64)],
     examples: &[Dropped],
 ) -> Markup {
-    let happened: Vec<_> = totals.iter().filter(|(_, count)| *count > 0).collect();
+    let mut happened: Vec<_> = totals.iter().filter(|(_, count)| *count > 0).collect();
+    happened.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     html! {
         section.panel {
             div.title { h2 { (title) } span.aside { "since the start" } }
@@ -140,19 +146,20 @@ fn ledger(
                     } } }
                 }
                 h3 { "The last ones" }
-                (self::examples(state, examples))
+                (self::examples(state, examples, true))
             }
         }
     }
 }
 
-/// Single events, newest first.
-pub(super) fn examples(state: &ApiState, examples: &[Dropped]) -> Markup {
+/// Single events, newest first; with their accounts where these differ.
+pub(super) fn examples(state: &ApiState, examples: &[Dropped], with_account: bool) -> Markup {
     let now_ms = state.clock.now_ms();
     html! {
         table.rows.examples {
             thead { tr {
-                th { "When" } th { "Reason" } th.wide { "Event" } th { "Account" }
+                th { "When" } th { "Reason" } th.wide { "Event" }
+                @if with_account { th { "Account" } }
                 th { "What was wrong" }
             } }
             tbody { @for one in examples { tr {
@@ -162,9 +169,9 @@ pub(super) fn examples(state: &ApiState, examples: &[Dropped]) -> Markup {
                     (one.kind.map_or("unreadable", EventKind::name))
                     @if let Some(seq) = one.host_seq { " " span.dim { (seq.0) } }
                 }
-                td { @if let Some(did) = &one.did {
+                @if with_account { td.account { @if let Some(did) = &one.did {
                     a.did href=(link("account", "q", did)) { (did) }
-                } @else { span.dim { "not known" } } }
+                } @else { span.dim { "not known" } } } }
                 td.words { (detail(one)) }
             } } }
         }

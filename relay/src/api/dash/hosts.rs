@@ -9,7 +9,7 @@ use url::form_urlencoded;
 use super::{
     layout::{self, Tab},
     session::Session,
-    words::{brief, count, link, pill, several, tone},
+    words::{brief, count, health, link, several},
 };
 use crate::{
     api::{ApiState, params::Params},
@@ -104,11 +104,30 @@ pub(super) async fn page(
     let wish = Wish::read(&params);
     let live = format!("/dash/live?view=hosts&{}", wish.query());
     let content = html! {
-        div.heading { h1 { "Hosts" } }
+        div.heading { h1 { "Hosts" } (add(&session)) }
         (filter(&wish))
         div data-live=(live) { (list(&state, &wish)) }
     };
     layout::page(&state, (Tab::Hosts, &session), "Hosts", None, &content)
+}
+
+/// The form that adds one.
+fn add(session: &Session) -> Markup {
+    html! {
+        details.add {
+            summary { "Add a host" }
+            form.inline method="post" action="/dash/hosts" {
+                (layout::token(session))
+                div.long {
+                    label for="hostname" { "Host name" }
+                    input #hostname type="text" name="hostname" required maxlength="260"
+                        placeholder="pds.example.com" autocomplete="off" spellcheck="false"
+                        autocapitalize="none";
+                }
+                button.primary type="submit" { "Add" }
+            }
+        }
+    }
 }
 
 /// The form that chooses.
@@ -182,7 +201,7 @@ pub(super) fn list(state: &ApiState, wish: &Wish) -> Markup {
                 thead { tr {
                     (heading(wish, Order::Name, ""))
                     th { "Status" }
-                    (heading(wish, Order::Accounts, "num"))
+                    (heading(wish, Order::Accounts, "num wide"))
                     (heading(wish, Order::Events, "num wide"))
                     (heading(wish, Order::Dropped, "num"))
                     th.wide { "Now" }
@@ -210,8 +229,8 @@ fn row(view: &HostView, dropped: &HashMap<HostId, u64>) -> Markup {
     html! {
         tr {
             th scope="row" { a href=(link("host", "name", &view.hostname)) { (view.hostname) } }
-            td { (pill(tone(view.status), view.status.as_text())) }
-            td.num { (grouped(view.account_count)) }
+            td { (health(view)) }
+            td.num.wide { (grouped(view.account_count)) }
             td.num.wide { (grouped(view.events)) }
             td.num { (grouped(drops)) }
             td.wide.nowrap { (view.doing) }

@@ -7,6 +7,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::session::Session;
 use crate::api::{ApiState, error::Error};
 
+/// Style and icon of the page.
+const FILES: (&str, &str) = ("/dash/style.css", "/dash/icon.svg");
+
 /// The pages that have a place in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tab {
@@ -14,12 +17,21 @@ pub(super) enum Tab {
     Hosts,
     Account,
     Consumers,
+    Moderation,
+    Audit,
     Settings,
 }
 
 impl Tab {
-    const ALL: [Self; 5] =
-        [Self::Overview, Self::Hosts, Self::Account, Self::Consumers, Self::Settings];
+    const ALL: [Self; 7] = [
+        Self::Overview,
+        Self::Hosts,
+        Self::Account,
+        Self::Consumers,
+        Self::Moderation,
+        Self::Audit,
+        Self::Settings,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -27,6 +39,8 @@ impl Tab {
             Self::Hosts => "Hosts",
             Self::Account => "Why?",
             Self::Consumers => "Consumers",
+            Self::Moderation => "Moderation",
+            Self::Audit => "Audit log",
             Self::Settings => "Settings",
         }
     }
@@ -37,6 +51,8 @@ impl Tab {
             Self::Hosts => "/dash/hosts",
             Self::Account => "/dash/account",
             Self::Consumers => "/dash/consumers",
+            Self::Moderation => "/dash/moderation",
+            Self::Audit => "/dash/audit",
             Self::Settings => "/dash/settings",
         }
     }
@@ -90,13 +106,14 @@ pub(super) fn answer(status: StatusCode, page: &Markup) -> Response {
 }
 
 /// The head that all pages share, also the public one.
-pub(super) fn head(title: &str, style: &str, more: &Markup) -> Markup {
+pub(super) fn head(title: &str, (style, icon): (&str, &str), more: &Markup) -> Markup {
     html! {
         meta charset="utf-8";
         meta name="viewport" content="width=device-width, initial-scale=1";
         meta name="color-scheme" content="light dark";
         title { (title) }
         link rel="stylesheet" href=(style);
+        link rel="icon" type="image/svg+xml" href=(icon);
         (more)
     }
 }
@@ -108,13 +125,12 @@ fn document(
     main: &Markup,
 ) -> Markup {
     let more = html! {
-        link rel="icon" type="image/svg+xml" href="/dash/icon.svg";
         script src="/dash/live.js" defer {}
     };
     html! {
         (DOCTYPE)
         html lang="en" {
-            head { (head(&format!("{title} · relay"), "/dash/style.css", &more)) }
+            head { (head(&format!("{title} · relay"), FILES, &more)) }
             body {
                 a.skip href="#main" { "To the content" }
                 header.top {

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     extract::State,
     response::{
         IntoResponse, Response,
@@ -16,7 +17,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{consumers, host, hosts, overview};
+use super::{consumers, host, hosts, overview, session::Session};
 use crate::api::{ApiState, error::Error, params::Params};
 
 /// Open streams at once: the admin listener has few connections, and a browser keeps one per page.
@@ -29,6 +30,7 @@ const VERSIONS_MAX: u32 = 300;
 /// One stream.
 struct Stream {
     state: ApiState,
+    session: Session,
     params: Params,
     ticks: Interval,
     left: u32,
@@ -36,16 +38,20 @@ struct Stream {
 }
 
 /// The handler.
-pub(super) async fn stream(State(state): State<ApiState>, params: Params) -> Response {
+pub(super) async fn stream(
+    State(state): State<ApiState>,
+    Extension(session): Extension<Session>,
+    params: Params,
+) -> Response {
     let Ok(place) = Arc::clone(&state.shared.streams).try_acquire_owned() else {
         return Error::unavailable("too many pages are open").into_response();
     };
-    if let Err(error) = content(&state, &params).await {
+    if let Err(error) = content(&state, &session, &params).await {
         return error.into_response();
     }
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let begin = Stream { state, params, ticks, left: VERSIONS_MAX, _place: place };
+    let begin = Stream { state, session, params, ticks, left: VERSIONS_MAX, _place: place };
     Sse::new(stream::unfold(begin, next)).into_response()
 }
 
@@ -55,18 +61,18 @@ async fn next(mut stream: Stream) -> Option<(Result<Event, Infallible>, Stream)>
         () = stream.state.tasks.stopping().cancelled() => return None,
         _ = stream.ticks.tick() => {}
     }
-    let content = content(&stream.state, &stream.params).await.ok()?;
+    let content = content(&stream.state, &stream.session, &stream.params).await.ok()?;
     // A line of an event ends there too, and nothing of a page needs it.
     let event = Event::default().data(content.into_string().replace('\r', ""));
     Some((Ok(event), stream))
 }
 
-async fn content(state: &ApiState, params: &Params) -> Result<Markup, Error> {
+async fn content(state: &ApiState, session: &Session, params: &Params) -> Result<Markup, Error> {
     match params.required("view")? {
         "overview" => Ok(overview::content(state).await),
         "hosts" => Ok(hosts::list(state, &hosts::Wish::read(params))),
         "host" => Ok(host::content(state, &host::asked(state, params)?)),
-        "consumers" => Ok(consumers::content(state)),
+        "consumers" => Ok(consumers::content(state, session)),
         _ => Err(Error::invalid("view must be overview, hosts, host or consumers")),
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn content(state: &ApiState) -> Markup {
     html! {
         h1.visually-hidden { "Overview" }
         @if troubles.is_empty() {
-            p.well { (pill("ok", "well")) " up for " (span(uptime_ms)) }
+            p.well { (pill("ok", "well")) span.dim { ", up for " (span(uptime_ms)) } }
         } @else {
             @for trouble in &troubles { p.notice.bad { (in_detail(trouble)) } }
         }
@@ -112,14 +112,15 @@ fn by_status(views: &[HostView]) -> Markup {
                     @for status in HostStatus::ALL {
                         @let of_it = views.iter().filter(|view| view.status == status).count();
                         @let share = percent(u64::try_from(of_it).unwrap_or(0), known);
+                        @let tone = if of_it == 0 { "dim" } else { tone(status) };
                         tr {
                             th scope="row" {
                                 a href=(link("hosts", "status", status.as_text())) {
-                                    (pill(tone(status), status.as_text()))
+                                    (pill(tone, status.as_text()))
                                 }
                             }
                             td.num { (count(of_it)) }
-                            td.wide-bar { (spark::bar(share, tone(status))) }
+                            td.wide-bar { (spark::bar(share, tone)) }
                         }
                     }
                 }

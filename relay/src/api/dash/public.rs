@@ -120,7 +120,7 @@ fn page(state: &ApiState, facts: &Facts) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head { (layout::head("Status of this relay", "/status.css", &nothing())) }
+            head { (layout::head("Status of this relay", ("/status.css", "/status.svg"), &nothing())) }
             body {
                 header.top { span.brand { "relay" span.dim {
                     (state.software.trim_start_matches("relay"))

@@ -23,8 +23,8 @@ pub(super) fn line(values: &[f64], what: &str) -> Markup {
     let area = format!("{path}L{WIDTH} {HEIGHT}L0 {HEIGHT}Z");
     html! {
         svg.spark viewBox="0 0 120 28" preserveAspectRatio="none" role="img" aria-label=(label) {
-            path.area d=(area);
-            path.line d=(path);
+            path.area d=(area) {}
+            path.line d=(path) {}
         }
     }
 }
@@ -34,8 +34,8 @@ pub(super) fn bar(percent: u64, tone: &str) -> Markup {
     html! {
         svg class=(format!("bar {tone}")) viewBox="0 0 100 4" preserveAspectRatio="none"
             aria-hidden="true" {
-            rect.track width="100" height="4";
-            rect.part width=(percent.min(100)) height="4";
+            rect.track width="100" height="4" {}
+            rect.part width=(percent.min(100)) height="4" {}
         }
     }
 }
@@ -82,6 +82,19 @@ mod tests {
             assert!(!line(few, "x").into_string().contains("path"));
         }
         assert!(line(&[0.0, 0.0], "x").into_string().contains("M0.0 26.5L120.0 26.5"));
+    }
+
+    /// An element of SVG that is not closed swallows the next one, which is then not drawn.
+    #[test]
+    fn every_part_of_a_picture_is_drawn() {
+        for picture in [line(&[1.0, 2.0], "x"), bar(50, "ok")] {
+            let picture = picture.into_string();
+            for part in ["path", "rect"] {
+                let (begun, ended) = (format!("<{part} "), format!("</{part}>"));
+                assert_eq!(picture.matches(&begun).count(), picture.matches(&ended).count());
+            }
+            assert!(picture.matches("></").count() >= 2, "{picture}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::{api::time_text, domain::HostStatus, telemetry::grouped};
+use crate::{api::time_text, domain::HostStatus, hosts::HostView, telemetry::grouped};
 
 /// Longest detail that is shown in a row of a table.
 const BRIEF_CHARS_MAX: usize = 90;
@@ -71,6 +71,12 @@ pub(super) fn link(page: &str, name: &str, value: &str) -> String {
     let query =
         url::form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
     format!("/dash/{page}?{query}")
+}
+
+/// How well a host is: one that should be connected and is not wants to be looked at.
+pub(super) fn health(view: &HostView) -> Markup {
+    let waits = view.status == HostStatus::Active && !view.connected;
+    pill(if waits { "warn" } else { tone(view.status) }, view.status.as_text())
 }
 
 /// How well a status is.

@@ -1,0 +1,137 @@
+//! What the forms of the page do: each is an [`Action`], which leaves a row in the audit log.
+
+use axum::{Extension, extract::State, response::Response};
+use maud::{Markup, html};
+use relay_protocol::Did;
+
+use super::{door::Form, layout, login::moved, session::Session, words::link};
+use crate::{
+    actions::{Action, By},
+    api::{ApiState, error::Error, params::Params},
+    telemetry::escape,
+};
+
+/// What is said after an action, by a word in the address: nothing else of it reaches the page.
+const SAID: [(&str, &str); 6] = [
+    ("takendown", "The account was taken down, and consumers were told."),
+    ("suspended", "The account was suspended, and consumers were told."),
+    ("restored", "What was decided about the account is ended, and consumers were told."),
+    ("refreshed", "Its DID document is fetched again; load this page anew in a moment."),
+    ("added", "The host is known now, and is dialled at once."),
+    ("disconnected", "The consumer was disconnected. It may connect again."),
+];
+
+/// The sentence about what was just done, if anything was.
+pub(super) fn said(params: &Params) -> Markup {
+    let done = params.text("done").unwrap_or_default();
+    let words = SAID.iter().find_map(|(word, words)| (*word == done).then_some(*words));
+    html! { @if let Some(words) = words { p.notice.ok role="status" { (words) } } }
+}
+
+/// `POST /dash/hosts`: adds one.
+pub(super) async fn add_host(
+    State(state): State<ApiState>,
+    Extension(session): Extension<Session>,
+    Extension(form): Extension<Form>,
+    by: By,
+) -> Response {
+    let name = form.text("hostname").unwrap_or_default().trim().to_owned();
+    let to = |host: &str| format!("{}&done=added", link("host", "name", host));
+    match state.actions.run(by, Action::AddHost(name)).await {
+        Ok(done) => {
+            let host = done.answer.get("hostname").and_then(serde_json::Value::as_str);
+            moved(&to(host.unwrap_or_default()))
+        }
+        Err(refused) => layout::failure(&state, Some(&session), &Error::from(refused)),
+    }
+}
+
+/// `POST /dash/account`: takes down, suspends, restores, asks for the identity.
+pub(super) async fn on_account(
+    State(state): State<ApiState>,
+    Extension(session): Extension<Session>,
+    Extension(form): Extension<Form>,
+    by: By,
+) -> Response {
+    let ran = async {
+        let did = account(&form)?;
+        let back = link("account", "q", did.as_str());
+        let (action, word) = match form.required("do")? {
+            "takedown" => (Action::TakeDown(did), "takendown"),
+            "suspend" => (Action::Suspend(did), "suspended"),
+            "restore" => (Action::Restore(did), "restored"),
+            "refresh" => (Action::RefreshIdentity(did), "refreshed"),
+            _ => return Err(Error::invalid("there is no such action on an account")),
+        };
+        state.actions.run(by.because(form.text("note")), action).await?;
+        Ok(format!("{back}&done={word}"))
+    };
+    match ran.await {
+        Ok(to) => moved(&to),
+        Err(error) => layout::failure(&state, Some(&session), &error),
+    }
+}
+
+fn account(form: &Params) -> Result<Did, Error> {
+    let text = form.required("did")?.trim();
+    Did::parse(text)
+        .map_err(|why| Error::invalid(format!("did {} is not valid: {why}", escape(text, 80))))
+}
+
+/// `POST /dash/consumers`: disconnects one.
+pub(super) async fn on_consumer(
+    State(state): State<ApiState>,
+    Extension(session): Extension<Session>,
+    Extension(form): Extension<Form>,
+    by: By,
+) -> Response {
+    let ran = async {
+        let id = form.required("id")?.parse();
+        let id = id.map_err(|_no| Error::invalid("the id of a consumer is a number"))?;
+        state.actions.run(by, Action::DisconnectConsumer(id)).await?;
+        Ok::<_, Error>(())
+    };
+    match ran.await {
+        Ok(()) => moved("/dash/consumers?done=disconnected"),
+        Err(error) => layout::failure(&state, Some(&session), &error),
+    }
+}
+
+/// A form behind a line that opens it: what it does stands there before it is sent.
+///
+/// * `hidden` – names and values that say what is to be done
+/// * `does` – what the button says, and what happens then
+pub(super) fn careful(
+    session: &Session,
+    to: &str,
+    hidden: &[(&str, &str)],
+    (title, does): (&str, &str),
+) -> Markup {
+    html! {
+        details.careful {
+            summary { (title) "…" }
+            form.inline method="post" action=(to) {
+                (layout::token(session))
+                @for (name, value) in hidden { input type="hidden" name=(name) value=(value); }
+                p.dim { (does) }
+                div {
+                    label { "Why (for the audit log)"
+                        input type="text" name="note" maxlength="500" autocomplete="off";
+                    }
+                }
+                button.danger type="submit" { (title) }
+            }
+        }
+    }
+}
+
+/// A form of one button.
+pub(super) fn button(session: &Session, to: &str, hidden: &[(&str, &str)], title: &str) -> Markup {
+    html! {
+        form method="post" action=(to) {
+            (layout::token(session))
+            @for (name, value) in hidden { input type="hidden" name=(name) value=(value); }
+            button type="submit" { (title) }
+        }
+    }
+}
