@@ -14,11 +14,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use metrics::{counter, histogram};
 use relay_protocol::{Did, Envelope};
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
     time::Instant,
 };
+use tracing::{Instrument as _, trace_span};
 
 use crate::{
     accounts::counted_at,
@@ -29,6 +31,7 @@ use crate::{
     ingest::{Ingest, Snapshot, replay},
     store::{Checkpoint, Store, StoreError},
     tasks::Tasks,
+    telemetry::{SPANS, metrics as names},
 };
 
 /// Shortest time between two checkpoints, unless one is needed earlier.
@@ -106,6 +109,7 @@ struct Gathered {
     position: Seq,
     snapshot: Snapshot,
     unsure: OwnedMutexGuard<Option<Unsure>>,
+    begun: Instant,
 }
 
 impl Checkpointer {
@@ -153,6 +157,7 @@ impl Checkpointer {
             };
             if let Err(error) = outcome {
                 // The rows stay dirty and the marks are written with the next checkpoint.
+                counter!(names::CHECKPOINT_FAILED).increment(1);
                 tracing::warn!(%error, "checkpoint not written, will be tried again");
             }
         }
@@ -170,15 +175,16 @@ impl Checkpointer {
     async fn gather(&self) -> Result<Gathered, CheckpointError> {
         let mut unsure = Arc::clone(&self.unsure).lock_owned().await;
         self.make_sure(&mut unsure).await?;
+        let begun = Instant::now();
         let position = self.reader.window().head;
         let snapshot = self.ingest.snapshot().await;
         self.appender.barrier().await?;
-        Ok(Gathered { position, snapshot, unsure })
+        Ok(Gathered { position, snapshot, unsure, begun })
     }
 
     /// Steps 4 and 5.
     async fn save(&self, gathered: Gathered) -> Result<(), CheckpointError> {
-        let Gathered { position, snapshot, mut unsure } = gathered;
+        let Gathered { position, snapshot, mut unsure, begun } = gathered;
         let cursors = self.hosts.take_moved_marks();
         let checkpoint = Checkpoint {
             position,
@@ -189,10 +195,12 @@ impl Checkpointer {
         };
         let this = Unsure { mark: checkpoint.mark, ticket: snapshot.ticket, position };
         *unsure = Some(this);
-        if let Err(error) = self.store.checkpoint(&checkpoint).await {
+        let span = trace_span!(target: SPANS, "checkpoint", rows = checkpoint.accounts.len());
+        if let Err(error) = self.store.checkpoint(&checkpoint).instrument(span).await {
             self.hosts.return_marks(&checkpoint.cursors);
             return Err(error.into());
         }
+        histogram!(names::CHECKPOINT_SECONDS).record(begun.elapsed());
         crash::at(Point::CheckpointAfterCommit);
         self.written(this).await;
         *unsure = None;

@@ -37,7 +37,12 @@ pub use self::{
     value::Kind,
 };
 use self::{schema::setting, sources::Sources, value::Parsed};
-use crate::{clients::TrustedProxies, crash, telemetry::LogFormat, units::Day};
+use crate::{
+    clients::TrustedProxies,
+    crash,
+    telemetry::{LogFormat, TraceOptions},
+    units::Day,
+};
 
 /// Unsettled events of a host that 40 units of `RELAY_HOST_CONCURRENCY`, its default, stand for
 /// (DESIGN 10.7).
@@ -119,6 +124,8 @@ pub struct Config {
     pub handshakes_max: usize,
     /// Consumers at once.
     pub max_consumers: usize,
+    /// Where traces go.
+    pub traces: TraceOptions,
     /// Contact in the User-Agent; may be empty.
     pub contact: String,
     /// Where a test lets the process die; no setting, see [`crash::VARIABLE`].
@@ -298,6 +305,7 @@ impl Values {
             host_queue: self.count("host_queue"),
             handshakes_max: self.count("handshakes_max"),
             max_consumers: self.count("max_consumers"),
+            traces: self.traces(),
             crash_at: None,
             effective: Vec::new(),
             warnings: Vec::new(),
@@ -361,6 +369,17 @@ impl Values {
             .map_or_else(cores, |shards| usize::try_from(shards).unwrap_or(usize::MAX))
     }
 
+    fn traces(&mut self) -> TraceOptions {
+        let headers = self.secrets("otlp_headers").pop();
+        TraceOptions {
+            endpoint: Some(self.text("otlp_endpoint")).filter(|endpoint| !endpoint.is_empty()),
+            headers: headers.map_or_else(String::new, |headers| headers.expose().to_owned()),
+            service_name: self.text("otlp_service_name"),
+            sampler: self.text("otlp_sampler"),
+            share_millionths: millionths(&self.text("otlp_sampler_arg")),
+        }
+    }
+
     fn cross_check(&mut self, config: &Config) {
         if config.dev && config.environment.eq_ignore_ascii_case("production") {
             self.object("dev", "`false` where ENVIRONMENT is `production`");
@@ -384,6 +403,12 @@ impl Values {
             }
         }
     }
+}
+
+/// A share in millionths, so that settings can be compared.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is from 0 to 1")]
+fn millionths(share: &str) -> u32 {
+    (share.parse().unwrap_or(1.0_f64) * 1e6).round() as u32
 }
 
 fn log_format(text: &str) -> LogFormat {

@@ -29,6 +29,7 @@ use relay_protocol::Unsequenced;
 
 use self::{
     chores::Reserve,
+    measures::Measures,
     queue::Queue,
     recovery::{Recovered, recover},
     shared::Shared,
@@ -351,6 +352,7 @@ fn prepare(
             set_aside.len() - 1
         )));
     }
+    Measures::limits(bytes_max, options.replay_window);
     let mut writer = Writer::new(shared, file, (options, tuning), (clock, reserve), on_durable)?;
     for (path, bytes) in set_aside {
         writer.keep_aside(path, bytes, now_us);

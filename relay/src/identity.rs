@@ -17,17 +17,21 @@ use std::{
     time::Duration,
 };
 
-use metrics::{counter, gauge};
+use metrics::{counter, gauge, histogram};
 use parking_lot::Mutex;
 use relay_protocol::{Did, DidDocument, DidMethod};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tracing::{Instrument as _, trace_span};
 
 use self::{failures::Failures, plc::Plc, web::Web};
 use crate::{
     clock::Clock,
     net::{Net, NetError},
     tasks::Tasks,
-    telemetry::metrics as names,
+    telemetry::{SPANS, metrics as names},
 };
 
 /// Longest time that one lookup may take, waiting for its turn included.
@@ -195,8 +199,9 @@ struct Lookup {
 impl Lookup {
     async fn run(self, method: DidMethod) {
         let stopping = self.parts.tasks.stopping().clone();
+        let span = trace_span!(target: SPANS, "identity.lookup", source = source(method));
         let answer = tokio::select! {
-            answer = timeout(LOOKUP_MAX, self.ask(method)) => answer
+            answer = timeout(LOOKUP_MAX, self.ask(method).instrument(span)) => answer
                 .unwrap_or_else(|_elapsed| Err(unavailable("no answer in 30 s").into())),
             () = stopping.cancelled() => Err(Trouble::no_turn("the relay is stopping")),
         };
@@ -219,6 +224,7 @@ impl Lookup {
     }
 
     async fn ask(&self, method: DidMethod) -> Result<DidDocument, Trouble> {
+        let begun = Instant::now();
         let asked = match method {
             DidMethod::Plc => self.parts.plc.fetch(&self.did).await,
             DidMethod::Web => self.parts.web.fetch(&self.did).await,
@@ -227,6 +233,8 @@ impl Lookup {
             DidDocument::parse(&json, &self.did, self.parts.dev)
                 .map_err(|invalid| IdentityError::Invalid(invalid.to_string()).into())
         });
+        histogram!(names::IDENTITY_REQUEST_SECONDS, "source" => source(method))
+            .record(begun.elapsed());
         counter!(
             names::IDENTITY_REQUESTS,
             "source" => source(method),

@@ -5,10 +5,13 @@
 //! Levels: error = a person must act, warn = degraded and healing itself, info = lifecycle and admin
 //! actions, debug = per event.
 
+pub mod aliases;
 pub mod heap;
 pub mod metrics;
+pub mod process;
 mod screen;
 mod status;
+mod traces;
 
 use std::panic::PanicHookInfo;
 
@@ -20,6 +23,7 @@ use tracing_subscriber::{
 
 pub use screen::Screen;
 pub use status::{StatusFacts, StatusLine, grouped, status_line};
+pub use traces::{SPANS, TraceOptions, Traces};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,6 +78,9 @@ pub enum TelemetryError {
         /// What the parser said.
         why: String,
     },
+    /// Traces cannot go where they should.
+    #[error("traces cannot be exported: {0}; see OTEL_EXPORTER_OTLP_ENDPOINT")]
+    BadCollector(String),
     /// Something else logs in this process already.
     #[error("logging was already set up in this process")]
     AlreadyStarted,
@@ -88,23 +95,37 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`].
 pub fn start(filter: &str, format: LogFormat) -> Result<Screen, TelemetryError> {
+    start_with_traces(filter, format, &TraceOptions::default()).map(|(screen, _none)| screen)
+}
+
+/// As [`start`], and exports traces. Has to be called within the runtime.
+///
+/// # Errors
+/// [`TelemetryError`].
+pub fn start_with_traces(
+    filter: &str,
+    format: LogFormat,
+    options: &TraceOptions,
+) -> Result<(Screen, Traces), TelemetryError> {
     let filter = parse_filter(filter)?;
     let screen = Screen::stderr();
-    let registry = tracing_subscriber::registry().with(filter);
+    let (exported, traces) = traces::layer(options)?;
+    // What is logged and what is traced are chosen apart.
+    let registry = tracing_subscriber::registry().with(exported);
     let started = if format.is_text(screen.is_terminal()) {
         let layer = tracing_subscriber::fmt::layer()
             .with_ansi(screen.is_terminal())
             .with_target(false)
             .with_writer(screen.clone());
-        registry.with(layer).try_init()
+        registry.with(layer.with_filter(filter)).try_init()
     } else {
         // What reads JSON reads nothing else.
         std::panic::set_hook(Box::new(tell_panic));
-        registry.with(json(screen.clone())).try_init()
+        registry.with(json(screen.clone()).with_filter(filter)).try_init()
     };
     started.map_err(|_taken| TelemetryError::AlreadyStarted)?;
     metrics::describe();
-    Ok(screen)
+    Ok((screen, traces))
 }
 
 /// One object per line.

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::ApiState;
-use crate::eventlog::LogHealth;
+use crate::{eventlog::LogHealth, telemetry::metrics};
 
 /// The database is asked at most this often, however many ask us.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -53,6 +53,19 @@ impl Trouble {
             Self::LogDamaged(_) => "a part of the replay window is damaged and was skipped",
             Self::LogFailed(_) => "the event log cannot be written",
             Self::Stopping => "the relay is shutting down",
+        }
+    }
+
+    /// The label in metrics.
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Database(_) => "database",
+            Self::DatabaseWrites(_) => "database_writes",
+            Self::DiskFull => "disk_full",
+            Self::AwaitingCheckpoint => "awaiting_checkpoint",
+            Self::LogDamaged(_) => "log_damaged",
+            Self::LogFailed(_) => "log_failed",
+            Self::Stopping => "stopping",
         }
     }
 
@@ -101,6 +114,23 @@ impl Health {
         };
         *last = Some((Instant::now(), answer.clone()));
         answer
+    }
+}
+
+/// Shows in the metrics which troubles there are and which not.
+pub(super) fn measure(troubles: &[Trouble]) {
+    const LABELS: [&str; 7] = [
+        "database",
+        "database_writes",
+        "disk_full",
+        "awaiting_checkpoint",
+        "log_damaged",
+        "log_failed",
+        "stopping",
+    ];
+    for label in LABELS {
+        let is_so = troubles.iter().any(|trouble| trouble.label() == label);
+        ::metrics::gauge!(metrics::API_TROUBLE, "reason" => label).set(u32::from(is_so));
     }
 }
 

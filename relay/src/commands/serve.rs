@@ -18,15 +18,19 @@ pub(super) async fn run(config: Config) -> ExitCode {
         Ok(signals) => signals,
         Err(why) => return print::failed(&why),
     };
-    let screen = match telemetry::start(&config.log_level, config.log_format) {
-        Ok(screen) => screen,
+    let started =
+        telemetry::start_with_traces(&config.log_level, config.log_format, &config.traces);
+    let (screen, traces) = match started {
+        Ok(started) => started,
         Err(error) => return print::failed(&error.to_string()),
     };
     let is_text = config.log_format.is_text(screen.is_terminal());
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    match serve(config, &screen, &mut signals).await {
+    let served = serve(config, &screen, &mut signals).await;
+    traces.close().await;
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) if is_text => print::failed(&why),
         Err(why) => {

@@ -96,7 +96,13 @@ fn takes(kind: Kind) -> Value {
         Kind::Path => json!({ "a": "path" }),
         Kind::Day => json!({ "a": "day" }),
         Kind::Address => json!({ "a": "address" }),
-        Kind::Text | Kind::Database | Kind::Url => json!({ "a": "text" }),
+        Kind::Text
+        | Kind::Database
+        | Kind::Url
+        | Kind::Endpoint
+        | Kind::HiddenEndpoint
+        | Kind::Token
+        | Kind::Share => json!({ "a": "text" }),
         Kind::NameServers | Kind::Networks | Kind::Hosts | Kind::DatedHosts | Kind::Passwords => {
             json!({ "a": "list" })
         }

@@ -32,6 +32,7 @@ const RULES: &str = "Rules";
 const IDENTITY: &str = "Identities and name resolution";
 const ADMIN: &str = "Administration";
 const LOGS: &str = "Logs";
+const TRACES: &str = "Traces";
 const LOAD: &str = "Load";
 
 const LOG_LEVELS: Kind = Kind::Choice(&[
@@ -48,6 +49,15 @@ const LOG_LEVELS: Kind = Kind::Choice(&[
 ]);
 
 const LOG_FORMATS: Kind = Kind::Choice(&[("auto", "auto"), ("text", "text"), ("json", "json")]);
+
+const SAMPLERS: Kind = Kind::Choice(&[
+    ("always_on", "always_on"),
+    ("always_off", "always_off"),
+    ("traceidratio", "traceidratio"),
+    ("parentbased_always_on", "parentbased_always_on"),
+    ("parentbased_always_off", "parentbased_always_off"),
+    ("parentbased_traceidratio", "parentbased_traceidratio"),
+]);
 
 const LOG_COMPRESSIONS: Kind =
     Kind::Choice(&[("fast", "fast"), ("small", "small"), ("off", "off")]);
@@ -186,6 +196,25 @@ settings! {
     "log_format", LOG_FORMATS, LOGS, "auto", env ["RELAY_LOG_FORMAT"], flags ["log-format"],
         "`auto` is text on a terminal and JSON elsewhere.";
 
+    "otlp_endpoint", Kind::Endpoint, TRACES, "", env ["OTEL_EXPORTER_OTLP_ENDPOINT"],
+        flags ["otel-exporter-otlp-endpoint"],
+        "Collector that takes traces by OTLP over HTTP, as `http://127.0.0.1:4318`. Without it there \
+         are none, and they cost nothing. Other OTEL_ names of the environment hold as OpenTelemetry \
+         defines them.";
+    "otlp_headers", Kind::Token, TRACES, "", env ["OTEL_EXPORTER_OTLP_HEADERS"],
+        flags ["otel-exporter-otlp-headers"],
+        "Headers of each request to the collector, as `api-key=SECRET`, separated by commas.";
+    "otlp_service_name", Kind::Text, TRACES, "relay", env ["OTEL_SERVICE_NAME"],
+        flags ["otel-service-name"],
+        "What this relay is called there.";
+    "otlp_sampler", SAMPLERS, TRACES, "parentbased_always_on", env ["OTEL_TRACES_SAMPLER"],
+        flags ["otel-traces-sampler"],
+        "Which traces are kept. There is one for each batch of events, checkpoint, lookup and \
+         handshake.";
+    "otlp_sampler_arg", Kind::Share, TRACES, "1", env ["OTEL_TRACES_SAMPLER_ARG"],
+        flags ["otel-traces-sampler-arg"],
+        "Share of traces that `traceidratio` keeps.";
+
     "shards", Kind::AutoNumber(1, 256), LOAD, "auto", env ["RELAY_SHARDS"], flags ["shards"],
         "Workers that verify events; an account always has the same one. `auto` is one per core.";
     "account_cache", Kind::Number(1000, 100_000_000), LOAD, "500000",
@@ -234,7 +263,6 @@ pub(super) const NOT_YET: &[(&str, &[&str])] = &[
     ("enable-db-tracing", &[]),
     ("enable-jaeger-tracing", &[]),
     ("enable-otel-tracing", &[]),
-    ("otel-exporter-otlp-endpoint", &["OTEL_EXPORTER_OTLP_ENDPOINT"]),
 ];
 
 /// The row of a key.

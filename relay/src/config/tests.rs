@@ -188,6 +188,10 @@ fn samples(kind: Kind) -> (String, String, Option<&'static str>) {
         Kind::Networks => ("10.0.0.0/8", "10.0.0.0/8", Some("everybody")),
         Kind::Database => ("postgres://a:pw@c/d", "postgres://a:redacted@c/d", Some("mysql://x")),
         Kind::Url => ("https://plc.example", "https://plc.example", Some("plc.example")),
+        Kind::Endpoint => ("https://a.example/b", "https://a.example/b", Some("a.example")),
+        Kind::HiddenEndpoint => ("https://a.example/hunter2", "(redacted)", Some("a.example")),
+        Kind::Token => ("hunter2", "(redacted)", Some("hunter 2")),
+        Kind::Share => ("0.25", "0.25", Some("1.5")),
         Kind::Hosts => ("pds.example.com", "pds.example.com", Some("no_host!")),
         Kind::DatedHosts => {
             ("a.example.com=2027-01-31", "a.example.com=2027-01-31", Some("a.example.com"))

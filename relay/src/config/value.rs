@@ -15,6 +15,8 @@ use crate::{
 
 /// Longest text that goes into headers, logs and metrics.
 const TEXT_CHARS_MAX: usize = 200;
+/// Longest secret word.
+const TOKEN_CHARS_MAX: usize = 2_000;
 
 /// What a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,14 @@ pub enum Kind {
     Database,
     /// An http or https URL without path.
     Url,
+    /// An http or https URL, also with a path; or nothing.
+    Endpoint,
+    /// The same, with a path that must not be shown.
+    HiddenEndpoint,
+    /// One secret word for a header; or nothing.
+    Token,
+    /// A number from 0 to 1.
+    Share,
     /// Host names.
     Hosts,
     /// Host names, each with a day.
@@ -86,7 +96,7 @@ impl Kind {
 
     /// Whether the value must not be shown.
     pub fn is_secret(self) -> bool {
-        matches!(self, Self::Passwords | Self::Database)
+        matches!(self, Self::Passwords | Self::Database | Self::HiddenEndpoint | Self::Token)
     }
 
     /// What is allowed, in words.
@@ -118,6 +128,11 @@ impl Kind {
                                a password other than CHANGEME"
                 .to_owned(),
             Self::Url => "an https URL without path (http only with --dev)".to_owned(),
+            Self::Endpoint | Self::HiddenEndpoint => "an http or https URL".to_owned(),
+            Self::Token => {
+                format!("visible ASCII without spaces, at most {TOKEN_CHARS_MAX} characters")
+            }
+            Self::Share => "a number from 0 to 1, such as `0.8`".to_owned(),
             Self::Hosts => "host names such as `pds.example.com`, separated by commas".to_owned(),
             Self::DatedHosts => {
                 "hosts and days such as `pds.example.com=2027-01-31`, separated by commas"
@@ -173,6 +188,15 @@ impl Kind {
             Self::Database => (is_database(text) && !holds_placeholder(text))
                 .then(|| Parsed::Secret(Secret::new(text))),
             Self::Url => base_url(text).map(Parsed::Text),
+            Self::Endpoint => endpoint(text).map(Parsed::Text),
+            Self::HiddenEndpoint => endpoint(text).map(hidden),
+            Self::Token => (text.len() <= TOKEN_CHARS_MAX
+                && text.bytes().all(|byte| byte.is_ascii_graphic()))
+            .then(|| hidden(text.to_owned())),
+            Self::Share => text
+                .parse::<f64>()
+                .is_ok_and(|share| (0.0..=1.0).contains(&share))
+                .then(|| Parsed::Text(text.to_owned())),
             Self::Choice(choices) => choices
                 .iter()
                 .find(|(name, _)| text.eq_ignore_ascii_case(name))
@@ -310,6 +334,21 @@ fn base_url(text: &str) -> Option<String> {
     plain.then(|| url.as_str().trim_end_matches('/').to_owned())
 }
 
+/// Without the slash at the end; empty when there is none.
+fn endpoint(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some(String::new());
+    }
+    let url = url::Url::parse(text).ok()?;
+    let fits = matches!(url.scheme(), "http" | "https") && url.has_host();
+    fits.then(|| text.trim_end_matches('/').to_owned())
+}
+
+/// A secret, or none.
+fn hidden(text: String) -> Parsed {
+    Parsed::Secrets(if text.is_empty() { Vec::new() } else { vec![Secret::new(text)] })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,6 +409,18 @@ mod tests {
             ],
             &["plc.directory", "ftp://x", "https://x/path", "https://u:p@x", "https://x?q", ""],
         ),
+        (
+            Kind::Endpoint,
+            &[
+                ("", ""),
+                ("http://[::1]:4318/", "http://[::1]:4318"),
+                ("https://a.b/c", "https://a.b/c"),
+            ],
+            &["a.b:4318", "ftp://a.b", "https://"],
+        ),
+        (Kind::HiddenEndpoint, &[("", ""), ("https://a.b/hook/x", "(redacted)")], &["a.b"]),
+        (Kind::Token, &[("", ""), ("xoxb-1", "(redacted)")], &["a b", "a\u{7}"]),
+        (Kind::Share, &[("0.8", "0.8"), ("0", "0"), ("1", "1")], &["1.1", "-1", "80%", "nan", ""]),
         (
             Kind::Passwords,
             &[("", ""), ("secret", "(redacted)")],

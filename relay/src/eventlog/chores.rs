@@ -103,11 +103,13 @@ impl Writer {
                 self.shared.put_back(Arc::clone(segment));
                 break;
             }
+            self.measures.removed();
             crash::at(Point::RetentionAfterRemoval);
         }
         self.shared.disk_bytes.store(self.count_bytes(), Ordering::Relaxed);
         self.is_held = is_held;
         let free = if remove > 0 || freed > 0 { self.free_bytes() } else { free };
+        self.measures.free(free);
         // Open again a quarter above the mark, or it would open and shut by turns.
         let mark = if self.is_low { reserve.stop + reserve.stop / 4 } else { reserve.stop };
         self.is_low = free < mark;

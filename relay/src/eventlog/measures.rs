@@ -19,6 +19,8 @@ pub(super) struct Measures {
     oldest: Gauge,
     disk_bytes: Gauge,
     window_seconds: Gauge,
+    free_bytes: Gauge,
+    removed_segments: Counter,
     compressed_segments: Counter,
     saved_bytes: Counter,
 }
@@ -36,6 +38,8 @@ impl Default for Measures {
             oldest: gauge!(catalogue::EVENTLOG_OLDEST_SEQ),
             disk_bytes: gauge!(catalogue::EVENTLOG_DISK_BYTES),
             window_seconds: gauge!(catalogue::EVENTLOG_WINDOW_SECONDS),
+            free_bytes: gauge!(catalogue::EVENTLOG_DISK_FREE_BYTES),
+            removed_segments: counter!(catalogue::EVENTLOG_REMOVED_SEGMENTS),
             compressed_segments: counter!(catalogue::EVENTLOG_COMPRESSED_SEGMENTS),
             saved_bytes: counter!(catalogue::EVENTLOG_COMPRESSION_SAVED_BYTES),
         }
@@ -65,6 +69,20 @@ impl Measures {
     pub(super) fn queue(&self, depth: usize, limit: usize) {
         self.queue_depth.set(float(super::files::length(depth)));
         self.queue_limit.set(float(super::files::length(limit)));
+    }
+
+    /// What the settings permit.
+    pub(super) fn limits(bytes_max: u64, window: Duration) {
+        gauge!(catalogue::EVENTLOG_DISK_BYTES_MAX).set(float(bytes_max));
+        gauge!(catalogue::EVENTLOG_WINDOW_TARGET_SECONDS).set(window);
+    }
+
+    pub(super) fn removed(&self) {
+        self.removed_segments.increment(1);
+    }
+
+    pub(super) fn free(&self, bytes: u64) {
+        self.free_bytes.set(float(bytes));
     }
 
     pub(super) fn window(&self, oldest: u64, disk_bytes: u64, window_us: u64) {

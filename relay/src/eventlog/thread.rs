@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
+use tracing::trace_span;
 
 use super::{
     Entry, compression::Worker, creation::Trouble, queue::Queue, shared::Shared, writer::Writer,
 };
+use crate::telemetry::SPANS;
 
 /// Events of a sync up to which the next may start as soon as the interval is over: at 4 ms, as many as
 /// come at 4,000 per second.
@@ -126,6 +128,7 @@ fn finish(writer: &Writer) -> Result<(), String> {
 
 /// Commits a batch, however long the disk is full. False when the log is closed meanwhile.
 fn commit(writer: &mut Writer, queue: &Queue, batch: &[Entry]) -> Result<bool, String> {
+    let _span = trace_span!(target: SPANS, "eventlog.commit", events = batch.len()).entered();
     let mut was_full = false;
     loop {
         match writer.commit(batch) {

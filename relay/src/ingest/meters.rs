@@ -11,9 +11,10 @@ use super::verdict::Continuity;
 use crate::{
     domain::EventKind,
     telemetry::metrics::{
-        INGEST_ACCOUNTS_DEPTH, INGEST_DIRTY_DEPTH, INGEST_DISCONTINUOUS_TOTAL, INGEST_EVENTS_TOTAL,
-        INGEST_PANICS_TOTAL, INGEST_PARKED_DEPTH, INGEST_QUEUE_DEPTH, INGEST_SINCE_MISMATCH_TOTAL,
-        INGEST_STALL_MS_MAX, INGEST_STALL_SECONDS,
+        INGEST_ACCOUNTS_DEPTH, INGEST_BATCH_SECONDS, INGEST_DIRTY_DEPTH,
+        INGEST_DISCONTINUOUS_TOTAL, INGEST_EVENTS_TOTAL, INGEST_LAG_SECONDS,
+        INGEST_NEW_ACCOUNTS_TOTAL, INGEST_PANICS_TOTAL, INGEST_PARKED_DEPTH, INGEST_QUEUE_DEPTH,
+        INGEST_SINCE_MISMATCH_TOTAL, INGEST_STALL_MS_MAX, INGEST_STALL_SECONDS,
     },
 };
 
@@ -31,6 +32,9 @@ pub(super) struct Meters {
     dirty: Depth,
     parked: Depth,
     queue: Gauge,
+    new_accounts: Counter,
+    batches: Histogram,
+    lag: Histogram,
     stalls: Histogram,
     stall_max: Gauge,
 }
@@ -57,6 +61,9 @@ impl Meters {
             dirty: Depth::new(gauge!(INGEST_DIRTY_DEPTH)),
             parked: Depth::new(gauge!(INGEST_PARKED_DEPTH)),
             queue: gauge!(INGEST_QUEUE_DEPTH),
+            new_accounts: counter!(INGEST_NEW_ACCOUNTS_TOTAL),
+            batches: histogram!(INGEST_BATCH_SECONDS),
+            lag: histogram!(INGEST_LAG_SECONDS),
             stalls: histogram!(INGEST_STALL_SECONDS),
             stall_max: gauge!(INGEST_STALL_MS_MAX),
         }
@@ -73,6 +80,22 @@ impl Meters {
 
     pub(super) fn dropped(&self, kind: EventKind) {
         increment(&self.dropped, kind);
+    }
+
+    /// A commit passed.
+    ///
+    /// * `rev_us`, `now_us` – when its account wrote it and when that is now, by their own clocks
+    pub(super) fn lag(&self, rev_us: u64, now_us: u64) {
+        self.lag.record(Duration::from_micros(now_us.saturating_sub(rev_us)));
+    }
+
+    /// All that was taken from the queue at once is judged.
+    pub(super) fn judged(&self, took: Duration) {
+        self.batches.record(took);
+    }
+
+    pub(super) fn created(&self) {
+        self.new_accounts.increment(1);
     }
 
     pub(super) fn panicked(&self) {

@@ -20,6 +20,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::Instant,
 };
+use tracing::trace_span;
 
 use super::{
     VerdictLine,
@@ -43,6 +44,7 @@ use crate::{
     identity::Identities,
     store::Store,
     tasks::Tasks,
+    telemetry::SPANS,
 };
 
 mod answers;
@@ -205,9 +207,7 @@ impl Shard {
                     if taken == 0 {
                         break;
                     }
-                    for queued in batch.drain(..) {
-                        self.arrive(queued);
-                    }
+                    self.arrive_all(&mut batch);
                     since = Instant::now();
                 }
                 () = std::future::ready(()), if self.piecework.is_some() => {}
@@ -227,6 +227,16 @@ impl Shard {
             }
         }
         self.room.tasks.stopping().cancelled().await;
+    }
+
+    /// What was taken from the queue at once.
+    fn arrive_all(&mut self, batch: &mut Vec<Queued>) {
+        let begun = Instant::now();
+        let _span = trace_span!(target: SPANS, "ingest.judge", events = batch.len()).entered();
+        for queued in batch.drain(..) {
+            self.arrive(queued);
+        }
+        self.meters.judged(begun.elapsed());
     }
 
     /// An event from the queue.

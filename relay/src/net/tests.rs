@@ -295,6 +295,30 @@ async fn a_name_is_resolved_once_per_connection_and_private_addresses_left_out()
     Ok(())
 }
 
+/// SEC-1, T21: a name that was public when it was checked and leads into this machine a moment later is
+/// refused by every kind of connection: each asks for itself and connects to what it was told.
+#[tokio::test]
+async fn a_name_that_is_rebound_after_its_check_is_refused_by_every_kind_of_connection()
+-> Result<()> {
+    let tasks = Tasks::default();
+    let server =
+        NameServer::start(&tasks, vec![vec![PUBLIC], vec![Ipv4Addr::LOCALHOST]], false).await?;
+    let checked = Resolver::new(&[server.address], true)?;
+    let guard = Guard { allow_insecure: false };
+    let found = checked.lookup_allowed("pds.example.com", 443, guard).await?;
+    assert_eq!(found, [SocketAddr::from((PUBLIC, 443))], "the check was content");
+    let net = server.asked_by(true, false)?;
+    let host = Hostname::parse("pds.example.com", false)?;
+
+    let got = net.get("https://pds.example.com/", 10).await.unwrap_err();
+    let dialled = net.dial(&host, None).await.unwrap_err();
+
+    assert!(matches!(&got, NetError::Refused(why) if why.contains("127.0.0.1")), "{got}");
+    assert!(matches!(&dialled, DialError::Refused(why) if why.contains("127.0.0.1")), "{dialled}");
+    assert_eq!(server.questions.load(Ordering::Relaxed), 3, "nothing was remembered");
+    Ok(())
+}
+
 /// Settings `RESOLVE_ADDRESS` and `FORCE_DNS_UDP`: who is asked, and whether over TCP too.
 #[tokio::test]
 async fn the_name_servers_of_the_settings_are_asked() -> Result<()> {

@@ -457,15 +457,17 @@ impl Tx {
 
     /// Makes it durable.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        match self {
+        let begun = tokio::time::Instant::now();
+        let done = match self {
             Self::Sqlite(tx) => tx.commit().await,
             Self::Postgres(mut session) => {
                 let connection = session.connection().map_err(trouble)?;
                 let done = answered(sqlx::raw_sql("COMMIT").execute(connection)).await;
                 done.map(|_done| session.give_back())
             }
-        }
-        .map_err(trouble)
+        };
+        ::metrics::histogram!(metrics::STORE_COMMIT_SECONDS).record(begun.elapsed());
+        done.map_err(trouble)
     }
 }
 

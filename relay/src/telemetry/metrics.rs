@@ -31,6 +31,14 @@ pub const EVENTLOG_OLDEST_SEQ: &str = "relay_eventlog_oldest_seq";
 pub const EVENTLOG_DISK_BYTES: &str = "relay_eventlog_disk_bytes";
 /// Age of the oldest event that can be replayed.
 pub const EVENTLOG_WINDOW_SECONDS: &str = "relay_eventlog_window_seconds";
+/// Age that the replay window may reach, by the settings.
+pub const EVENTLOG_WINDOW_TARGET_SECONDS: &str = "relay_eventlog_window_target_seconds";
+/// Bytes that the log may take on the disk.
+pub const EVENTLOG_DISK_BYTES_MAX: &str = "relay_eventlog_disk_bytes_max";
+/// Bytes that are free on the disk of the log.
+pub const EVENTLOG_DISK_FREE_BYTES: &str = "relay_eventlog_disk_free_bytes";
+/// Segments that were removed because of their age or for want of room.
+pub const EVENTLOG_REMOVED_SEGMENTS: &str = "relay_eventlog_removed_segments_total";
 /// Segments that were compressed.
 pub const EVENTLOG_COMPRESSED_SEGMENTS: &str = "relay_eventlog_compressed_segments_total";
 /// Bytes of the disk that this saved.
@@ -46,6 +54,15 @@ pub const EVENTLOG_BLOCKS_LIMIT: &str = "relay_eventlog_blocks_bytes_limit";
 
 /// Rows of the database that were inserted or changed, by checkpoints for the most part.
 pub const STORE_ROWS: &str = "relay_store_rows_written_total";
+/// Seconds that the database took to make a transaction durable.
+pub const STORE_COMMIT_SECONDS: &str = "relay_store_commit_seconds";
+
+// checkpoint
+
+/// Seconds that a checkpoint took, from the copy of the rows to the answer of the database.
+pub const CHECKPOINT_SECONDS: &str = "relay_checkpoint_seconds";
+/// Checkpoints that could not be written; each is tried again.
+pub const CHECKPOINT_FAILED: &str = "relay_checkpoint_failed_total";
 
 // identity
 
@@ -54,6 +71,8 @@ pub const STORE_ROWS: &str = "relay_store_rows_written_total";
 pub const IDENTITY_REQUESTS: &str = "relay_identity_requests_total";
 /// Seconds that a request to the PLC directory waited for its turn.
 pub const IDENTITY_TURN_SECONDS: &str = "relay_identity_turn_seconds";
+/// Seconds that a lookup took in all, by `source`.
+pub const IDENTITY_REQUEST_SECONDS: &str = "relay_identity_request_seconds";
 /// Lookups under way or waiting.
 pub const IDENTITY_LOOKUPS_DEPTH: &str = "relay_identity_lookups_depth";
 /// Most lookups that may wait.
@@ -63,6 +82,8 @@ pub const IDENTITY_LOOKUPS_LIMIT: &str = "relay_identity_lookups_limit";
 
 /// Known hosts by `status`.
 pub const HOSTS_KNOWN: &str = "relay_hosts_known";
+/// Hosts with four fifths of the accounts that they may have, or more.
+pub const HOSTS_NEAR_LIMIT: &str = "relay_hosts_nearly_full";
 /// Bytes of frames received and not yet durable or dropped, over all hosts.
 pub const HOSTS_UNSETTLED_BYTES: &str = "relay_hosts_unsettled_bytes_depth";
 /// Most unsettled bytes over all hosts; then no host is read.
@@ -108,6 +129,13 @@ pub const INGEST_LENIENT_PASSED_TOTAL: &str = "relay_ingest_lenient_passed_total
 pub const INGEST_DISCONTINUOUS_TOTAL: &str = "relay_ingest_discontinuous_total";
 /// Commits that follow our state by prevData but not by since (VAL-18).
 pub const INGEST_SINCE_MISMATCH_TOTAL: &str = "relay_ingest_since_mismatch_total";
+/// Accounts that were seen for the first time.
+pub const INGEST_NEW_ACCOUNTS_TOTAL: &str = "relay_ingest_new_accounts_total";
+/// Seconds in which a worker judged the events that it took from its queue at once.
+pub const INGEST_BATCH_SECONDS: &str = "relay_ingest_batch_seconds";
+/// Seconds from the rev of a commit to its verdict, of commits that passed. An account's own clock
+/// wrote the rev: look at many, not at one.
+pub const INGEST_LAG_SECONDS: &str = "relay_ingest_lag_seconds";
 /// Events on their way through the shards: queued, being judged, or parked.
 pub const INGEST_QUEUE_DEPTH: &str = "relay_ingest_queue_depth";
 /// Events that one host may have at one shard.
@@ -170,8 +198,23 @@ pub const API_CONNECTIONS_REFUSED: &str = "relay_api_connections_refused_total";
 /// Requests for the admin API without the right password, by `reason` (`missing`, `wrong`,
 /// `slowed`: not even compared).
 pub const API_ADMIN_REFUSED: &str = "relay_api_admin_refused_total";
+/// What keeps the relay from its work, by `reason`, as health tells it: 1 now, 0 not.
+pub const API_TROUBLE: &str = "relay_api_trouble";
 /// What operators did, by `kind` and `outcome` (`done`, `refused`).
 pub const ACTIONS: &str = "relay_actions_total";
+
+// process
+
+/// Always 1, with the `version` as label.
+pub const BUILD_INFO: &str = "relay_build_info";
+/// When the process began, in seconds since 1970.
+pub const PROCESS_STARTED: &str = "relay_process_started_seconds";
+/// Time of processors that the process took, in milliseconds.
+pub const PROCESS_CPU_MS: &str = "relay_process_cpu_milliseconds_total";
+/// Files and sockets that are open.
+pub const PROCESS_FILES_DEPTH: &str = "relay_process_files_depth";
+/// Most files and sockets that may be open.
+pub const PROCESS_FILES_LIMIT: &str = "relay_process_files_limit";
 /// Resident memory of the process.
 pub const PROCESS_RESIDENT_BYTES: &str = "relay_process_resident_bytes";
 
@@ -221,7 +264,10 @@ pub fn render() -> String {
         return "# another recorder was installed in this process\n".to_owned();
     };
     handle.run_upkeep();
-    handle.render()
+    let mut text = handle.render();
+    let theirs = super::aliases::render(&text);
+    text.push_str(&theirs);
+    text
 }
 
 fn recorder() -> Option<&'static PrometheusHandle> {

@@ -8,6 +8,7 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
 };
+use tracing::{Instrument as _, trace_span};
 
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,7 @@ use crate::{
     drops::Dropped,
     hosts::{Host, is_relay},
     net::{DialError, Dialled},
-    telemetry::metrics as names,
+    telemetry::{SPANS, metrics as names},
 };
 
 /// One host's subscription.
@@ -162,7 +163,9 @@ impl<I: Inlet> Subscription<I> {
             };
             let _under_way = Gauged::new(names::UPSTREAM_DIALS_DEPTH);
             let limit = self.common.parts.options.handshake_max;
-            let dialling = self.common.parts.net.dial(self.host.hostname(), cursor);
+            let span = trace_span!(target: SPANS, "upstream.handshake");
+            let dialling =
+                self.common.parts.net.dial(self.host.hostname(), cursor).instrument(span);
             tokio::select! {
                 dialled = timeout(limit, dialling) => dialled.unwrap_or_else(|_elapsed| {
                     let why = format!("the handshake did not end in {} s", limit.as_secs());

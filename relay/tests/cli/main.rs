@@ -4,10 +4,12 @@
 mod dev;
 mod ending;
 mod half_started;
+mod hostile_text;
 mod log_files;
 mod logs;
 mod program;
 mod secrets;
 mod service;
 mod starting;
+mod traces;
 mod wrong;

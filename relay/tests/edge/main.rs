@@ -7,7 +7,9 @@ mod accounts;
 mod admin;
 mod corpus;
 mod crawling;
+mod crowds;
 mod dash;
+mod defects;
 mod dressing;
 mod forwarded;
 #[path = "../../fuzz/examples/fuzz/daemon.rs"]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use relay::telemetry::aliases::ALIASES;
 use relay_simnet::{Consumer, Fault, Start};
 
 use crate::{
@@ -27,6 +28,77 @@ fn series(text: &str) -> Vec<(String, Vec<(String, String)>)> {
             (name.to_owned(), labels.map(pair).collect())
         })
         .collect()
+}
+
+/// The metrics now.
+async fn scraped(relay: &Relay) -> String {
+    send(relay.running.metrics, "GET", "/metrics", &[]).await.body
+}
+
+/// The sum of all series of a metric that have this label, if one is asked for.
+fn sum(text: &str, name: &str, only: Option<(&str, &str)>) -> Option<f64> {
+    let lines = text.lines().filter(|line| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
+            && only.is_none_or(|(label, value)| line.contains(&format!("{label}=\"{value}\"")))
+    });
+    let values: Vec<f64> =
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
+    (!values.is_empty()).then(|| values.iter().sum())
+}
+
+/// Dashboards and alerts that were made for the reference relay show what this one does: every name of
+/// theirs is there and follows ours.
+#[tokio::test]
+async fn every_name_of_the_reference_relay_is_there_and_follows_ours() {
+    let relay = Relay::start().await;
+    let pds = relay.host("alpha").await;
+    let alice = relay.account(&pds, "alice").await;
+    let url = format!("http://{}", relay.api());
+    let mut consumer = Consumer::connect(&url, Start::After(0)).await.unwrap();
+    let first = consumer.take(2).await.unwrap().len();
+    let before = scraped(&relay).await;
+    for _ in 0..5 {
+        alice.post("more").await.unwrap();
+    }
+    alice.with(Fault::WrongKey).post("bad").await.unwrap();
+    relay.settled().await;
+    consumer.take(5 + 2 - first).await.unwrap();
+    relay.running.checkpoint().await.unwrap();
+
+    let text = scraped(&relay).await;
+
+    for alias in ALIASES {
+        let parts: &[&str] = if text.contains(&format!("# TYPE {} histogram", alias.name)) {
+            &["_sum", "_count"]
+        } else {
+            &[""]
+        };
+        for part in parts {
+            let (theirs, ours) = (format!("{}{part}", alias.name), format!("{}{part}", alias.ours));
+            let shown = sum(&text, &theirs, None).unwrap_or_else(|| panic!("{theirs} is missing"));
+            let expected =
+                sum(&text, &ours, alias.only).unwrap_or(0.0) / alias.divisor + alias.plus;
+            assert!(
+                (shown - expected).abs() <= expected.abs() * 1e-9,
+                "{theirs}: {shown}, {expected}"
+            );
+        }
+    }
+    let grew = |name: &str| sum(&text, name, None).unwrap() - sum(&before, name, None).unwrap();
+    for (name, least) in [
+        ("events_received_counter", 6.0),
+        ("repo_commits_received_counter", 6.0),
+        ("validator_account_verify_warnings", 1.0),
+        ("events_sent_counter", 5.0),
+        ("disk_persister_current_seq", 5.0),
+        ("events_handle_duration_count", 1.0),
+        ("http_requests_total", 1.0),
+    ] {
+        assert!(grew(name) >= least, "{name} grew by {}", grew(name));
+    }
+    assert!(sum(&text, "relay_new_users_discovered", None) >= Some(1.0));
+    assert!(sum(&text, "process_start_time_seconds", None) > Some(1.7e9));
+    relay.stop().await;
 }
 
 /// Everything odd that may end up in a label if one is careless.
@@ -71,9 +143,12 @@ async fn every_series_is_in_the_catalogue_and_no_stranger_names_one() {
 
     let text = send(relay.running.metrics, "GET", "/metrics", &[]).await.body;
 
-    let known: BTreeMap<_, _> = relay::telemetry::metrics::catalogue().into_iter().collect();
+    let mut known: BTreeMap<_, _> = relay::telemetry::metrics::catalogue().into_iter().collect();
+    known.extend(ALIASES.iter().map(|alias| {
+        (alias.name.to_owned(), format!("The reference relay's name for {}", alias.ours))
+    }));
     let found = series(&text);
-    assert!(found.len() > 100, "{text}");
+    assert!(found.len() > 130, "{text}");
     let mut named = BTreeSet::new();
     for (name, labels) in &found {
         let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
@@ -83,7 +158,10 @@ async fn every_series_is_in_the_catalogue_and_no_stranger_names_one() {
         named.insert(base.to_owned());
         for (key, value) in labels {
             let keys = ["route", "class", "reason", "outcome", "kind", "status", "source", "cause"];
-            let known = keys.contains(&key.as_str()) || ["start", "le"].contains(&key.as_str());
+            let theirs = ["path", "code", "directory", "version"];
+            let known = keys.contains(&key.as_str())
+                || theirs.contains(&key.as_str())
+                || ["start", "le"].contains(&key.as_str());
             assert!(known, "{name} has the label {key}");
             assert!(value.len() <= VALUE_CHARS_MAX, "{name} {key}={value}");
             let told = value.to_ascii_lowercase();

@@ -63,6 +63,23 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("admin_passwords", "settings/rules.rs", "every_admin_password_opens_and_no_other"),
     ("log_level", "settings/logs.rs", "the_level_decides_what_is_logged"),
     ("log_format", "settings/logs.rs", "the_format_decides_how_a_line_looks"),
+    (
+        "otlp_endpoint",
+        "cli/traces.rs",
+        "traces_are_exported_to_the_collector_that_the_standard_names_say",
+    ),
+    (
+        "otlp_headers",
+        "cli/traces.rs",
+        "traces_are_exported_to_the_collector_that_the_standard_names_say",
+    ),
+    (
+        "otlp_service_name",
+        "cli/traces.rs",
+        "traces_are_exported_to_the_collector_that_the_standard_names_say",
+    ),
+    ("otlp_sampler", "cli/traces.rs", "a_sampler_that_keeps_nothing_exports_nothing"),
+    ("otlp_sampler_arg", "cli/traces.rs", "a_sampler_that_keeps_nothing_exports_nothing"),
     ("shards", "settings/load.rs", "one_worker_waits_where_many_go_on"),
     ("account_cache", "settings/load.rs", "accounts_in_memory_stay_within_the_cache"),
     ("host_concurrency", "settings/load.rs", "a_host_with_too_many_open_events_is_not_read"),

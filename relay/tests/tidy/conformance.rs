@@ -39,7 +39,8 @@ const FAMILIES: [(&str, usize); 25] = [
 ];
 
 /// Work to come that may own what is not there yet.
-const OWNERS: [&str; 5] = ["operations", "scale and faults", "containers", "collections", "growth"];
+pub(crate) const OWNERS: [&str; 5] =
+    ["operations", "scale and faults", "containers", "collections", "growth"];
 
 /// Public sources; each row names at least one by its first word.
 const SOURCES: [&str; 8] =
@@ -119,7 +120,7 @@ fn is_scenario(id: &str) -> bool {
 }
 
 /// The work to come that a cell names.
-fn owners(cell: &str) -> Vec<&str> {
+pub(crate) fn owners(cell: &str) -> Vec<&str> {
     cell.split("later: ")
         .skip(1)
         .filter_map(|rest| rest.split([';', '(', '<']).next())

@@ -119,6 +119,22 @@ let
       "json"
       "RELAY_LOG_FORMAT=\"json\""
     ];
+    otlp_endpoint = [
+      "http://127.0.0.1:4318"
+      "OTEL_EXPORTER_OTLP_ENDPOINT=\"http://127.0.0.1:4318\""
+    ];
+    otlp_service_name = [
+      "relay-of-ash"
+      "OTEL_SERVICE_NAME=\"relay-of-ash\""
+    ];
+    otlp_sampler = [
+      "traceidratio"
+      "OTEL_TRACES_SAMPLER=\"traceidratio\""
+    ];
+    otlp_sampler_arg = [
+      "0.1"
+      "OTEL_TRACES_SAMPLER_ARG=\"0.1\""
+    ];
     shards = [
       4
       "RELAY_SHARDS=\"4\""

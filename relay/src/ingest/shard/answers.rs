@@ -253,6 +253,7 @@ impl Shard {
         local: LocalStatus,
     ) {
         self.strangers.pop(did);
+        self.meters.created();
         self.table.created(Account {
             number: self.room.numbers.next(),
             did: did.clone(),

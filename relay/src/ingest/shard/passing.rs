@@ -199,6 +199,9 @@ impl Shard {
         self.held.extend(place);
         self.passed = self.passed.saturating_add(1);
         self.meters.passed(kind, passed.continuity);
+        if let (EventKind::Commit, Some(repo)) = (kind, passed.repo) {
+            self.meters.lag(repo.rev.micros(), self.room.clock.now_us());
+        }
         if kind == EventKind::Commit {
             arrival.host.note_commit(passed.spared.is_none());
         }

@@ -1,0 +1,67 @@
+//! Defects of the reference relay that are seen at the edge; docs/reference-defects.md has them all.
+
+use relay_simnet::{AccountOptions, Consumer, Kind, Start};
+use serde_json::json;
+
+use crate::{http::post, relay::Relay};
+
+/// Defect 18: a program that walks a list need not know that there may be none.
+#[tokio::test]
+async fn an_empty_list_is_a_list() {
+    let relay = Relay::start().await;
+    for path in ["/admin/pds/list", "/admin/consumers/list"] {
+        assert_eq!(relay.admin(path).await.json(), json!([]), "{path}");
+    }
+    for (method, list) in [("listRepos", "repos"), ("listHosts", "hosts")] {
+        assert_eq!(relay.sync(method).await.json()[list], json!([]), "{method}");
+    }
+    assert_eq!(relay.admin("/admin/v1/hosts").await.json()["hosts"], json!([]));
+    relay.stop().await;
+}
+
+/// Defect 20: whoever runs a host reads in each line of its log which relay asks and whom to write to.
+#[tokio::test]
+async fn every_request_to_a_host_says_who_asks() {
+    let contact = "https://relay.example.com/contact";
+    let relay = Relay::start_with(&[("RELAY_CONTACT", contact)]).await;
+    let pds = relay.net.pds("alpha").await.unwrap();
+    let body = json!({ "hostname": pds.hostname() }).to_string();
+    let crawl = "/xrpc/com.atproto.sync.requestCrawl";
+    assert_eq!(post(relay.api(), crawl, &[], &body).await.status, 200);
+    pds.connected().await.unwrap();
+    let alice = relay.account(&pds, "alice").await;
+    // The relay asks for its status when the account writes although it said that it would not.
+    alice.deactivate().await.unwrap();
+    alice.set_status_in_silence(true, None).await.unwrap();
+    alice.post("back").await.unwrap();
+    relay.settled().await;
+
+    let seen = pds.seen();
+    for method in ["describeServer", "subscribeRepos", "getRepoStatus"] {
+        let asked = seen.iter().filter(|request| request.path.ends_with(method));
+        let agents: Vec<_> = asked.map(|request| request.user_agent.as_str()).collect();
+        assert!(!agents.is_empty(), "{method} was not asked for");
+        for agent in agents {
+            assert!(agent.starts_with("relay/"), "{method}: {agent}");
+            assert!(agent.contains("(atproto-relay)") && agent.contains(contact), "{agent}");
+        }
+    }
+    relay.stop().await;
+}
+
+/// Defect 21: who changes the handle of an account that has never written is seen by consumers.
+#[tokio::test]
+async fn an_identity_of_an_account_never_seen_before_comes_out() {
+    let relay = Relay::start().await;
+    let pds = relay.host("alpha").await;
+    let url = format!("http://{}", relay.api());
+    let mut consumer = Consumer::connect(&url, Start::After(0)).await.unwrap();
+    let silent = AccountOptions { announced: false, ..AccountOptions::default() };
+    let alice = pds.account_with("alice", silent).await.unwrap();
+
+    alice.identity(Some("alice.test")).await.unwrap();
+
+    let told = consumer.next_for(&alice).await.unwrap();
+    assert_eq!((told.kind, told.handle().as_str()), (Kind::Identity, "alice.test"));
+    relay.stop().await;
+}
