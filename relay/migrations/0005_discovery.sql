@@ -28,3 +28,13 @@ CREATE TABLE relay_walk (
     finished_ms BIGINT,
     last_error  TEXT
 );
+
+-- Hosts that DID documents name and that nobody has told us of.
+CREATE TABLE relay_candidate (
+    hostname      TEXT PRIMARY KEY,
+    did           TEXT NOT NULL,             -- the first whose document named it
+    first_seen_ms BIGINT NOT NULL,
+    wanted        BIGINT NOT NULL DEFAULT 0, -- 1 = it is to be admitted
+    tried_ms      BIGINT,
+    outcome       TEXT
+);

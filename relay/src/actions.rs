@@ -179,6 +179,7 @@ impl Actions {
             Action::AddHost(name) => hosts::add(self, &name).await,
             Action::AddHosts(names) => hosts::add_many(self, &names).await,
             Action::PullHosts(from) => lists::pull(self, &from),
+            Action::ScanDirectory { rate, add } => lists::scan(self, rate, add),
             Action::Resync(names) => lists::resync(self, &names).await,
             Action::DisconnectConsumer(id) => rules::disconnect(self, id),
             Action::TakeCrawls(takes) => rules::take_crawls(self, takes).await,

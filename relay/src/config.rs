@@ -116,6 +116,8 @@ pub struct Config {
     pub crawl: Vec<String>,
     /// Relays whose lists of hosts are read, valid names.
     pub bootstrap_from: Vec<String>,
+    /// What becomes of unknown hosts in DID documents: `off`, `list` or `add`.
+    pub host_candidates: String,
     /// Number of shards, at least 1.
     pub shards: usize,
     /// Accounts kept in memory.
@@ -283,6 +285,7 @@ impl Values {
             trusted_proxies: TrustedProxies::new(self.networks("trusted_proxies")),
             crawl: self.list("crawl"),
             bootstrap_from: self.list("bootstrap_from"),
+            host_candidates: self.text("host_candidates"),
             disable_request_crawl: self.switch("disable_request_crawl"),
             default_account_limit: self.number("default_account_limit"),
             contact: self.text("contact"),

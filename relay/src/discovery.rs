@@ -6,6 +6,8 @@
 //! restart goes on where it was. Lists are claims: a host is only dialled, and an account is believed
 //! when its DID document confirms it. Bounded: one page in memory per list, pages and entries per list.
 
+mod candidates;
+mod directory;
 mod groups;
 mod listing;
 mod pull;
@@ -27,14 +29,21 @@ use crate::{
     identity::Identities,
     ingest::Ingest,
     net::Net,
-    store::{PullRow, Store, StoreError, WalkRow},
+    store::{CandidateRow, PullRow, Store, StoreError, WalkRow},
     tasks::Tasks,
 };
 
-use self::{groups::Groups, walk::Walker, walks::Walks};
 pub use self::{
+    candidates::CandidateMode,
     pull::{Place, pull},
     walks::WalkView,
+};
+use self::{
+    candidates::Candidates,
+    directory::{DIRECTORY, Scan},
+    groups::Groups,
+    walk::Walker,
+    walks::Walks,
 };
 
 /// How often the relays of the settings are asked again.
@@ -64,6 +73,12 @@ pub struct DiscoveryParts {
     /// Relays whose lists are read when the relay is new, and again every six hours
     /// (`RELAY_BOOTSTRAP_FROM`).
     pub bootstrap_from: Vec<Hostname>,
+    /// What becomes of hosts that DID documents name.
+    pub candidates: CandidateMode,
+    /// The PLC directory, without slash at the end.
+    pub plc_url: String,
+    /// Development mode.
+    pub dev: bool,
 }
 
 /// What the store knows of earlier runs.
@@ -71,6 +86,7 @@ pub struct DiscoveryParts {
 pub struct Earlier {
     pulls: Vec<PullRow>,
     walks: Vec<WalkRow>,
+    candidates: Vec<CandidateRow>,
 }
 
 impl Earlier {
@@ -79,7 +95,11 @@ impl Earlier {
     /// # Errors
     /// [`StoreError`].
     pub async fn read(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self { pulls: store.pulls().await?, walks: store.walks().await? })
+        Ok(Self {
+            pulls: store.pulls().await?,
+            walks: store.walks().await?,
+            candidates: store.candidates().await?,
+        })
     }
 }
 
@@ -104,6 +124,7 @@ struct Inner {
     tasks: Tasks,
     pulls: Mutex<BTreeMap<String, Pull>>,
     walks: Arc<Walks>,
+    candidates: Arc<Candidates>,
 }
 
 #[derive(Debug)]
@@ -120,21 +141,26 @@ impl Discovery {
         let mut interrupted = Vec::new();
         let mut pulls = BTreeMap::new();
         for row in earlier.pulls {
-            if row.finished_ms.is_none() && row.last_error.is_none() {
+            let is_relay = row.source != DIRECTORY;
+            if is_relay && row.finished_ms.is_none() && row.last_error.is_none() {
                 interrupted.push(source_of(&row));
             }
             pulls.insert(row.source.clone(), Pull { row, running: false, tried_ms: None });
         }
+        let candidates = Arc::new(candidates_of(&parts, earlier.candidates));
+        let sightings = parts.identities.sightings();
         let walks = Arc::new(Walks::new(walker(&parts), earlier.walks, tasks));
         let inner = Inner {
             parts,
             tasks: tasks.clone(),
             pulls: Mutex::new(pulls),
             walks: Arc::clone(&walks),
+            candidates: Arc::clone(&candidates),
         };
         let stopping = tasks.stopping().clone();
         tasks.start(async move {
-            stopping.run_until_cancelled(walks.keep_up()).await;
+            let both = async { tokio::join!(walks.keep_up(), candidates.keep_up(sightings)) };
+            stopping.run_until_cancelled(Box::pin(both)).await;
         });
         let discovery = Self { inner: Arc::new(inner) };
         for source in interrupted.into_iter().flatten() {
@@ -177,6 +203,53 @@ impl Discovery {
         let pulls = self.inner.pulls.lock();
         let view = |pull: &Pull| PullView { row: pull.row.clone(), running: pull.running };
         pulls.values().map(view).collect()
+    }
+
+    /// Reads the operations of the PLC directory from where they were left; each host that they name and
+    /// that is not known becomes a candidate. Gives `false` when that is under way already.
+    ///
+    /// * `rate` – pages of a thousand operations a second at most
+    /// * `add` – admit them
+    pub fn scan_directory(&self, rate: u32, add: bool) -> bool {
+        let parts = &self.inner.parts;
+        let mut pulls = self.inner.pulls.lock();
+        let known = pulls.get(DIRECTORY);
+        if known.is_some_and(|known| known.running) {
+            return false;
+        }
+        // After the newest that was seen, also when it was read to its end: there are new ones.
+        let next_page = known.and_then(|known| known.row.next_page.clone());
+        let row = PullRow {
+            source: DIRECTORY.to_owned(),
+            next_page,
+            started_ms: parts.clock.now_ms(),
+            ..PullRow::default()
+        };
+        pulls.insert(row.source.clone(), Pull { row: row.clone(), running: true, tried_ms: None });
+        drop(pulls);
+        let scan = Scan {
+            store: parts.store.clone(),
+            net: parts.net.clone(),
+            clock: parts.clock.clone(),
+            url: parts.plc_url.clone(),
+            rate,
+            add,
+            dev: parts.dev,
+        };
+        let (own, stopping) = (self.clone(), self.inner.tasks.stopping().clone());
+        self.inner.tasks.start(async move {
+            let ran = async {
+                let ended = scan.run(&own.inner.candidates, row, |row| own.note(row, true)).await;
+                own.note(&ended, false);
+            };
+            stopping.run_until_cancelled(Box::pin(ran)).await;
+        });
+        true
+    }
+
+    /// Hosts that DID documents name and that were not known, by name.
+    pub fn candidates(&self) -> Vec<CandidateRow> {
+        self.inner.candidates.all()
     }
 
     /// Puts the list of accounts of a host in line; it is read at once, whatever its turn (ACC-10).
@@ -235,6 +308,16 @@ impl Discovery {
         let Some(pull) = pulls.get(source.as_str()) else { return true };
         let tried_ms = pull.tried_ms.map(|at_ms| clock.steady_ms().saturating_sub(at_ms));
         !pull.running && is_due(pull.row.finished_ms, tried_ms, clock.now_ms())
+    }
+}
+
+fn candidates_of(parts: &DiscoveryParts, earlier: Vec<CandidateRow>) -> Candidates {
+    Candidates {
+        store: parts.store.clone(),
+        hosts: parts.hosts.clone(),
+        clock: parts.clock.clone(),
+        mode: parts.candidates,
+        kept: Mutex::new(candidates::Kept::of(earlier)),
     }
 }
 

@@ -19,9 +19,9 @@ use std::{
 
 use metrics::{counter, gauge, histogram};
 use parking_lot::Mutex;
-use relay_protocol::{Did, DidDocument, DidMethod};
+use relay_protocol::{Did, DidDocument, DidMethod, Hostname};
 use tokio::{
-    sync::watch,
+    sync::{broadcast, watch},
     time::{Instant, timeout},
 };
 use tracing::{Instrument as _, trace_span};
@@ -46,6 +46,18 @@ const LOOKUPS_MAX: u16 = 10_000;
 
 /// Largest DID document (RES-1).
 const DOCUMENT_BYTES_MAX: usize = 64 << 10;
+
+/// Sightings that a listener may have open; one that lags misses some.
+const SIGHTINGS_MAX: usize = 1_024;
+
+/// A DID document names a host.
+#[derive(Debug, Clone)]
+pub struct Sighting {
+    /// Whose document.
+    pub did: Did,
+    /// The host.
+    pub host: Hostname,
+}
 
 /// How identities are fetched.
 #[derive(Debug, Clone)]
@@ -116,6 +128,7 @@ struct Parts {
     web: Web,
     under_way: Mutex<HashMap<Did, watch::Receiver<Option<Answer>>>>,
     failures: Mutex<Failures>,
+    sightings: broadcast::Sender<Sighting>,
 }
 
 impl Identities {
@@ -130,6 +143,7 @@ impl Identities {
             web: Web::new(options.concurrency / 2, net),
             under_way: Mutex::default(),
             failures: Mutex::default(),
+            sightings: broadcast::Sender::new(SIGHTINGS_MAX),
         };
         Self { parts: Arc::new(parts) }
     }
@@ -157,6 +171,11 @@ impl Identities {
             Ok(Some(answer)) => answer.clone(),
             Ok(None) | Err(_) => Err(unavailable("the lookup was stopped")),
         }
+    }
+
+    /// Told of the host that each document names.
+    pub fn sightings(&self) -> broadcast::Receiver<Sighting> {
+        self.parts.sightings.subscribe()
     }
 
     /// Lookups under way or waiting.
@@ -208,6 +227,7 @@ impl Lookup {
         let answer = match answer {
             Ok(document) => {
                 self.parts.failures.lock().forget(&self.did);
+                self.sighted(&document);
                 Ok(Arc::new(document))
             }
             Err(Trouble { error, keep }) => {
@@ -242,6 +262,14 @@ impl Lookup {
         )
         .increment(1);
         document
+    }
+
+    fn sighted(&self, document: &DidDocument) {
+        let Some(pds) = &document.pds else { return };
+        let sighting = Sighting { did: self.did.clone(), host: pds.host.clone() };
+        if self.parts.sightings.send(sighting).is_err() {
+            tracing::trace!(did = %self.did, "nobody listens to sightings");
+        }
     }
 
     fn leave(&self) {

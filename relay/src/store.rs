@@ -31,7 +31,7 @@ pub use self::hosts::HostRow;
 use self::{address::Address, db::Db};
 pub use self::{
     audit::{AuditEntry, AuditFilter, Begun},
-    discovery::{PullRow, WalkRow},
+    discovery::{CandidateRow, PullRow, WalkRow},
     indigo::{Indigo, IndigoAccount, IndigoHost},
     outbox::Letter,
     policy::PolicyRow,
@@ -422,6 +422,22 @@ impl Store {
     /// [`StoreError`]; nothing was written then.
     pub async fn save_pull(&self, row: &PullRow) -> Result<(), StoreError> {
         discovery::save_pull(self.db(), row).await
+    }
+
+    /// Hosts that DID documents name and that are not known, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn candidates(&self) -> Result<Vec<CandidateRow>, StoreError> {
+        discovery::candidates(self.db()).await
+    }
+
+    /// Durable at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn save_candidates(&self, rows: &[CandidateRow]) -> Result<(), StoreError> {
+        discovery::save_candidates(self.db(), rows).await
     }
 
     /// How far lists of accounts of hosts were read, in order of host.

@@ -28,6 +28,13 @@ pub enum Action {
     AddHosts(Vec<String>),
     /// The lists of hosts of these relays are read.
     PullHosts(Vec<String>),
+    /// The operations of the PLC directory are read for hosts that they name.
+    ScanDirectory {
+        /// Pages of a thousand operations a second at most.
+        rate: u32,
+        /// Admit what is found.
+        add: bool,
+    },
     /// The lists of accounts of these hosts are read.
     Resync(Vec<String>),
     /// A consumer of the firehose is closed.
@@ -47,6 +54,7 @@ impl Action {
             Self::RefreshIdentity(_) => "account.refreshIdentity",
             Self::AddHost(_) | Self::AddHosts(_) => "host.add",
             Self::PullHosts(_) => "host.pull",
+            Self::ScanDirectory { .. } => "host.scanDirectory",
             Self::Resync(_) => "host.resync",
             Self::DisconnectConsumer(_) => "consumer.disconnect",
             Self::TakeCrawls(_) => "rule.requestCrawl",
@@ -70,6 +78,7 @@ impl Action {
                     more => format!("{first} and {more} more"),
                 }
             }
+            Self::ScanDirectory { .. } => "directory".to_owned(),
             Self::DisconnectConsumer(id) => id.to_string(),
             Self::TakeCrawls(_) => "requestCrawl".to_owned(),
         }

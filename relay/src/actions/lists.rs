@@ -9,6 +9,9 @@ use crate::telemetry::escape;
 /// Relays in one request.
 const SOURCES_MAX: usize = 20;
 
+/// Pages of the directory's export a second, which has a budget for everyone.
+const RATE_MAX: u32 = 10;
+
 /// Hosts in one request.
 const HOSTS_MAX: usize = 1_000;
 
@@ -34,6 +37,14 @@ pub(super) fn pull(actions: &Actions, from: &[String]) -> Result<Done, Refused> 
     }
     let names: Vec<&str> = sources.iter().map(Hostname::as_str).collect();
     Ok(Done { after: json!({ "from": names }), ..Done::default() })
+}
+
+pub(super) fn scan(actions: &Actions, rate: u32, add: bool) -> Result<Done, Refused> {
+    if !(1..=RATE_MAX).contains(&rate) {
+        return Err(Refused::Invalid(format!("rate must be from 1 to {RATE_MAX}, not {rate}")));
+    }
+    let started = actions.parts().discovery.scan_directory(rate, add);
+    Ok(Done { after: json!({ "rate": rate, "add": add, "started": started }), ..Done::default() })
 }
 
 pub(super) async fn resync(actions: &Actions, names: &[String]) -> Result<Done, Refused> {

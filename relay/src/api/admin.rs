@@ -44,6 +44,8 @@ pub(super) fn table() -> Table {
         .post("/admin/v1/consumers/disconnect", consumers::disconnect)
         .get("/admin/v1/pull", discovery::pulls)
         .post("/admin/v1/pull", discovery::pull)
+        .post("/admin/v1/scanDirectory", discovery::scan)
+        .get("/admin/v1/candidates", discovery::candidates)
         .get("/admin/v1/resync", discovery::walks)
         .post("/admin/v1/resync", discovery::resync);
     like_reference(table)

@@ -44,6 +44,15 @@ async fn ask(config: &Config, what: HostsCommand, reach: &Reach) -> Result<bool,
             let answer = admin()?.get("/admin/v1/resync").await.map_err(String::from)?;
             walks(&answer, &hosts, reach.json)
         }
+        HostsCommand::Candidates => {
+            let answer = admin()?.get("/admin/v1/candidates").await.map_err(String::from)?;
+            candidates(&answer, reach.json)
+        }
+        HostsCommand::FromPlc { rate, add, wait } => {
+            let body = json!({ "rate": rate, "add": add });
+            let asked = ("/admin/v1/scanDirectory", body, &["directory"][..]);
+            Ok(pull::follow(&admin()?, asked, (wait, reach.json)).await?)
+        }
         // It can do without a running relay.
         HostsCommand::Pull { from, wait } => pull::run(config, &from, (wait, reach)).await,
     }
@@ -143,6 +152,26 @@ async fn show(admin: &Admin, name: &str, json: bool) -> Result<bool, Ended> {
             text(drop, "reason"),
             text(drop, "did"),
             text(drop, "detail"),
+        ))?;
+    }
+    Ok(true)
+}
+
+fn candidates(answer: &Value, json: bool) -> Result<bool, Ended> {
+    let candidates = answer.get("candidates").and_then(Value::as_array);
+    let candidates = candidates.map_or(&[][..], Vec::as_slice);
+    if json {
+        print::line(&json!(candidates).to_string())?;
+        return Ok(true);
+    }
+    for candidate in candidates {
+        let wanted = candidate.get("wanted").and_then(Value::as_bool) == Some(true);
+        let outcome = candidate.get("outcome").and_then(Value::as_str);
+        print::line(&format!(
+            "{}\t{}\t{}",
+            text(candidate, "hostname"),
+            text(candidate, "did"),
+            outcome.unwrap_or(if wanted { "waiting" } else { "listed" }),
         ))?;
     }
     Ok(true)

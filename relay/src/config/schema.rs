@@ -62,6 +62,8 @@ const SAMPLERS: Kind = Kind::Choice(&[
 const LOG_COMPRESSIONS: Kind =
     Kind::Choice(&[("fast", "fast"), ("small", "small"), ("off", "off")]);
 
+const CANDIDATES: Kind = Kind::Choice(&[("list", "list"), ("off", "off"), ("add", "add")]);
+
 /// Sizes and counts end where no machine follows; the wall is against slips of the keyboard.
 const TIB: u64 = 1 << 40;
 
@@ -140,6 +142,10 @@ settings! {
         env ["RELAY_BOOTSTRAP_FROM", "RELAY_UPSTREAM"], flags ["bootstrap-from", "upstream"],
         "Relays whose lists of hosts are read at the first start and again every six hours; hosts \
          that are new are subscribed to. Events are never taken from them.";
+    "host_candidates", CANDIDATES, HOSTS, "list",
+        env ["RELAY_HOST_CANDIDATES"], flags ["host-candidates"],
+        "What becomes of a host that a DID document names and that is not known: `off`, nothing; \
+         `list`, operators see it; `add`, it is admitted as if it had asked.";
     "disable_request_crawl", Kind::Switch, HOSTS, "false",
         env ["RELAY_DISABLE_REQUEST_CRAWL"], flags ["disable-request-crawl"],
         "Refuses requestCrawl from outside; only the admin API adds hosts.";

@@ -19,7 +19,7 @@ use crate::{
     checkpoint::{self, Checkpointer},
     clock::Clock,
     config::Config,
-    discovery::{Discovery, DiscoveryParts, Earlier},
+    discovery::{CandidateMode, Discovery, DiscoveryParts, Earlier},
     domain::{AccountNo, Seq},
     drops::Drops,
     eventlog::{self, Appender, Durable, Files, LogOptions, Machine, Reader},
@@ -191,6 +191,13 @@ impl Ground {
             bootstrap_from: named
                 .filter_map(|name| Hostname::parse(name, config.dev).ok())
                 .collect(),
+            candidates: match config.host_candidates.as_str() {
+                "off" => CandidateMode::Off,
+                "add" => CandidateMode::Add,
+                _ => CandidateMode::List,
+            },
+            plc_url: config.plc_host.clone(),
+            dev: config.dev,
         };
         Discovery::start(parts, std::mem::take(&mut self.earlier), tasks)
     }

@@ -1,8 +1,10 @@
 //! How far lists of others were read: hosts of relays, accounts of hosts.
 
+use std::collections::BTreeMap;
+
 use super::{
     Db, StoreError,
-    db::{Row, Statement, Value},
+    db::{CHUNK_ROWS, Row, Statement, Value},
 };
 use crate::domain::HostId;
 
@@ -59,6 +61,69 @@ pub struct WalkRow {
     pub finished_ms: Option<u64>,
     /// What went wrong last.
     pub last_error: Option<String>,
+}
+
+/// A host that a DID document names and that is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CandidateRow {
+    /// `host` or `host:port`.
+    pub hostname: String,
+    /// The first DID whose document named it.
+    pub did: String,
+    /// When that was, ms since 1970.
+    pub first_seen_ms: u64,
+    /// It is to be admitted.
+    pub wanted: bool,
+    /// When that was last tried.
+    pub tried_ms: Option<u64>,
+    /// What came of it, in words.
+    pub outcome: Option<String>,
+}
+
+/// All candidates, by name.
+pub(super) async fn candidates(db: &Db) -> Result<Vec<CandidateRow>, StoreError> {
+    let sql = "SELECT hostname, did, first_seen_ms, wanted, tried_ms, outcome FROM relay_candidate \
+               ORDER BY hostname";
+    let rows = db.fetch(Statement::new(sql, Vec::new())).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(CandidateRow {
+                hostname: row.text(0)?,
+                did: row.text(1)?,
+                first_seen_ms: row.number(2)?,
+                wanted: row.truth(3)?,
+                tried_ms: row.maybe_int(4)?.map(i64::cast_unsigned),
+                outcome: row.maybe_text(5)?,
+            })
+        })
+        .collect()
+}
+
+/// Writes candidates over what was there; of two with one name the later counts.
+pub(super) async fn save_candidates(db: &Db, rows: &[CandidateRow]) -> Result<(), StoreError> {
+    let sql = "INSERT INTO relay_candidate (hostname, did, first_seen_ms, wanted, tried_ms, outcome) \
+               VALUES {rows} ON CONFLICT (hostname) DO UPDATE SET wanted = excluded.wanted, \
+               tried_ms = excluded.tried_ms, outcome = excluded.outcome";
+    let rows: BTreeMap<&str, &CandidateRow> =
+        rows.iter().map(|row| (row.hostname.as_str(), row)).collect();
+    let rows: Vec<Vec<Value>> = rows
+        .into_values()
+        .map(|row| {
+            vec![
+                row.hostname.as_str().into(),
+                row.did.as_str().into(),
+                row.first_seen_ms.into(),
+                row.wanted.into(),
+                time(row.tried_ms),
+                error(row.outcome.as_deref()),
+            ]
+        })
+        .collect();
+    let mut tx = db.begin().await?;
+    for chunk in rows.chunks(CHUNK_ROWS) {
+        tx.execute(Statement::rows(sql, chunk.to_vec())).await?;
+    }
+    tx.commit().await
 }
 
 /// All runs through lists of hosts.

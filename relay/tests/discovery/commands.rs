@@ -118,3 +118,39 @@ async fn lists_are_pulled_with_and_without_a_running_relay() {
     assert_eq!(failed.code, Some(1));
     assert!(failed.stdout.contains("; stopped: "), "{}", failed.stdout);
 }
+
+/// ACC-10: a person has a host's list of accounts read, sees how far it is, and which hosts documents
+/// name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_has_the_accounts_of_a_host_compared() {
+    let net = Net::seeded(1).await.unwrap();
+    let pds = net.pds("alpha").await.unwrap();
+    pds.account("alice").await.unwrap();
+    let program = Program::beside(&net);
+    let relay = program.start().await;
+    relay.crawl(&pds.hostname()).await;
+    pds.connected().await.unwrap();
+    let name = pds.hostname();
+
+    let asked = ask(&program, &relay, &["hosts", "resync", &name]).await;
+    let unknown = ask(&program, &relay, &["hosts", "resync", "localhost:1"]).await;
+
+    assert_eq!(asked.code, Some(0), "{}", asked.stderr);
+    assert!(asked.stdout.starts_with(&format!("{name}\t")), "{}", asked.stdout);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.stderr.contains("does not know the host localhost:1"), "{}", unknown.stderr);
+    loop {
+        let told = ask(&program, &relay, &["hosts", "resync-status", &name, "--json"]).await;
+        let walks: Value = serde_json::from_str(&told.stdout).unwrap();
+        if walks[0]["status"] == "finished" {
+            assert_eq!((told.code, &walks[0]["listed"]), (Some(0), &1.into()));
+            break;
+        }
+    }
+    let candidates = ask(&program, &relay, &["hosts", "candidates", "--json"]).await;
+    assert_eq!((candidates.code, candidates.stdout.as_str()), (Some(0), "[]\n"));
+    let rate = ask(&program, &relay, &["hosts", "from-plc", "--rate", "11"]).await;
+    assert_eq!(rate.code, Some(1));
+    assert!(rate.stderr.contains("rate must be from 1 to 10"), "{}", rate.stderr);
+    relay.stop().await;
+}

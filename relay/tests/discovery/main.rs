@@ -11,6 +11,7 @@ mod process;
 #[expect(dead_code, reason = "shared with the tests of the edge")]
 mod relay;
 
+mod candidates;
 mod commands;
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the store")]

@@ -1,5 +1,6 @@
 //! Lists of accounts of hosts, compared with what is known here.
 
+use relay::clock::Clock;
 use relay_simnet::{Account, Limiter, Pds};
 use serde_json::{Value, json};
 
@@ -182,5 +183,28 @@ async fn a_resync_of_an_unknown_host_is_refused() {
     let other = relay.net.pds("other").await.unwrap();
     let answer = resync(&relay, &[&other]).await;
     assert_eq!((answer.status, answer.error().as_str()), (404, "HostNotFound"));
+    relay.stop().await;
+}
+
+/// ACC-10: the lists of hosts are read without anybody asking, though not in the first hour, when a
+/// relay has enough to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_read_by_themselves_after_the_first_hour() {
+    let clock = Clock::manual(1_800_000_000_000_000);
+    let relay = Relay::start_at(clock.clone(), &[]).await;
+    let pds = relay.net.pds("quiet").await.unwrap();
+    let accounts = old_accounts(&pds, &["one"]).await;
+    relay.running.hosts.admit(&pds.hostname(), true).await.unwrap();
+    pds.connected().await.unwrap();
+    let is_connected =
+        || relay.running.hosts.view(&pds.hostname()).is_some_and(|view| view.connected);
+    relay.until("it counts as connected", is_connected).await;
+    assert_eq!(pds.requests("listRepos"), 0, "control");
+
+    clock.advance_us(2 * 3_600_000_000);
+
+    let walk = walk_until(&relay, &pds, is("finished")).await;
+    assert_eq!((&walk["asked"], &walk["added"]), (&json!(false), &json!(1)));
+    assert_eq!(status(&relay, &accounts[0]).await.0, 200);
     relay.stop().await;
 }

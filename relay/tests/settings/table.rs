@@ -32,6 +32,11 @@ const EFFECTS: &[(&str, &str, &str)] = &[
         "a_new_relay_fills_itself_and_asks_again_after_some_hours",
     ),
     (
+        "host_candidates",
+        "discovery/candidates.rs",
+        "a_host_that_a_document_names_is_ignored_listed_or_admitted",
+    ),
+    (
         "disable_request_crawl",
         "edge/crawling.rs",
         "a_relay_that_adds_by_hand_refuses_strangers_only",

@@ -8,6 +8,7 @@ mod cases;
 mod decisions;
 mod opening;
 mod operators;
+mod places;
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of faults")]
 mod postgres_cluster;
@@ -114,4 +115,11 @@ on_both! {
     letters_wait_in_order_until_they_were_taken
     entries_of_the_policy_file_and_rules_are_kept
     takedowns_are_listed_in_pages
+}
+
+on_both! {
+    places, places_sqlite, places_postgres:
+    places_in_lists_are_kept
+    candidates_keep_who_named_them_first
+    the_lowest_seq_only_rises
 }

@@ -17,6 +17,12 @@ struct Sources {
 }
 
 #[derive(Debug, Deserialize)]
+struct Scanning {
+    rate: u32,
+    add: bool,
+}
+
+#[derive(Debug, Deserialize)]
 struct Named {
     hostnames: Vec<String>,
 }
@@ -37,6 +43,38 @@ pub(super) async fn pull(
     let Sources { from } = params::json(body, params::PUBLIC_BODY_BYTES_MAX).await?;
     state.actions.run(by, Action::PullHosts(from)).await?;
     pulls(State(state)).await
+}
+
+/// `POST /admin/v1/scanDirectory {"rate":1,"add":false}`: reads the operations of the PLC directory from
+/// where they were left, and makes each unknown host that they name a candidate; answers as
+/// `GET /admin/v1/pull` does, without waiting for the end.
+pub(super) async fn scan(
+    State(state): State<ApiState>,
+    by: By,
+    body: Body,
+) -> Result<Response, Error> {
+    let Scanning { rate, add } = params::json(body, params::PUBLIC_BODY_BYTES_MAX).await?;
+    state.actions.run(by, Action::ScanDirectory { rate, add }).await?;
+    pulls(State(state)).await
+}
+
+/// `GET /admin/v1/candidates`: hosts that DID documents name and that were not known.
+pub(super) async fn candidates(State(state): State<ApiState>) -> Result<Response, Error> {
+    let candidates: Vec<_> = state
+        .discovery
+        .candidates()
+        .iter()
+        .map(|row| {
+            json!({
+                "hostname": row.hostname,
+                "did": row.did,
+                "firstSeenAt": time_text(row.first_seen_ms),
+                "wanted": row.wanted,
+                "outcome": row.outcome.as_deref().map(|text| escape(text, 500)),
+            })
+        })
+        .collect();
+    answer(&json!({ "candidates": candidates }))
 }
 
 /// `GET /admin/v1/resync?host=`: lists of accounts that were ever read, and how far each is; of one host

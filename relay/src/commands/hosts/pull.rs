@@ -59,8 +59,11 @@ pub(super) async fn run(
     }
 }
 
-enum Away {
+/// Why the running relay did not do it.
+pub(super) enum Away {
+    /// Nobody listens.
     NotRunning(String),
+    /// It answers, but not that.
     Failed(Ended),
 }
 
@@ -73,25 +76,38 @@ impl From<NoAnswer> for Away {
     }
 }
 
+impl From<Away> for Ended {
+    fn from(why: Away) -> Self {
+        match why {
+            Away::NotRunning(why) => why.into(),
+            Away::Failed(ended) => ended,
+        }
+    }
+}
+
 /// The running relay does it.
-async fn through(
+async fn through(admin: &Admin, sources: &[Hostname], how: (bool, bool)) -> Result<bool, Away> {
+    let full = |source: &Hostname| {
+        let scheme = if source.is_secure() { "https" } else { "http" };
+        format!("{scheme}://{source}")
+    };
+    let body = json!({ "from": sources.iter().map(full).collect::<Vec<_>>() });
+    let names: Vec<&str> = sources.iter().map(Hostname::as_str).collect();
+    follow(admin, ("/admin/v1/pull", body, &names), how).await
+}
+
+/// Asks the running relay for lists, and says how far it is with them.
+///
+/// * `how` – whether to wait for the end, and to answer in JSON
+pub(super) async fn follow(
     admin: &Admin,
-    sources: &[Hostname],
+    (path, body, names): (&str, Value, &[&str]),
     (wait, json): (bool, bool),
 ) -> Result<bool, Away> {
-    let names: Vec<String> = sources
-        .iter()
-        .map(|source| {
-            let scheme = if source.is_secure() { "https" } else { "http" };
-            format!("{scheme}://{source}")
-        })
-        .collect();
-    let mut answer = admin.post("/admin/v1/pull", &json!({ "from": names })).await?;
+    let mut answer = admin.post(path, &body).await?;
     let ours = |answer: &Value| -> Vec<Value> {
         let pulls = answer.get("pulls").and_then(Value::as_array).cloned().unwrap_or_default();
-        let is_ours =
-            |pull: &Value| sources.iter().any(|source| text(pull, "from") == source.as_str());
-        pulls.into_iter().filter(is_ours).collect()
+        pulls.into_iter().filter(|pull| names.contains(&text(pull, "from"))).collect()
     };
     let mut said = String::new();
     loop {

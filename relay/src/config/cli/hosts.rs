@@ -46,6 +46,17 @@ pub enum HostsCommand {
         /// Wait for the end.
         wait: bool,
     },
+    /// Read the operations of the PLC directory.
+    FromPlc {
+        /// Pages a second at most.
+        rate: u32,
+        /// Admit what is found.
+        add: bool,
+        /// Wait for the end.
+        wait: bool,
+    },
+    /// Hosts that DID documents name and that were not known.
+    Candidates,
     /// Read the lists of accounts of hosts now.
     Resync {
         /// Their names.
@@ -78,6 +89,12 @@ pub(super) fn parse(matches: &ArgMatches) -> Option<(HostsCommand, Reach, &ArgMa
         "add" => HostsCommand::Add { file: one("file")? },
         "list" => HostsCommand::List { status: one("status") },
         "show" => HostsCommand::Show { host: one("host")? },
+        "from-plc" => HostsCommand::FromPlc {
+            rate: inner.get_one::<u32>("rate").copied().unwrap_or(1),
+            add: inner.get_flag("add"),
+            wait: !inner.get_flag("no-wait"),
+        },
+        "candidates" => HostsCommand::Candidates,
         "resync" => HostsCommand::Resync { hosts: many("host") },
         "resync-status" => HostsCommand::ResyncStatus { hosts: many("host") },
         _ => HostsCommand::Pull { from: many("from"), wait: !inner.get_flag("no-wait") },
@@ -135,6 +152,15 @@ pub(super) fn model() -> clap::Command {
             "Reads the lists of hosts of other relays and subscribes to those that are new. \
              Interrupted, it goes on where it was. Works without a running relay too",
         )))
+        .subcommand(from_plc(verb(
+            "from-plc",
+            "Reads the operations of the PLC directory for hosts that nobody has told us of. \
+             Interrupted, it goes on where it was when it is typed again",
+        )))
+        .subcommand(verb(
+            "candidates",
+            "Prints the hosts that DID documents name and that were not known",
+        ))
         .subcommand(
             verb("resync", "Compares the accounts that hosts list with those that are known, now")
                 .arg(host("Their names").required(true).num_args(1..)),
@@ -173,6 +199,22 @@ fn pull(command: clap::Command) -> clap::Command {
                 .action(ArgAction::SetTrue)
                 .help("Does not wait for the end; `GET /admin/v1/pull` says how far it is"),
         )
+}
+
+fn from_plc(command: clap::Command) -> clap::Command {
+    let switch = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    command
+        .arg(
+            Arg::new("rate")
+                .long("rate")
+                .value_name("N")
+                .value_parser(clap::value_parser!(u32))
+                .help("Pages of a thousand operations a second at most [default 1]"),
+        )
+        .arg(switch("add", "Admits the hosts as if they had asked; otherwise they are listed"))
+        .arg(switch("no-wait", "Does not wait for the end"))
 }
 
 /// `relay pull-hosts`, with the flags of the reference relay.
