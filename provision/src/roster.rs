@@ -77,29 +77,30 @@ impl Source {
         }
     }
 
-    /// All names that it gives.
+    /// All names that it gives, and how many accounts each has, as far as it says.
     ///
     /// # Errors
     /// When it does not answer, or gives something else.
-    pub async fn names(&self) -> Result<BTreeSet<String>> {
+    pub async fn names(&self) -> Result<BTreeMap<String, u64>> {
+        let uncounted = |names: BTreeSet<String>| names.into_iter().map(|name| (name, 0)).collect();
         match self {
             Self::Relay(address) => of_relay(address).await,
             Self::Page(url) => {
                 let body = feed::bytes(&feed::client()?, url, BYTES_MAX).await?;
-                Ok(of_text(&String::from_utf8_lossy(&body)))
+                Ok(uncounted(of_text(&String::from_utf8_lossy(&body))))
             }
             Self::File(path) => {
                 let text = files::read(path)?.with_context(|| format!("no {}", path.display()))?;
-                Ok(of_text(&text))
+                Ok(uncounted(of_text(&text)))
             }
         }
     }
 }
 
-async fn of_relay(address: &Address) -> Result<BTreeSet<String>> {
-    let all = statuses(address).await?.into_iter();
-    let wanted = all.filter(|(_, status)| !UNWANTED.contains(&status.as_str()));
-    Ok(wanted.map(|(name, _)| name).collect())
+async fn of_relay(address: &Address) -> Result<BTreeMap<String, u64>> {
+    let all = listed(address).await?.into_iter();
+    let wanted = all.filter(|(_, (status, _))| !UNWANTED.contains(&status.as_str()));
+    Ok(wanted.map(|(name, (_, accounts))| (name, accounts)).collect())
 }
 
 /// The hosts that a relay lists, and the status of each.
@@ -107,6 +108,11 @@ async fn of_relay(address: &Address) -> Result<BTreeSet<String>> {
 /// # Errors
 /// When it does not answer, or its list has no end.
 pub async fn statuses(address: &Address) -> Result<BTreeMap<String, String>> {
+    Ok(listed(address).await?.into_iter().map(|(name, (status, _))| (name, status)).collect())
+}
+
+/// The hosts that a relay lists, with status and accounts.
+async fn listed(address: &Address) -> Result<BTreeMap<String, (String, u64)>> {
     let client = feed::client()?;
     let mut found = BTreeMap::new();
     let mut cursor = String::new();
@@ -119,7 +125,8 @@ pub async fn statuses(address: &Address) -> Result<BTreeMap<String, String>> {
         for host in hosts {
             let text = |name: &str| host.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
             let status = text("status").unwrap_or_default();
-            found.extend(text("hostname").map(|name| (name, status)));
+            let accounts = host.get("accountCount").and_then(Value::as_u64).unwrap_or(0);
+            found.extend(text("hostname").map(|name| (name, (status, accounts))));
         }
         let Some(next) = page.get("cursor").and_then(Value::as_str) else { return Ok(found) };
         let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
@@ -145,6 +152,9 @@ pub struct Found {
     pub known: usize,
     /// Names that are new to it.
     pub new: BTreeSet<String>,
+    /// How many accounts hosts have elsewhere, by name.
+    #[serde(skip)]
+    pub accounts: BTreeMap<String, u64>,
 }
 
 /// The relay that takes hosts.
@@ -261,17 +271,20 @@ impl Target {
         }
     }
 
-    /// Hands names over in batches, and tells how far it is; gives what became of each.
+    /// Hands the new names over in batches, with what is known of their size, so that a large host is not
+    /// throttled for being new; tells how far it is; gives what became of each.
     ///
     /// # Errors
     /// When the relay does not answer; what was added until then stays.
-    pub async fn add(&self, names: &BTreeSet<String>, tell: &mut Tell<'_>) -> Result<Added> {
+    pub async fn add(&self, found: &Found, tell: &mut Tell<'_>) -> Result<Added> {
         let client = self.client(BATCH_MAX)?;
-        let names: Vec<&String> = names.iter().collect();
+        let names: Vec<&String> = found.new.iter().collect();
         let url = format!("{}/admin/v1/hosts", self.admin);
         let mut added = Added::default();
         for (index, batch) in names.chunks(BATCH).enumerate() {
-            let body = json!({ "hostnames": batch });
+            let counts = batch.iter().filter_map(|name| Some((*name, found.accounts.get(*name)?)));
+            let counts: BTreeMap<&String, &u64> = counts.collect();
+            let body = json!({ "hostnames": batch, "accountCounts": counts });
             let answered = self.answer(client.post(&url).json(&body), &url).await?;
             let results = answered.get("hosts").and_then(Value::as_array).context("no results")?;
             ensure!(results.len() == batch.len(), "{url} gave another number of results");
@@ -351,9 +364,13 @@ pub async fn collect(sources: &[Source], target: &Target, tell: &mut Tell<'_>) -
             }
         };
         found.sources.push((name, Some(names.len())));
-        for text in names {
+        for (text, accounts) in names {
             match Hostname::parse(&text, target.dev) {
-                Ok(host) => found.new.insert(host.as_str().to_owned()),
+                Ok(host) => {
+                    let most = found.accounts.entry(host.as_str().to_owned()).or_default();
+                    *most = accounts.max(*most);
+                    found.new.insert(host.as_str().to_owned())
+                }
                 Err(_) => found.wrong.insert(crate::told::harmless(&text, 100)),
             };
         }

@@ -177,7 +177,11 @@ impl Actions {
             Action::Restore(did) => accounts::restore(self, &did).await,
             Action::RefreshIdentity(did) => accounts::refresh_identity(self, &did).await,
             Action::AddHost(name) => hosts::add(self, &name).await,
-            Action::AddHosts(names) => hosts::add_many(self, &names).await,
+            Action::AddHosts(names) => {
+                let hosts: Vec<_> = names.into_iter().map(|name| (name, 0)).collect();
+                hosts::add_many(self, &hosts).await
+            }
+            Action::AddHostsFor(hosts) => hosts::add_many(self, &hosts).await,
             Action::PullHosts(from) => lists::pull(self, &from),
             Action::ScanDirectory { rate, add } => lists::scan(self, rate, add),
             Action::Resync(names) => lists::resync(self, &names).await,

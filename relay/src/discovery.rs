@@ -35,6 +35,7 @@ use crate::{
 
 pub use self::{
     candidates::CandidateMode,
+    listing::room_for,
     pull::{Place, pull},
     walks::WalkView,
 };

@@ -81,7 +81,7 @@ pub(crate) fn run(args: &HostsArgs) -> Result<bool> {
             target = target.through(to, args.ssh_config.as_deref()).await?;
         }
         let found = roster::collect(&sources, &target, &mut tell).await?;
-        let added = if args.add { Some(target.add(&found.new, &mut tell).await?) } else { None };
+        let added = if args.add { Some(target.add(&found, &mut tell).await?) } else { None };
         Ok(Answer { found, added })
     })?;
     screen.clear();
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &HostsArgs) -> Result<bool> {
     for name in &answer.found.new {
         wait::tell(Told::Result(name.clone()));
     }
-    let Found { sources, wrong, known, new } = &answer.found;
+    let Found { sources, wrong, known, new, .. } = &answer.found;
     for (name, count) in sources {
         let count = count.map_or("failed".to_owned(), |count| format!("{count} names"));
         out::note(&format!("{name}: {count}"));

@@ -26,6 +26,8 @@ pub enum Action {
     AddHost(String),
     /// The same for many.
     AddHosts(Vec<String>),
+    /// Many, each with the accounts that it is to have room for at least.
+    AddHostsFor(Vec<(String, u64)>),
     /// The lists of hosts of these relays are read.
     PullHosts(Vec<String>),
     /// The operations of the PLC directory are read for hosts that they name.
@@ -52,7 +54,7 @@ impl Action {
             Self::ReverseTakedown(_) => "account.reverseTakedown",
             Self::Restore(_) => "account.restore",
             Self::RefreshIdentity(_) => "account.refreshIdentity",
-            Self::AddHost(_) | Self::AddHosts(_) => "host.add",
+            Self::AddHost(_) | Self::AddHosts(_) | Self::AddHostsFor(_) => "host.add",
             Self::PullHosts(_) => "host.pull",
             Self::ScanDirectory { .. } => "host.scanDirectory",
             Self::Resync(_) => "host.resync",
@@ -71,17 +73,27 @@ impl Action {
             | Self::RefreshIdentity(did) => did.to_string(),
             Self::AddHost(name) => subject(name),
             Self::AddHosts(names) | Self::PullHosts(names) | Self::Resync(names) => {
-                let first = names.iter().take(NAMED_MAX).map(|name| subject(name));
-                let first = first.collect::<Vec<_>>().join(", ");
-                match names.len().saturating_sub(NAMED_MAX) {
-                    0 => first,
-                    more => format!("{first} and {more} more"),
-                }
+                let first: Vec<_> =
+                    names.iter().take(NAMED_MAX).map(|name| subject(name)).collect();
+                several(&first, names.len())
+            }
+            Self::AddHostsFor(hosts) => {
+                let first = hosts.iter().take(NAMED_MAX).map(|(name, _)| subject(name));
+                several(&first.collect::<Vec<_>>(), hosts.len())
             }
             Self::ScanDirectory { .. } => "directory".to_owned(),
             Self::DisconnectConsumer(id) => id.to_string(),
             Self::TakeCrawls(_) => "requestCrawl".to_owned(),
         }
+    }
+}
+
+/// The first names, and how many more there are.
+fn several(first: &[String], count: usize) -> String {
+    let first = first.join(", ");
+    match count.saturating_sub(NAMED_MAX) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 

@@ -19,18 +19,20 @@ pub(super) async fn add(actions: &Actions, name: &str) -> Result<Done, Refused> 
     Ok(Done { after: after.clone(), answer: after, ..Done::default() })
 }
 
-pub(super) async fn add_many(actions: &Actions, names: &[String]) -> Result<Done, Refused> {
-    if names.len() > BATCH_MAX {
-        let count = names.len();
+/// * `hosts` – names, and the accounts that each is to have room for at least
+pub(super) async fn add_many(actions: &Actions, hosts: &[(String, u64)]) -> Result<Done, Refused> {
+    if hosts.len() > BATCH_MAX {
+        let count = hosts.len();
         return Err(Refused::Invalid(format!(
             "at most {BATCH_MAX} hostnames at once, not {count}"
         )));
     }
-    let admitted = actions.parts().hosts.add_many(names).await;
+    let named: Vec<(&str, u64)> = hosts.iter().map(|(name, room)| (name.as_str(), *room)).collect();
+    let admitted = actions.parts().hosts.add_many_for(&named).await;
     let added = admitted.iter().filter(|result| result.is_ok()).count();
     let results: Vec<_> =
-        names.iter().zip(admitted).map(|(name, admitted)| result(name, admitted)).collect();
-    let after = json!({ "asked": names.len(), "added": added });
+        named.iter().zip(admitted).map(|((name, _), admitted)| result(name, admitted)).collect();
+    let after = json!({ "asked": hosts.len(), "added": added });
     Ok(Done { after, answer: Value::Array(results), ..Done::default() })
 }
 

@@ -55,10 +55,15 @@ fn is_wanted(host: &Value) -> bool {
     matches!(status, None | Some("active" | "idle")) && seq.is_some_and(|seq| seq > 0)
 }
 
+/// Accounts that a host is to have room for that has so many elsewhere.
+pub fn room_for(accounts: u64) -> u64 {
+    accounts.saturating_mul(2).min(ACCOUNTS_MAX)
+}
+
 /// Twice what the host has there, so that it is not throttled for being new here.
 fn room(host: &Value) -> u64 {
     let accounts = host.get("accountCount").and_then(Value::as_u64).unwrap_or(0);
-    accounts.saturating_mul(2).min(ACCOUNTS_MAX)
+    room_for(accounts)
 }
 
 #[cfg(test)]

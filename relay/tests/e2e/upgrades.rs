@@ -20,9 +20,11 @@ use crate::{
     released_data::{EXPECTED, copy, formats, latest_commit, released, told},
 };
 
-/// Versions of the tables, each with the directory that has its log. The last is the one that this relay
-/// makes.
+/// Versions of the tables, each with the directory that has its log.
 const TABLES: &[(i64, &str)] = &[(1, "format-1"), (2, "format-2")];
+/// The version that this relay makes. Its own tables join those above when they are released; until
+/// then they may still change.
+const MADE: i64 = 5;
 /// Where the host that is read has been read to.
 const CURSOR: u64 = 3;
 /// In place of the address of the host that is read.
@@ -91,7 +93,7 @@ async fn the_built_relay_goes_on_with_every_released_directory() -> Result<()> {
         let version: i64 = sqlx::query_scalar("SELECT max(version) FROM relay_schema")
             .fetch_one(&mut database)
             .await?;
-        ensure!(Some(version) == newest_tables(), "tables of version {version}");
+        ensure!(version == MADE, "tables of version {version}");
         drop(relay);
     }
     Ok(())
@@ -117,16 +119,12 @@ async fn the_built_relay_goes_on_with_every_released_database() -> Result<()> {
         let relay = goes_on(&net, &host, old).await.with_context(|| name.clone())?;
 
         let found = cluster.sql(&name, "SELECT max(version) FROM relay_schema");
-        ensure!(found.parse().ok() == newest_tables(), "tables of version {found}");
+        ensure!(found.parse() == Ok(MADE), "tables of version {found}");
         let pending = cluster.sql(&name, "SELECT count(*) FROM relay_decision WHERE pending = 1");
         ensure!(pending == "0", "{pending} decisions were not told");
         drop(relay);
     }
     Ok(())
-}
-
-fn newest_tables() -> Option<i64> {
-    TABLES.last().map(|(version, _)| *version)
 }
 
 /// The host that the predecessor read, with events behind the cursor.

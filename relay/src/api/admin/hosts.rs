@@ -1,5 +1,7 @@
 //! Hosts for operators: list, add one, add many.
 
+use std::collections::BTreeMap;
+
 use axum::{body::Body, extract::State, response::Response};
 use http::StatusCode;
 use serde::Deserialize;
@@ -9,6 +11,7 @@ use super::asked::Fields;
 use crate::{
     actions::{Action, By},
     api::{ApiState, error::Error, params, params::Params, xrpc::json as answer},
+    discovery::room_for,
     domain::{HostId, HostStatus},
     hosts::HostView,
 };
@@ -21,6 +24,9 @@ const REFERENCE_LIST_MAX: usize = 10_000;
 #[derive(Debug, Deserialize)]
 struct Batch {
     hostnames: Vec<String>,
+    /// Accounts that hosts have elsewhere, by name.
+    #[serde(default, rename = "accountCounts")]
+    account_counts: BTreeMap<String, u64>,
 }
 
 /// A host with all that an operator asks about it.
@@ -56,14 +62,26 @@ pub(super) async fn list(State(state): State<ApiState>, params: Params) -> Resul
     })
 }
 
-/// `POST /admin/v1/hosts {"hostnames":[…]}`: one result per name, in order; always 200.
+/// `POST /admin/v1/hosts {"hostnames":[…], "accountCounts":{…}}`: a host that has accounts elsewhere has
+/// room for twice as many here; one result per name, in order; always 200.
 pub(super) async fn add_batch(
     State(state): State<ApiState>,
     by: By,
     body: Body,
 ) -> Result<Response, Error> {
     let batch: Batch = params::json(body, params::ADMIN_BODY_BYTES_MAX).await?;
-    let done = state.actions.run(by, Action::AddHosts(batch.hostnames)).await?;
+    let Batch { hostnames, account_counts } = batch;
+    let action = if account_counts.is_empty() {
+        Action::AddHosts(hostnames)
+    } else {
+        let room = |name: &str| account_counts.get(name).map_or(0, |count| room_for(*count));
+        let with_room = |name: String| {
+            let room = room(&name);
+            (name, room)
+        };
+        Action::AddHostsFor(hostnames.into_iter().map(with_room).collect())
+    };
+    let done = state.actions.run(by, action).await?;
     answer(&json!({ "hosts": done.answer }))
 }
 
