@@ -151,6 +151,24 @@ async fn a_relay_that_asks_us_to_wait_is_asked_again() {
     relay.stop().await;
 }
 
+/// HOST-7: a batch that says how large its hosts are elsewhere gives them room for twice as many
+/// accounts, as a list that is pulled does; the others have the usual limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_makes_room_for_the_accounts_that_hosts_have_elsewhere() {
+    let relay = Relay::start().await;
+    let password = format!("Authorization: Bearer {PASSWORD}");
+    let names = ["localhost:1", "localhost:2"];
+    let body = json!({ "hostnames": names, "accountCounts": { "localhost:1": 4_000 } }).to_string();
+
+    let added = post(relay.running.admin, "/admin/v1/hosts", &[&password], &body).await;
+
+    assert_eq!(added.status, 200);
+    let hosts = relay.admin("/admin/v1/hosts").await.json();
+    let limits = [0, 1].map(|place| hosts["hosts"][place]["accountLimit"].as_u64());
+    assert_eq!(limits, [Some(8_000), Some(100)]);
+    relay.stop().await;
+}
+
 /// API-6: wrong requests are refused in words, strangers without a word about lists.
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_requests_for_lists_are_refused() {
