@@ -9,6 +9,8 @@ let
     config = "secrets come by `credentials`, everything else by `settings`";
     data_dir = "the directory is `services.atproto-relay.dataDir`";
     admin_passwords = "it is a secret, and settings are in the store for everyone: use `credentials.adminPasswordFile`";
+    alert_webhook = "it is a secret, and settings are in the store for everyone: name a file of yours in `environmentFiles`";
+    slack_alert_token = "it is a secret, and settings are in the store for everyone: name a file of yours in `environmentFiles`";
     otlp_headers = "they may hold a secret, and settings are in the store for everyone: name a file of yours in `environmentFiles`";
   };
   offered = builtins.filter (row: !(elsewhere ? ${row.key})) table;

@@ -35,7 +35,7 @@ pub fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match command {
             Command::Serve => Box::pin(serve::run(config)).await,
-            Command::Dev(options) => print::ended(dev::run(config, options).await),
+            Command::Dev(options) => print::ended(Box::pin(dev::run(config, options)).await),
             Command::Health => {
                 print::warnings(&config);
                 print::ended(health::run(&config).await)

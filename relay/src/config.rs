@@ -6,6 +6,7 @@
 //! only place that names a setting.
 
 mod admin_password;
+mod alerts;
 mod cli;
 mod reference;
 mod schema;
@@ -25,6 +26,7 @@ use ipnet::IpNet;
 use relay_protocol::Hostname;
 
 pub use self::{
+    alerts::AlertSettings,
     cli::{
         Command, DevOptions, Flags, Invocation, LogCommand, Stop,
         hosts::{HostsCommand, Reach},
@@ -126,8 +128,12 @@ pub struct Config {
     pub handshakes_max: usize,
     /// Consumers at once.
     pub max_consumers: usize,
+    /// Consumers of one client at once.
+    pub max_consumers_per_client: usize,
     /// Where traces go.
     pub traces: TraceOptions,
+    /// Who is told of what needs people.
+    pub alerts: AlertSettings,
     /// Contact in the User-Agent; may be empty.
     pub contact: String,
     /// Where a test lets the process die; no setting, see [`crash::VARIABLE`].
@@ -308,7 +314,9 @@ impl Values {
             host_queue: self.count("host_queue"),
             handshakes_max: self.count("handshakes_max"),
             max_consumers: self.count("max_consumers"),
+            max_consumers_per_client: self.count("max_consumers_per_client"),
             traces: self.traces(),
+            alerts: self.alerts(),
             crash_at: None,
             effective: Vec::new(),
             warnings: Vec::new(),

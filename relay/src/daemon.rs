@@ -15,6 +15,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use crate::{
+    alerts::{self, AlertOptions},
     api::{ApiParts, ApiState, Room},
     checkpoint::{self, Checkpointer},
     clock::Clock,
@@ -74,6 +75,8 @@ pub struct Extras {
     pub firehose: FirehoseOptions,
     /// How hosts are dialled; the number of handshakes comes from the settings.
     pub upstream: UpstreamOptions,
+    /// How alerts are looked for and sent; where and when comes from the settings.
+    pub alerts: AlertOptions,
 }
 
 /// A running relay.
@@ -149,16 +152,19 @@ impl Daemon {
     pub async fn start(config: Config, extras: Extras) -> Result<Running, Fatal> {
         telemetry::metrics::describe();
         let mut config = config;
-        let Extras { clock, verdicts, log_files, firehose, upstream } = extras;
+        let Extras { clock, verdicts, log_files, firehose, upstream, alerts } = extras;
         let prepared = Box::pin(ground::prepare(&mut config, clock, log_files)).await?;
-        Ok(compose(config, (verdicts, firehose, upstream), prepared))
+        Ok(compose(config, (verdicts, firehose, upstream, alerts), prepared))
     }
 }
+
+/// What a caller may choose of the stages.
+type Wishes = (bool, FirehoseOptions, UpstreamOptions, AlertOptions);
 
 /// Starts every stage on the ground; nothing of it can fail.
 fn compose(
     config: Config,
-    (wants_verdicts, options, dialling): (bool, FirehoseOptions, UpstreamOptions),
+    (wants_verdicts, options, dialling, alerting): Wishes,
     (door, mut ground): (Door, Ground),
 ) -> Running {
     let tasks = Stages::default();
@@ -173,11 +179,7 @@ fn compose(
     let parts = ground.ingest_parts(&config, &identities, &drops, verdict_in);
     let ingest = Ingest::start(parts, &tasks.ingest);
     announce_pending(&ingest, &tasks.ingest);
-    let options = FirehoseOptions {
-        consumers_max: config.max_consumers,
-        hidden: ground.hidden.clone(),
-        ..options
-    };
+    let options = firehose_options(&config, &ground, options);
     let firehose =
         Firehose::with_options(ground.reader.clone(), ground.clock.clone(), &tasks.edge, options);
     let parts = ground.upstream_parts(&config, dialling, &ingest, &drops);
@@ -211,6 +213,7 @@ fn compose(
     keep_up_metrics(&tasks.edge);
     watch_log(&ground.reader, &tasks.fatal);
     keep_claim(&ground.store, &tasks.fatal);
+    alerts::start(ground.alert_parts(&config, alerting, &upstream), &tasks.edge);
     crawl(config.crawl, ground.hosts.clone(), &tasks.upstream);
 
     let Ground { hosts, store, appender, reader, .. } = ground;
@@ -232,6 +235,16 @@ fn compose(
         store,
         tasks,
         _locks: door.locks,
+    }
+}
+
+/// What the settings say of the firehose, and what a caller chose beside.
+fn firehose_options(config: &Config, ground: &Ground, chosen: FirehoseOptions) -> FirehoseOptions {
+    FirehoseOptions {
+        consumers_max: config.max_consumers,
+        per_client_max: config.max_consumers_per_client,
+        hidden: ground.hidden.clone(),
+        ..chosen
     }
 }
 

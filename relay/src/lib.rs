@@ -13,6 +13,7 @@
 
 pub mod accounts;
 pub mod actions;
+pub mod alerts;
 pub mod api;
 pub mod checkpoint;
 pub mod clients;

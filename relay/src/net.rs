@@ -146,6 +146,25 @@ impl Net {
         first.ok_or_else(|| NetError::Failed(format!("{host} has no address")))
     }
 
+    /// Sends JSON to a URL that the operator set, with the limits of [`Self::get_configured`].
+    ///
+    /// * `token` – for `Authorization: Bearer`
+    ///
+    /// # Errors
+    /// [`NetError`], without the URL, which may hold a secret (I8); an HTTP error status is an
+    /// [`Answer`].
+    pub async fn post_configured(
+        &self,
+        url: &str,
+        token: Option<&str>,
+        json: &serde_json::Value,
+        body_bytes_max: usize,
+    ) -> Result<Answer, NetError> {
+        let url = url::Url::parse(url)
+            .map_err(|error| NetError::Failed(format!("not a URL: {error}")))?;
+        request::post(&self.parts.configured, url, token, json, body_bytes_max).await
+    }
+
     /// Whether an address may be reached (SEC-1).
     ///
     /// # Errors

@@ -33,6 +33,7 @@ const IDENTITY: &str = "Identities and name resolution";
 const ADMIN: &str = "Administration";
 const LOGS: &str = "Logs";
 const TRACES: &str = "Traces";
+const ALERTS: &str = "Alerts to people";
 const LOAD: &str = "Load";
 
 const LOG_LEVELS: Kind = Kind::Choice(&[
@@ -221,6 +222,32 @@ settings! {
         flags ["otel-traces-sampler-arg"],
         "Share of traces that `traceidratio` keeps.";
 
+    "alert_webhook", Kind::HiddenEndpoint, ALERTS, "", env ["RELAY_ALERT_WEBHOOK"],
+        flags ["alert-webhook"],
+        "Address to which alerts are sent as JSON: a host near its account limit, a trusted host that \
+         is lost, a relay that hears nothing, a replay window that shrank; and when each is over.";
+    "slack_alert_token", Kind::Token, ALERTS, "",
+        env ["RELAY_SLACK_ALERT_TOKEN", "RELAY_ALERT_SLACK_TOKEN"], flags ["slack-alert-token"],
+        "Token of a bot that sends the same to a channel of Slack. It needs `slack_alert_channel`.";
+    "slack_alert_channel", Kind::Text, ALERTS, "",
+        env ["RELAY_SLACK_ALERT_CHANNEL", "RELAY_ALERT_SLACK_CHANNEL"],
+        flags ["slack-alert-channel"],
+        "That channel, by its id or `#name`.";
+    "account_limit_alert_threshold", Kind::Share, ALERTS, "0.80",
+        env ["RELAY_ACCOUNT_LIMIT_ALERT_THRESHOLD"], flags ["account-limit-alert-threshold"],
+        "Share of the accounts that a host may have, from which on people are told.";
+    "account_limit_alert_interval", Kind::Duration(1, 86_400), ALERTS, "5m",
+        env ["RELAY_ACCOUNT_LIMIT_ALERT_INTERVAL"], flags ["account-limit-alert-interval"],
+        "How often the accounts of hosts are compared with their limits.";
+    "account_limit_alert_repeat_interval", Kind::Duration(60, 365 * 86_400), ALERTS, "6h",
+        env ["RELAY_ACCOUNT_LIMIT_ALERT_REPEAT_INTERVAL"],
+        flags ["account-limit-alert-repeat-interval"],
+        "After this time an alert that lasts is told again, of any kind.";
+    "account_limit_alert_dashboard_url", Kind::Endpoint, ALERTS, "",
+        env ["RELAY_ACCOUNT_LIMIT_ALERT_DASHBOARD_URL", "RELAY_ALERT_DASHBOARD_URL"],
+        flags ["account-limit-alert-dashboard-url"],
+        "Where a message leads to: a page of dashboards.";
+
     "shards", Kind::AutoNumber(1, 256), LOAD, "auto", env ["RELAY_SHARDS"], flags ["shards"],
         "Workers that verify events; an account always has the same one. `auto` is one per core.";
     "account_cache", Kind::Number(1000, 100_000_000), LOAD, "500000",
@@ -242,6 +269,10 @@ settings! {
         flags ["max-consumers"],
         "Consumers of the firehose at once. The next one is told to come again later (429). Each takes \
          as much of the link as the whole stream, some 30 Mbit/s.";
+    "max_consumers_per_client", Kind::Number(1, 100_000), LOAD, "50",
+        env ["RELAY_MAX_CONSUMERS_PER_CLIENT"], flags ["max-consumers-per-client"],
+        "The same of one client: an IPv4 address, or a /64 network of IPv6. Programs of this machine \
+         and those of `trusted_proxies` stand for many, and only the limit of all holds for them.";
 }
 
 /// Names of the archival relay that this one has no use for.
@@ -257,15 +288,6 @@ pub(super) const NOT_YET: &[(&str, &[&str])] = &[
     ("new-hosts-per-day-limit", &["RELAY_NEW_HOSTS_PER_DAY_LIMIT"]),
     ("trusted-domains", &["RELAY_TRUSTED_DOMAINS"]),
     ("sibling-relays", &["RELAY_SIBLING_RELAYS"]),
-    ("account-limit-alert-threshold", &["RELAY_ACCOUNT_LIMIT_ALERT_THRESHOLD"]),
-    ("account-limit-alert-interval", &["RELAY_ACCOUNT_LIMIT_ALERT_INTERVAL"]),
-    ("account-limit-alert-repeat-interval", &["RELAY_ACCOUNT_LIMIT_ALERT_REPEAT_INTERVAL"]),
-    (
-        "account-limit-alert-dashboard-url",
-        &["RELAY_ACCOUNT_LIMIT_ALERT_DASHBOARD_URL", "RELAY_ALERT_DASHBOARD_URL"],
-    ),
-    ("slack-alert-channel", &["RELAY_SLACK_ALERT_CHANNEL", "RELAY_ALERT_SLACK_CHANNEL"]),
-    ("slack-alert-token", &["RELAY_SLACK_ALERT_TOKEN", "RELAY_ALERT_SLACK_TOKEN"]),
     ("enable-db-tracing", &[]),
     ("enable-jaeger-tracing", &[]),
     ("enable-otel-tracing", &[]),

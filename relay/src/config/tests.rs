@@ -154,7 +154,7 @@ fn every_name_of_every_setting_has_an_effect_and_refuses_nonsense() {
             setting.key
         );
         for name in setting.env {
-            let config = load("relay", &[(name, good)]).unwrap();
+            let config = load("relay", &[(name, good), other_half(setting.key)]).unwrap();
             assert_eq!(value(&config), shown, "{name}");
             assert_eq!(origin(&config, setting.key), format!("env {name}"));
             let Some(bad) = bad else { continue };
@@ -165,9 +165,19 @@ fn every_name_of_every_setting_has_an_effect_and_refuses_nonsense() {
             assert_eq!(refused[0].contains(bad), !setting.kind.is_secret(), "{}", refused[0]);
         }
         for flag in setting.flags {
-            let config = load(&format!("relay --{flag}={good}"), &[]).unwrap();
+            let config =
+                load(&format!("relay --{flag}={good}"), &[other_half(setting.key)]).unwrap();
             assert_eq!(value(&config), shown, "{flag}");
         }
+    }
+}
+
+/// What has to be set with a setting that does not stand alone.
+fn other_half(key: &str) -> (&'static str, &'static str) {
+    match key {
+        "slack_alert_token" => ("RELAY_SLACK_ALERT_CHANNEL", "#ops"),
+        "slack_alert_channel" => ("RELAY_SLACK_ALERT_TOKEN", "hunter2"),
+        _ => ("PATH", "/bin"),
     }
 }
 
@@ -301,14 +311,14 @@ fn names_without_effect_are_warned_of() {
         ("PATH", "/bin"),
         ("MAX_FETCH_CONCURRENCY", "5"),
     ];
-    let config = load("relay --slack-alert-token x", &env).unwrap();
+    let config = load("relay --enable-jaeger-tracing x", &env).unwrap();
 
     let mut warnings = config.warnings().to_vec();
     warnings.sort();
     assert_eq!(
         warnings,
         [
-            "--slack-alert-token is not yet supported by this relay, ignored",
+            "--enable-jaeger-tracing is not yet supported by this relay, ignored",
             "MAX_FETCH_CONCURRENCY is obsolete: this relay archives nothing",
             "RELAY_ADMIN_KEY is ignored because RELAY_ADMIN_PASSWORD is set",
             "RELAY_REPLAY_WINDWO is not a setting; did you mean RELAY_REPLAY_WINDOW?",

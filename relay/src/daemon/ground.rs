@@ -16,6 +16,7 @@ use super::{
 use crate::{
     accounts::hidden::Hidden,
     actions::{ActionParts, Actions, Rules},
+    alerts::{AlertOptions, AlertParts},
     checkpoint::{self, Checkpointer},
     clock::Clock,
     config::Config,
@@ -31,7 +32,7 @@ use crate::{
     store::Store,
     tasks::Tasks,
     units::Day,
-    upstream::{UpstreamOptions, UpstreamParts},
+    upstream::{Upstream, UpstreamOptions, UpstreamParts},
 };
 
 /// Least time between two sync starts of the log (DESIGN 10.9); a flood of events makes it 10 ms, for a
@@ -200,6 +201,25 @@ impl Ground {
             dev: config.dev,
         };
         Discovery::start(parts, std::mem::take(&mut self.earlier), tasks)
+    }
+
+    pub(super) fn alert_parts(
+        &self,
+        config: &Config,
+        options: AlertOptions,
+        upstream: &Upstream,
+    ) -> AlertParts {
+        AlertParts {
+            hosts: self.hosts.clone(),
+            upstream: upstream.clone(),
+            log: self.reader.clone(),
+            replay_window: config.replay_window,
+            net: self.net.clone(),
+            clock: self.clock.clone(),
+            data_dir: config.data_dir.clone(),
+            settings: config.alerts.clone(),
+            options,
+        }
     }
 
     pub(super) fn checkpointer(&self, ingest: &Ingest) -> Checkpointer {

@@ -1,4 +1,4 @@
-//! HTTP requests: one GET, bounded in time and size (SEC-2, RES-1).
+//! HTTP requests: GET, and POST to addresses of the settings, bounded in time and size (SEC-2, RES-1).
 
 use std::{error::Error as _, sync::Arc, time::Duration};
 
@@ -73,12 +73,36 @@ pub(super) async fn get(
 ) -> Result<Answer, NetError> {
     let response =
         client.get(url).header(ACCEPT, ACCEPTED).send().await.map_err(|error| failed(&error))?;
+    read(response, body_bytes_max).await
+}
+
+async fn read(response: Response, body_bytes_max: usize) -> Result<Answer, NetError> {
     let header = |name: HeaderName| response.headers().get(name)?.to_str().ok();
     let status = response.status().as_u16();
     let retry_after = words::retry_after(header(RETRY_AFTER));
     let server = header(SERVER).map(|text| words::printable(text, SERVER_CHARS_MAX));
     let body = body(response, body_bytes_max).await?;
     Ok(Answer { status, retry_after, server, body })
+}
+
+/// Sends JSON and reads the answer up to the limit.
+///
+/// * `token` – for `Authorization: Bearer`
+pub(super) async fn post(
+    client: &Client,
+    url: url::Url,
+    token: Option<&str>,
+    json: &serde_json::Value,
+    body_bytes_max: usize,
+) -> Result<Answer, NetError> {
+    let request = client.post(url).json(json);
+    let request = match token {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    };
+    // Without the address: its path may be a secret.
+    let sent = request.send().await.map_err(reqwest::Error::without_url);
+    read(sent.map_err(|error| failed(&error))?, body_bytes_max).await
 }
 
 /// Reads the body piece by piece, so that no more than the limit is ever held.

@@ -203,6 +203,19 @@ pub const API_TROUBLE: &str = "relay_api_trouble";
 /// What operators did, by `kind` and `outcome` (`done`, `refused`).
 pub const ACTIONS: &str = "relay_actions_total";
 
+// alerts
+
+/// Alerts that people were told of and that are not over, by `kind`.
+pub const ALERTS_OPEN: &str = "relay_alerts_open";
+/// Messages that a receiver took, by `way` (`webhook`, `slack`).
+pub const ALERTS_SENT: &str = "relay_alerts_sent_total";
+/// Messages that no receiver took, by `way`: it refused them, or was away for an hour.
+pub const ALERTS_FAILED: &str = "relay_alerts_failed_total";
+/// Messages that wait to be sent, by `way`.
+pub const ALERTS_QUEUE_DEPTH: &str = "relay_alerts_queue_depth";
+/// Most messages that may wait.
+pub const ALERTS_QUEUE_LIMIT: &str = "relay_alerts_queue_limit";
+
 // process
 
 /// Always 1, with the `version` as label.

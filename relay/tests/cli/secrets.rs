@@ -80,3 +80,63 @@ async fn a_running_relay_logs_no_password_that_it_is_given() {
     assert_silent(&ended.err);
     assert_silent(&ended.out);
 }
+
+/// I8: one half of Slack's settings stops the start with a sentence about the other half, and without the
+/// token.
+#[tokio::test]
+async fn half_of_the_settings_of_slack_stops_the_start() {
+    for (name, value, words) in [
+        ("RELAY_SLACK_ALERT_TOKEN", "adminSecretTwo", "together with slack_alert_channel"),
+        ("RELAY_SLACK_ALERT_CHANNEL", "#ops", "together with slack_alert_token"),
+    ] {
+        let ended = Place::new().run(&[], &[(name, value)]).await;
+        assert!(ended.one_sentence().contains(words), "{ended:?}");
+        assert_silent(&ended.err);
+    }
+    let both = [
+        ("RELAY_SLACK_ALERT_TOKEN", "adminSecretTwo"),
+        ("RELAY_SLACK_ALERT_CHANNEL", "#ops"),
+        ("RELAY_ALERT_WEBHOOK", "https://example.com/adminSecretThree"),
+    ];
+    let ended = Place::new().run(&["config"], &both).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_silent(&ended.out);
+}
+
+/// I8: a webhook that cannot be reached is spoken of, and its address, which is a secret, is not.
+#[tokio::test]
+async fn a_webhook_that_is_away_is_told_without_its_address() {
+    let net = relay_simnet::Net::seeded(8).await.unwrap();
+    let pds = net.pds("alpha").await.unwrap();
+    pds.account("alice").await.unwrap().post("hello").await.unwrap();
+    let (plc, host) = (net.plc().url(), pds.hostname());
+    let settings = [
+        ("RELAY_ALLOW_INSECURE_HOSTS", "true"),
+        ("RELAY_PLC_HOST", plc.as_str()),
+        ("RELAY_CRAWL", host.as_str()),
+        ("RELAY_DEFAULT_ACCOUNT_LIMIT", "1"),
+        ("RELAY_LOG_LEVEL", "trace"),
+        ("RELAY_ALERT_WEBHOOK", "http://127.0.0.1:1/adminSecretTwo"),
+    ];
+    let place = Place::new();
+    let mut relay = place.start(&[], &settings);
+    let [_, _, metrics] = relay.up().await;
+    let full = async {
+        loop {
+            let url = format!("http://{metrics}/metrics");
+            let text = client().get(url).send().await.unwrap().text().await.unwrap();
+            if text.contains("relay_hosts_nearly_full 1") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_mins(1), full).await.unwrap();
+    relay.stop().await;
+
+    // Its first look finds what the last run left.
+    let mut relay = place.start(&[], &settings);
+    relay.says("alert is sent again later").await;
+    let ended = relay.stop().await;
+    assert_silent(&ended.err);
+    assert_silent(&ended.out);
+}

@@ -42,4 +42,5 @@ mod takedown;
 mod the_log;
 mod upgrades;
 mod watch;
+mod why;
 mod wrong_documents;

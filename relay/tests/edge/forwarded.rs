@@ -72,6 +72,25 @@ async fn a_client_is_counted_by_the_address_that_a_proxy_names() {
     relay.stop().await;
 }
 
+/// Setting `max_consumers_per_client`: one client cannot take the places of all.
+#[tokio::test]
+async fn a_client_has_as_many_streams_as_the_settings_say() {
+    let relay = Relay::start_with(&[
+        ("RELAY_TRUSTED_PROXIES", "127.0.0.1"),
+        ("RELAY_MAX_CONSUMERS_PER_CLIENT", "2"),
+    ])
+    .await;
+    let mut open_streams = Vec::new();
+    for (client, status) in
+        [("203.0.113.1", 101), ("203.0.113.1", 101), ("203.0.113.1", 429), ("203.0.113.2", 101)]
+    {
+        let (answer, socket) = stream(&relay, client).await;
+        assert_eq!(answer, status, "{client}");
+        open_streams.push(socket);
+    }
+    relay.stop().await;
+}
+
 /// The status of an attempt to become a consumer, and its socket.
 async fn stream(relay: &Relay, chain: &str) -> (u16, tokio::net::TcpStream) {
     let request = format!(

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod admin;
+mod alerting;
 mod corpus;
 mod crawling;
 mod crowds;

@@ -38,6 +38,11 @@ impl Relay {
 
     /// The same with another clock.
     pub(crate) async fn start_at(clock: Clock, settings: &[(&str, &str)]) -> Self {
+        Self::start_from(Extras { clock, ..Extras::default() }, settings).await
+    }
+
+    /// The same with whatever else may be replaced.
+    pub(crate) async fn start_from(extras: Extras, settings: &[(&str, &str)]) -> Self {
         let net = Net::seeded(5).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data").display().to_string();
@@ -59,7 +64,6 @@ impl Relay {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let config = Config::load(&Flags::default(), &env, dir.path()).unwrap();
-        let extras = Extras { clock, ..Extras::default() };
         let running = Daemon::start(config.clone(), extras).await.unwrap();
         Self { running, net, dir, config }
     }

@@ -85,12 +85,52 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ),
     ("otlp_sampler", "cli/traces.rs", "a_sampler_that_keeps_nothing_exports_nothing"),
     ("otlp_sampler_arg", "cli/traces.rs", "a_sampler_that_keeps_nothing_exports_nothing"),
+    (
+        "alert_webhook",
+        "edge/alerting.rs",
+        "people_hear_of_a_host_near_its_limit_again_and_when_it_is_over",
+    ),
+    (
+        "slack_alert_token",
+        "edge/alerting.rs",
+        "people_hear_of_a_host_near_its_limit_again_and_when_it_is_over",
+    ),
+    (
+        "slack_alert_channel",
+        "edge/alerting.rs",
+        "people_hear_of_a_host_near_its_limit_again_and_when_it_is_over",
+    ),
+    (
+        "account_limit_alert_threshold",
+        "edge/alerting.rs",
+        "people_hear_of_a_host_near_its_limit_again_and_when_it_is_over",
+    ),
+    (
+        "account_limit_alert_interval",
+        "edge/alerting.rs",
+        "people_hear_of_a_host_near_its_limit_again_and_when_it_is_over",
+    ),
+    (
+        "account_limit_alert_repeat_interval",
+        "edge/alerting.rs",
+        "people_hear_of_a_host_near_its_limit_again_and_when_it_is_over",
+    ),
+    (
+        "account_limit_alert_dashboard_url",
+        "edge/alerting.rs",
+        "people_hear_of_a_host_near_its_limit_again_and_when_it_is_over",
+    ),
     ("shards", "settings/load.rs", "one_worker_waits_where_many_go_on"),
     ("account_cache", "settings/load.rs", "accounts_in_memory_stay_within_the_cache"),
     ("host_concurrency", "settings/load.rs", "a_host_with_too_many_open_events_is_not_read"),
     ("host_queue", "settings/load.rs", "a_host_waits_when_its_places_at_a_worker_are_taken"),
     ("handshakes_max", "settings/hosts.rs", "no_more_hosts_than_allowed_are_dialled_at_once"),
     ("max_consumers", "settings/load.rs", "one_consumer_too_many_is_told_to_come_later"),
+    (
+        "max_consumers_per_client",
+        "edge/forwarded.rs",
+        "a_client_has_as_many_streams_as_the_settings_say",
+    ),
 ];
 
 /// Issue 3, section 5: every setting has a test that shows its effect.

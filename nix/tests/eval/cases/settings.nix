@@ -155,6 +155,30 @@ let
       128
       "RELAY_HANDSHAKES_MAX=\"128\""
     ];
+    max_consumers_per_client = [
+      10
+      "RELAY_MAX_CONSUMERS_PER_CLIENT=\"10\""
+    ];
+    slack_alert_channel = [
+      "#ops"
+      "RELAY_SLACK_ALERT_CHANNEL=\"#ops\""
+    ];
+    account_limit_alert_threshold = [
+      "0.9"
+      "RELAY_ACCOUNT_LIMIT_ALERT_THRESHOLD=\"0.9\""
+    ];
+    account_limit_alert_interval = [
+      "10m"
+      "RELAY_ACCOUNT_LIMIT_ALERT_INTERVAL=\"10m\""
+    ];
+    account_limit_alert_repeat_interval = [
+      "12h"
+      "RELAY_ACCOUNT_LIMIT_ALERT_REPEAT_INTERVAL=\"12h\""
+    ];
+    account_limit_alert_dashboard_url = [
+      "https://dash.example.com"
+      "RELAY_ACCOUNT_LIMIT_ALERT_DASHBOARD_URL=\"https://dash.example.com\""
+    ];
     max_consumers = [
       50
       "RELAY_MAX_CONSUMERS=\"50\""
