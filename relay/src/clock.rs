@@ -6,12 +6,15 @@
 //! the whole network look ahead of its time.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use tokio::sync::Notify;
 
 /// What was known before may lie so far ahead of the wall clock; more says that it was wrong itself.
 const BELIEVED_US: i64 = 24 * 3_600 * 1_000_000;
@@ -25,6 +28,8 @@ static FIRST: LazyLock<(Instant, u64)> = LazyLock::new(|| (Instant::now(), machi
 pub struct Clock {
     /// Set by a test; `None` for the machine's clock.
     manual: Option<Arc<Manual>>,
+    /// How much faster than the machine's clock it goes, counted from when this process first asked.
+    speed: Option<NonZeroU32>,
     /// Largest lead of the wall clock over the steady one, in microseconds.
     lead_us: Arc<AtomicI64>,
 }
@@ -34,6 +39,8 @@ struct Manual {
     steady_us: AtomicU64,
     /// Of the wall clock over the steady one.
     lead_us: AtomicI64,
+    /// Told when time passed.
+    moved: Notify,
 }
 
 impl Clock {
@@ -44,14 +51,48 @@ impl Clock {
 
     /// A clock that stands at `now_us` until [`Self::advance_us`] moves it.
     pub fn manual(now_us: u64) -> Self {
-        let manual = Manual { steady_us: AtomicU64::new(now_us), lead_us: AtomicI64::new(0) };
-        Self { manual: Some(Arc::new(manual)), lead_us: Arc::default() }
+        let steady_us = AtomicU64::new(now_us);
+        let manual = Manual { steady_us, lead_us: AtomicI64::new(0), moved: Notify::new() };
+        Self { manual: Some(Arc::new(manual)), ..Self::default() }
+    }
+
+    /// A clock that goes so many times as fast as the machine's: an hour of policy in a minute of a test.
+    pub fn fast(factor: NonZeroU32) -> Self {
+        Self { speed: Some(factor), ..Self::default() }
+    }
+
+    /// Waits until a span has passed by this clock. Beside a manual clock, which may stand still for
+    /// ever, the machine's counts too: whichever is the first.
+    ///
+    /// Cancel safety: nothing is lost.
+    pub async fn sleep(&self, span: Duration) {
+        let Some(manual) = &self.manual else {
+            let factor = self.speed.map_or(1, NonZeroU32::get);
+            return tokio::time::sleep(span / factor).await;
+        };
+        let until_us = manual.steady_us.load(Ordering::Relaxed).saturating_add(micros(span));
+        let by_machine = tokio::time::sleep(span);
+        tokio::pin!(by_machine);
+        loop {
+            let moved = manual.moved.notified();
+            tokio::pin!(moved);
+            // Listens before it looks, so that no time passes unseen.
+            moved.as_mut().enable();
+            if manual.steady_us.load(Ordering::Relaxed) >= until_us {
+                return;
+            }
+            tokio::select! {
+                () = moved => {}
+                () = &mut by_machine => return,
+            }
+        }
     }
 
     /// Lets time pass on a manual clock; the machine's clock ignores it.
     pub fn advance_us(&self, by_us: u64) {
         if let Some(manual) = &self.manual {
             manual.steady_us.fetch_add(by_us, Ordering::Relaxed);
+            manual.moved.notify_waiters();
         }
     }
 
@@ -65,10 +106,11 @@ impl Clock {
 
     /// Microseconds since 1970, as the wall clock has it now.
     pub fn now_us(&self) -> u64 {
-        self.manual.as_ref().map_or_else(machine_us, |manual| {
-            let lead_us = manual.lead_us.load(Ordering::Relaxed);
-            manual.steady_us.load(Ordering::Relaxed).saturating_add_signed(lead_us)
-        })
+        let Some(manual) = &self.manual else {
+            return if self.speed.is_some() { self.steady_us() } else { machine_us() };
+        };
+        let lead_us = manual.lead_us.load(Ordering::Relaxed);
+        manual.steady_us.load(Ordering::Relaxed).saturating_add_signed(lead_us)
     }
 
     /// Milliseconds since 1970, as the wall clock has it now.
@@ -81,11 +123,13 @@ impl Clock {
         self.steady_us() / 1000
     }
 
-    fn steady_us(&self) -> u64 {
+    /// Microseconds for spans; as [`Self::steady_ms`].
+    pub fn steady_us(&self) -> u64 {
         self.manual.as_ref().map_or_else(
             || {
                 let (first, at_us) = *FIRST;
-                at_us.saturating_add(micros(first.elapsed()))
+                let factor = u64::from(self.speed.map_or(1, NonZeroU32::get));
+                at_us.saturating_add(micros(first.elapsed()).saturating_mul(factor))
             },
             |manual| manual.steady_us.load(Ordering::Relaxed),
         )
@@ -157,6 +201,29 @@ mod tests {
         assert_eq!(clock.latest_us(), NOON);
         clock.was_us(NOON + HOUR);
         assert_eq!(clock.latest_us(), NOON + HOUR);
+    }
+
+    /// HOST-9: policy can be tested in less time than it takes, and a sleeper wakes when its time has
+    /// come by the clock that it was given.
+    #[tokio::test]
+    async fn sleepers_wake_by_the_clock_that_they_were_given() {
+        let fast = Clock::fast(NonZeroU32::new(3_600).unwrap());
+        let (before_us, began) = (fast.now_us(), fast.steady_ms());
+        fast.sleep(Duration::from_mins(1)).await;
+        let slept_ms = fast.steady_ms() - began;
+        assert!((60_000..3_600_000).contains(&slept_ms), "{slept_ms}");
+        assert!(fast.now_us() - before_us >= 60_000_000);
+
+        let manual = Clock::manual(NOON);
+        let sleeper = manual.sleep(Duration::from_hours(2));
+        let passing = async {
+            for _ in 0..2 {
+                tokio::task::yield_now().await;
+                manual.advance_us(HOUR);
+            }
+        };
+        tokio::join!(sleeper, passing);
+        assert_eq!(manual.now_us(), NOON + 2 * HOUR);
     }
 
     /// The machine's three readings agree while nobody sets its clock.

@@ -102,6 +102,12 @@ pub struct Config {
     pub host_queue: usize,
     /// Accounts that a new host may have (HOST-7).
     pub default_account_limit: u64,
+    /// Hosts with large limits: names, or `*.` and a domain.
+    pub trusted_domains: Vec<String>,
+    /// Hosts that requestCrawl from outside may add in 24 hours.
+    pub new_hosts_per_day: u64,
+    /// Whether limits of hosts grow with good behaviour.
+    pub limits_grow: bool,
     /// No requestCrawl from outside.
     pub disable_request_crawl: bool,
     /// What this relay is for; `production` refuses development mode.
@@ -294,6 +300,9 @@ impl Values {
             host_candidates: self.text("host_candidates"),
             disable_request_crawl: self.switch("disable_request_crawl"),
             default_account_limit: self.number("default_account_limit"),
+            trusted_domains: self.list("trusted_domains"),
+            new_hosts_per_day: self.number("new_hosts_per_day"),
+            limits_grow: self.switch("limits_grow"),
             contact: self.text("contact"),
             dev: self.switch("dev"),
             lenient: self.switch("lenient"),
@@ -404,6 +413,11 @@ impl Values {
         self.check_hosts("bootstrap_from", &relays, config.dev);
         let spared: Vec<&str> = config.lenient_hosts.iter().map(|(host, _)| &**host).collect();
         self.check_hosts("lenient_hosts", &spared, config.dev);
+        let below = |pattern| -> &str { str::strip_prefix(pattern, "*.").unwrap_or(pattern) };
+        let trusted: Vec<&str> =
+            config.trusted_domains.iter().map(String::as_str).map(below).collect();
+        // A rule about names, which reaches nobody: also names of development are none too many.
+        self.check_hosts("trusted_domains", &trusted, true);
     }
 
     fn check_hosts(&mut self, key: &str, hosts: &[&str], dev: bool) {

@@ -9,17 +9,22 @@ mod admission;
 mod bans;
 mod commands;
 mod domains;
+mod growth;
 mod host;
 mod leniency;
 mod life;
 mod limits;
 mod low_water;
+mod newcomers;
+mod pace;
+mod quota;
+mod readiness;
 mod record;
 mod words;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use metrics::gauge;
@@ -27,7 +32,10 @@ use parking_lot::RwLock;
 use relay_protocol::Hostname;
 use tokio::sync::{Semaphore, broadcast};
 
-use self::{admission::Admission, host::Shared, limits::TRUSTED_DEFAULT, record::Draft};
+use self::{
+    admission::Admission, host::Shared, limits::TRUSTED_DEFAULT, newcomers::Newcomers,
+    record::Draft,
+};
 pub use self::{
     admission::is_relay,
     bans::normalised as normalised_domain,
@@ -35,6 +43,9 @@ pub use self::{
     host::Host,
     leniency::Leniency,
     limits::Limits,
+    pace::{Span, Turn},
+    quota::Usage,
+    readiness::Readiness,
 };
 use crate::{
     clock::Clock,
@@ -59,6 +70,10 @@ pub struct HostOptions {
     pub leniency: Leniency,
     /// Unsettled events that one host may have (DESIGN 10.7); then it is not read.
     pub unsettled_max: usize,
+    /// Hosts that strangers may add in 24 hours (HOST-3), unless an operator said otherwise at run time.
+    pub new_per_day: u64,
+    /// Whether limits grow with good behaviour (HOST-8).
+    pub grows: bool,
     /// Domains whose hosts have large limits (HOST-6): `pds.example.com`, or `*.example.com` for all
     /// below a domain.
     pub trusted: Vec<String>,
@@ -70,6 +85,8 @@ impl Default for HostOptions {
             dev: false,
             leniency: Leniency::default(),
             unsettled_max: host::EVENTS_MAX,
+            new_per_day: newcomers::PER_DAY,
+            grows: true,
             trusted: vec![TRUSTED_DEFAULT.to_owned()],
         }
     }
@@ -91,6 +108,8 @@ pub struct HostView {
     pub account_count: u64,
     /// Accounts that it may have (HOST-7).
     pub account_limit: u64,
+    /// Accounts that are held because it has more than it may (ACC-9).
+    pub held_accounts: u64,
     /// A socket is open now.
     pub connected: bool,
     /// Ever connected.
@@ -125,6 +144,8 @@ pub struct HostView {
     pub limits: Limits,
     /// Limits that were set for it alone.
     pub own_limits: OwnLimits,
+    /// How much of its limits it uses, and whether that becomes dangerous.
+    pub usage: Usage,
     /// What its limits grew by with good behaviour, in percent (HOST-8).
     pub growth: u64,
     /// What was decided about its validation.
@@ -150,6 +171,17 @@ pub enum Refusal {
     /// UP-11.
     #[error("the host is a relay itself")]
     IsRelay,
+    /// Strangers have added as many hosts as they may in a day (HOST-3).
+    #[error(
+        "this relay takes {per_day} new hosts in 24 hours and has them; try again in {wait_s} s, or \
+         write to its operator"
+    )]
+    TooManyNew {
+        /// So many.
+        per_day: u64,
+        /// Until one more is taken.
+        wait_s: u64,
+    },
     /// Too many calls.
     #[error("too many requests; try again in {0} s")]
     RateLimited(u64),
@@ -165,7 +197,7 @@ impl Refusal {
             Self::BadHostname(_) | Self::IsRelay => "InvalidRequest",
             Self::Banned => "HostBanned",
             Self::Unreachable(_) => "HostNotFound",
-            Self::RateLimited(_) => "RateLimitExceeded",
+            Self::RateLimited(_) | Self::TooManyNew { .. } => "RateLimitExceeded",
             Self::Store(_) => "ServiceUnavailable",
         }
     }
@@ -175,7 +207,7 @@ impl Refusal {
         match self {
             Self::BadHostname(_) | Self::IsRelay | Self::Unreachable(_) => 400,
             Self::Banned => 403,
-            Self::RateLimited(_) => 429,
+            Self::RateLimited(_) | Self::TooManyNew { .. } => 429,
             Self::Store(_) => 503,
         }
     }
@@ -203,6 +235,10 @@ struct Parts {
     shared: Shared,
     roster: RwLock<Roster>,
     admission: Admission,
+    newcomers: Newcomers,
+    grows: bool,
+    /// When growth was last looked at, ms of the steady clock.
+    grown_ms: AtomicU64,
     wake_ups: broadcast::Sender<HostId>,
     /// Bans of domains by domain. Locked before the roster where both are.
     bans: RwLock<BTreeMap<String, DomainBan>>,
@@ -228,9 +264,10 @@ impl Hosts {
         clock: Clock,
         options: HostOptions,
     ) -> Result<Self, StoreError> {
-        let HostOptions { dev, leniency, unsettled_max, trusted } = options;
+        let HostOptions { dev, leniency, unsettled_max, new_per_day, grows, trusted } = options;
         let rows = store.hosts().await?;
         let bans = store.domain_bans().await?;
+        let newcomers = Newcomers::load(&store, &rows, new_per_day).await?;
         let bytes = Arc::new(Semaphore::new(BYTES_MAX));
         let shared = Shared {
             bytes,
@@ -239,6 +276,7 @@ impl Hosts {
             events_max: unsettled_max,
             trusted: Arc::new(RwLock::new(trusted)),
         };
+        let grown_ms = AtomicU64::new(clock.steady_ms());
         let (wake_ups, _) = broadcast::channel(WAKE_UPS_MAX);
         let parts = Parts {
             store,
@@ -248,6 +286,9 @@ impl Hosts {
             shared,
             roster: RwLock::default(),
             admission: Admission::default(),
+            newcomers,
+            grows,
+            grown_ms,
             wake_ups,
             bans: RwLock::new(bans.into_iter().map(|ban| (ban.domain.clone(), ban)).collect()),
             writing: tokio::sync::Mutex::default(),
@@ -333,6 +374,7 @@ impl Hosts {
     /// # Errors
     /// [`StoreError`]; what was not written stays to be written.
     pub async fn flush(&self) -> Result<(), StoreError> {
+        self.review_growth().await?;
         let _writing = self.parts.writing.lock().await;
         let hosts = self.all();
         self.measure(&hosts);
@@ -375,6 +417,11 @@ impl Hosts {
     }
 
     fn measure(&self, hosts: &[Arc<Host>]) {
+        let behind = |host: &&Arc<Host>| host.usage().losing;
+        gauge!(names::HOSTS_LOSING).set(as_gauge(hosts.iter().filter(behind).count()));
+        let held = hosts.iter().map(|host| host.held()).fold(0, u64::saturating_add);
+        gauge!(names::HOSTS_HELD_ACCOUNTS)
+            .set(as_gauge(usize::try_from(held).unwrap_or(usize::MAX)));
         for status in HostStatus::ALL {
             let count = hosts.iter().filter(|host| host.status() == status).count();
             gauge!(names::HOSTS_KNOWN, "status" => status.as_text()).set(as_gauge(count));
@@ -394,6 +441,7 @@ fn as_gauge(count: usize) -> f64 {
 fn view(host: &Host, now_ms: u64) -> HostView {
     let (events, bytes) = host.traffic();
     let (seq, unsettled) = (host.mark().map(|(_, seq)| seq), host.unsettled().0);
+    let usage = host.usage();
     let (limits, trusted, row) = (host.limits(), host.is_trusted(), host.row());
     let life = host.life.lock();
     HostView {
@@ -403,6 +451,7 @@ fn view(host: &Host, now_ms: u64) -> HostView {
         seq,
         account_count: row.account_count,
         account_limit: limits.accounts,
+        held_accounts: host.held(),
         connected: life.phase.is_connected(),
         ever_connected: life.ever_connected,
         last_error: life.last_error.clone(),
@@ -420,6 +469,7 @@ fn view(host: &Host, now_ms: u64) -> HostView {
         trusted,
         limits,
         own_limits: row.own_limits,
+        usage,
         growth: row.growth,
         strictness: row.strictness,
         ratcheted: row.strict_for_good,

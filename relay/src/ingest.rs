@@ -41,6 +41,7 @@ use crate::{
 
 mod commands;
 mod failures;
+mod holding;
 mod judge;
 mod keys;
 mod meters;
@@ -169,7 +170,9 @@ impl Ingest {
             .set(meters::float(parking::SHARD_EVENTS_MAX.saturating_mul(shards)));
         gauge!(INGEST_ACCOUNTS_LIMIT).set(meters::float(parts.accounts_max));
         gauge!(INGEST_DIRTY_LIMIT).set(meters::float(parts.accounts_max));
+        let (holding, to_hold) = mpsc::channel(holding::WAITING_MAX);
         let room = Arc::new(Room {
+            holding,
             appender: parts.appender,
             hosts: parts.hosts,
             identities: parts.identities,
@@ -208,7 +211,10 @@ impl Ingest {
         let places = Places::new(parts.host_queue, shards);
         let hasher = RandomState::new();
         let tickets = AtomicU64::new(0);
-        Self { inner: Arc::new(Inner { room, doors, places, hasher, rows_max, tickets }) }
+        let ingest =
+            Self { inner: Arc::new(Inner { room, doors, places, hasher, rows_max, tickets }) };
+        tasks.start(holding::keep(ingest.clone(), to_hold));
+        ingest
     }
 
     /// Hands over one frame; waits while the host has no place at the shard (64 frames or 2 MiB,
@@ -315,7 +321,7 @@ impl Ingest {
         status: LocalStatus,
     ) -> Result<bool, StoreError> {
         let is_news = self.inner.room.store.set_local_status(did, status).await?;
-        self.announce(did, Decision { local: status, is_news }).await
+        self.announce(did, Decision { local: status, is_news, instead_of: None }).await
     }
 
     /// Announces decisions that a crash kept from it; once, at start (DESIGN 10.13).
@@ -324,7 +330,7 @@ impl Ingest {
     /// [`StoreError`]; what is left is announced at the next start.
     pub async fn announce_pending(&self) -> Result<(), StoreError> {
         for (did, local) in self.inner.room.store.unannounced().await? {
-            self.announce(&did, Decision { local, is_news: true }).await?;
+            self.announce(&did, Decision { local, is_news: true, instead_of: None }).await?;
         }
         Ok(())
     }

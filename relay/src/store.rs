@@ -12,6 +12,7 @@ mod claim;
 mod db;
 mod discovery;
 mod domain_bans;
+mod held;
 mod host_changes;
 mod hosts;
 mod indigo;

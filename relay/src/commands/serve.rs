@@ -28,7 +28,7 @@ pub(super) async fn run(config: Config) -> ExitCode {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    let served = serve(config, &screen, &mut signals).await;
+    let served = Box::pin(serve(config, &screen, &mut signals)).await;
     traces.close().await;
     match served {
         Ok(()) => ExitCode::SUCCESS,

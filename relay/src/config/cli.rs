@@ -437,7 +437,7 @@ mod tests {
     #[test]
     fn switches_lists_and_flags_without_effect() {
         let (_, flags) = command(
-            "relay --dev --crawl a --crawl b,c --lenient-sync-validation=false --trusted-domains x",
+            "relay --dev --crawl a --crawl b,c --lenient-sync-validation=false --sibling-relays x",
         );
         let texts =
             |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
@@ -449,7 +449,7 @@ mod tests {
                 ("lenient", "lenient-sync-validation", texts(&["false"])),
             ]
         );
-        assert_eq!(flags.1, ["trusted-domains"]);
+        assert_eq!(flags.1, ["sibling-relays"]);
     }
 
     /// An unknown command or flag is a usage error with a hint; help and version are answers.
@@ -464,6 +464,6 @@ mod tests {
             assert!(help.contains(&format!("--{flag}")), "{flag}");
         }
         assert!(matches!(parse(["relay", "--version"]), Err(Stop::Answer(_))));
-        assert!(!help.contains("trusted-domains"));
+        assert!(!help.contains("enable-db-tracing"));
     }
 }

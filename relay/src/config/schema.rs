@@ -154,6 +154,17 @@ settings! {
         env ["RELAY_DEFAULT_ACCOUNT_LIMIT", "RELAY_DEFAULT_REPO_LIMIT"],
         flags ["default-account-limit"],
         "Accounts that a new host may have. Hosts that are known keep their limit.";
+    "trusted_domains", Kind::Hosts, HOSTS, "*.host.bsky.network",
+        env ["RELAY_TRUSTED_DOMAINS"], flags ["trusted-domains"],
+        "Hosts with large limits of accounts and events: `pds.example.com` is one host, \
+         `*.example.com` all hosts below a domain. Their events are validated like all others.";
+    "new_hosts_per_day", Kind::Number(0, 1_000_000), HOSTS, "50",
+        env ["RELAY_NEW_HOSTS_PER_DAY_LIMIT"], flags ["new-hosts-per-day-limit"],
+        "Hosts that requestCrawl from outside may add in 24 hours. Those that operators add are not \
+         counted.";
+    "limits_grow", Kind::Switch, HOSTS, "true", env ["RELAY_LIMITS_GROW"], flags ["limits-grow"],
+        "Raises the limits of a host by half of what it has by the rules for each week in which its \
+         events were valid, up to ten times.";
     "contact", Kind::Text, HOSTS, "", env ["RELAY_CONTACT"], flags ["contact"],
         "Where hosts reach the people of this relay: a URL or `mailto:`. It is part of the \
          User-Agent of every request.";
@@ -285,8 +296,6 @@ pub(super) const OBSOLETE: [&str; 4] = [
 
 /// Settings of the reference relay that this one knows but does not follow: flag and names.
 pub(super) const NOT_YET: &[(&str, &[&str])] = &[
-    ("new-hosts-per-day-limit", &["RELAY_NEW_HOSTS_PER_DAY_LIMIT"]),
-    ("trusted-domains", &["RELAY_TRUSTED_DOMAINS"]),
     ("sibling-relays", &["RELAY_SIBLING_RELAYS"]),
     ("enable-db-tracing", &[]),
     ("enable-jaeger-tracing", &[]),

@@ -314,11 +314,15 @@ pub(crate) fn host_options(config: &Config) -> HostOptions {
         until_ms: spared.collect(),
         strict_since_ms: config.strict_since.map(Day::begin_ms),
     };
+    let lower = |pattern: &String| pattern.to_ascii_lowercase();
+    let trusted = config.trusted_domains.iter().map(lower).collect();
     HostOptions {
         dev: config.dev,
         leniency,
         unsettled_max: config.host_concurrency,
-        ..HostOptions::default()
+        new_per_day: config.new_hosts_per_day,
+        grows: config.limits_grow,
+        trusted,
     }
 }
 

@@ -86,6 +86,24 @@ reasons! {
     }
 }
 
+impl DropReason {
+    /// Whether a host that behaves does not cause it: it counts against the growth of its limits
+    /// (HOST-8). Repeats after a reconnect, our own decisions and directories that do not answer are
+    /// nobody's fault.
+    pub const fn is_fault_of_host(self) -> bool {
+        !matches!(
+            self,
+            Self::IdentityUnavailable
+                | Self::LocallyInactive
+                | Self::Stale
+                | Self::SyncUnchanged
+                | Self::Redundant
+                | Self::ParkingFull
+                | Self::Internal
+        )
+    }
+}
+
 reasons! {
     /// Why we closed a consumer.
     CloseReason {

@@ -97,10 +97,16 @@ impl Hosts {
             }
             return Ok((host, "known"));
         }
-        if !admin {
+        let place = if admin {
+            None
+        } else {
             self.check(&hostname).await?;
+            Some(self.take_place()?)
+        };
+        let host = self.create(&[hostname], &HashMap::new(), place.is_some()).await?.pop();
+        if let Some(place) = place {
+            place.used();
         }
-        let host = self.create(&[hostname], &HashMap::new()).await?.pop();
         let host = host.ok_or_else(|| Refusal::Store("the host was not stored".to_owned()))?;
         Ok((host, "added"))
     }
@@ -140,7 +146,7 @@ impl Hosts {
             .zip(hosts)
             .filter_map(|(parsed, (_, accounts))| Some((parsed.as_ref().ok()?.as_str(), *accounts)))
             .collect();
-        let created = self.create(&new, &accounts).await;
+        let created = self.create(&new, &accounts, false).await;
         let found = |hostname: Hostname| match self.by_name(hostname.as_str()) {
             Some(host) if host.status() == HostStatus::Banned => Err(Refusal::Banned),
             Some(host) if known.contains(&hostname) => Ok((host, "known")),
@@ -163,10 +169,12 @@ impl Hosts {
     }
 
     /// * `accounts` – that a host is to have room for at least, by its name
+    /// * `by_request` – they count against the quota of the day
     async fn create(
         &self,
         hostnames: &[Hostname],
         accounts: &HashMap<&str, u64>,
+        by_request: bool,
     ) -> Result<Vec<Arc<Host>>, Refusal> {
         if hostnames.is_empty() {
             return Ok(Vec::new());
@@ -178,7 +186,12 @@ impl Hosts {
                 (hostname.as_str().to_owned(), hostname.is_secure(), accounts)
             })
             .collect();
-        let rows = self.parts.store.add_hosts_for(&names, self.parts.clock.now_ms()).await?;
+        let (store, now_ms) = (&self.parts.store, self.parts.clock.now_ms());
+        let rows = if by_request {
+            store.add_requested_hosts(&names, now_ms).await?
+        } else {
+            store.add_hosts_for(&names, now_ms).await?
+        };
         let hosts = self.enrol(&rows)?;
         for host in &hosts {
             tracing::info!(host = %host.hostname(), "host added");
@@ -284,6 +297,7 @@ fn outcome_of(refusal: &Refusal) -> &'static str {
         Refusal::Banned => "banned",
         Refusal::Unreachable(_) => "unreachable",
         Refusal::IsRelay => "is_relay",
+        Refusal::TooManyNew { .. } => "quota",
         Refusal::RateLimited(_) => "rate_limited",
         Refusal::Store(_) => "store",
     }

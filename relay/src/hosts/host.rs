@@ -14,6 +14,7 @@ use super::{
     leniency::Leniency,
     life::{Life, Phase},
     low_water::{Held, LowWater},
+    pace::Pace,
     record::Rules,
 };
 use crate::{
@@ -29,7 +30,7 @@ pub(super) const EVENTS_MAX: usize = 4_096;
 const BYTES_MAX: u64 = 16 << 20;
 
 /// Inductive commits in a row after which a host is strict for good (DESIGN 10.14).
-const RATCHET_COMMITS: u64 = 1_000;
+pub(super) const RATCHET_COMMITS: u64 = 1_000;
 
 /// How often the count towards the ratchet is worth a write: a crash loses less than this.
 const RATCHET_SAVED_EVERY: u64 = 100;
@@ -73,7 +74,18 @@ pub struct Host {
     pub(super) rules: Mutex<Rules>,
     /// Ends the connection that is open or being made.
     attempt: Mutex<CancellationToken>,
-    accounts: AtomicI64,
+    pub(super) accounts: AtomicI64,
+    /// Of them, those that are held (ACC-9); for people, the store knows better.
+    pub(super) held: AtomicU64,
+    pub(super) held_at_ms: AtomicU64,
+    pub(super) needs_review: AtomicBool,
+    /// Events of the last day that were valid, and those that were not by the host's own fault.
+    pub(super) valid: AtomicU64,
+    pub(super) refused: AtomicU64,
+    /// Levels of its events against its limits.
+    pub(super) pace: Mutex<Pace>,
+    /// Since when it is slower than it would be, ms of the steady clock; 0 = it is not.
+    pub(super) behind_since_ms: AtomicU64,
     pub(super) clean_commits: AtomicU64,
     pub(super) strict_for_good: AtomicBool,
     /// Until when it is spared if it has not ratcheted, ms since 1970.
@@ -101,6 +113,13 @@ impl Host {
             rules: Mutex::new(Rules::of(row)),
             attempt: Mutex::default(),
             accounts: AtomicI64::new(i64::try_from(row.account_count).unwrap_or(i64::MAX)),
+            held: AtomicU64::new(0),
+            held_at_ms: AtomicU64::new(0),
+            needs_review: AtomicBool::new(true),
+            valid: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            pace: Mutex::default(),
+            behind_since_ms: AtomicU64::new(0),
             clean_commits: AtomicU64::new(row.clean_commits),
             strict_for_good: AtomicBool::new(row.strict_for_good || is_late_comer),
             spared_until_ms: AtomicU64::new(spared_until_ms),
@@ -287,11 +306,6 @@ impl Host {
             u64::MAX => false,
             until_ms => self.shared.clock.now_ms() >= until_ms,
         }
-    }
-
-    /// Adds to the count of live accounts (HOST-10).
-    pub fn add_accounts(&self, delta: i64) {
-        self.accounts.fetch_add(delta, Ordering::Relaxed);
     }
 
     /// Live accounts.

@@ -35,6 +35,11 @@ pub(super) enum Phase {
         /// Which try that is, from 1 after a healthy stream.
         attempt: u32,
     },
+    /// Left alone because it was over its limits (HOST-9).
+    Resting {
+        /// Until when, ms since 1970.
+        until_ms: u64,
+    },
     /// Nothing: banned, disconnected on purpose, or the relay stops.
     AtRest,
 }
@@ -58,6 +63,10 @@ impl Phase {
             Self::Waiting { at_ms, attempt } => {
                 let left = span(at_ms.saturating_sub(now_ms));
                 format!("next try in {left} (attempt {attempt})")
+            }
+            Self::Resting { until_ms } => {
+                let left = span(until_ms.saturating_sub(now_ms));
+                format!("over its limits, read again in {left}")
             }
             Self::AtRest => "not subscribed".to_owned(),
         }
@@ -122,6 +131,14 @@ impl Life {
             self.turn(HostStatus::Active, None, now_ms);
         }
         is_first || changes
+    }
+
+    /// The host was over its limits for too long.
+    pub(super) fn throttle(&mut self, why: String, now_ms: u64) {
+        // What an operator decided meanwhile stays.
+        if matches!(self.status, HostStatus::Active | HostStatus::Offline) {
+            self.turn(HostStatus::Throttled, Some(why), now_ms);
+        }
     }
 
     /// Changes the status by a rule of the relay itself, and notes that.
@@ -191,6 +208,7 @@ mod tests {
         let rows = [
             (Phase::Connected { since_ms: 10_000 }, "connected for 3 min"),
             (Phase::Waiting { at_ms: 230_000, attempt: 7 }, "next try in 40 s (attempt 7)"),
+            (Phase::Resting { until_ms: 8_000_000 }, "over its limits, read again in 2 h"),
             (Phase::Waiting { at_ms: 1, attempt: 1 }, "next try in 0 s (attempt 1)"),
             (Phase::Waiting { at_ms: 8_000_000, attempt: 1 }, "next try in 2 h (attempt 1)"),
         ];

@@ -8,6 +8,12 @@ const TRUSTED_ACCOUNTS: u64 = 10_000_000;
 /// Rates of a host whose domain is trusted.
 const TRUSTED_RATES: [u64; 3] = [5_000, 50_000_000, 500_000_000];
 
+/// Limit of accounts of a new host unless the settings say otherwise.
+const ACCOUNTS_DEFAULT: u64 = 100;
+
+/// Rates of a host of a developer: as fast as it goes.
+const FREE_RATES: [u64; 3] = RATES_MAX;
+
 /// Domains that are trusted unless the settings say otherwise.
 pub(super) const TRUSTED_DEFAULT: &str = "*.host.bsky.network";
 
@@ -30,6 +36,17 @@ pub struct Limits {
     pub per_day: u64,
 }
 
+/// How far a domain is trusted (HOST-6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// As any host.
+    Stranger,
+    /// Named by the settings or the policy file.
+    Trusted,
+    /// `localhost:PORT` or `.test`, which only development mode reads (DESIGN 10.16).
+    Development,
+}
+
 /// What the limits of a host are made from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grounds {
@@ -37,8 +54,8 @@ pub(super) struct Grounds {
     pub(super) account_limit: u64,
     /// What was set for it alone.
     pub(super) own: OwnLimits,
-    /// Its domain is trusted.
-    pub(super) trusted: bool,
+    /// How far its domain is trusted.
+    pub(super) trust: Trust,
     /// What it earned, in percent.
     pub(super) growth: u64,
 }
@@ -47,23 +64,27 @@ impl Limits {
     /// A limit that was set for the host alone counts before all. Else a trusted host has the large
     /// limits, and any other those of HOST-7 for its accounts, more by what it earned:
     /// 50 events per second and one per 1,000 accounts; 2,500 per hour and one per account; 20,000
-    /// per day and ten per account.
+    /// per day and ten per account. Hosts of development mode have none but those that were set.
     pub(super) fn of(grounds: Grounds) -> Self {
-        let Grounds { account_limit, own, trusted, growth } = grounds;
+        let Grounds { account_limit, own, trust, growth } = grounds;
         let grown = |limit: u64| limit.saturating_add(limit.saturating_mul(growth) / 100);
-        let given =
-            if trusted { TRUSTED_ACCOUNTS.max(account_limit) } else { grown(account_limit) };
+        let given = match trust {
+            Trust::Stranger => grown(account_limit),
+            // Whoever develops against more accounts than the default has not thought of it.
+            Trust::Development if account_limit != ACCOUNTS_DEFAULT => account_limit,
+            Trust::Trusted | Trust::Development => TRUSTED_ACCOUNTS.max(account_limit),
+        };
         let accounts = own.accounts.unwrap_or(given);
         // What was earned is in the accounts already, unless those were set.
         let counted = own.accounts.unwrap_or(account_limit);
-        let [second, hour, day] = if trusted {
-            TRUSTED_RATES
-        } else {
-            [
+        let [second, hour, day] = match trust {
+            Trust::Development => FREE_RATES,
+            Trust::Trusted => TRUSTED_RATES,
+            Trust::Stranger => [
                 grown(counted.div_euclid(1_000).saturating_add(50)),
                 grown(counted.saturating_add(2_500)),
                 grown(counted.saturating_mul(10).saturating_add(20_000)),
-            ]
+            ],
         };
         Self {
             accounts,
@@ -90,7 +111,7 @@ mod tests {
     const STRANGER: Grounds = Grounds {
         account_limit: 100,
         own: OwnLimits { accounts: None, per_second: None, per_hour: None, per_day: None },
-        trusted: false,
+        trust: Trust::Stranger,
         growth: 0,
     };
 
@@ -108,8 +129,12 @@ mod tests {
         assert_eq!(with(200_000), [200_000, 250, 202_500, 2_020_000]);
         let huge = with(u64::MAX);
         assert_eq!((huge[0], huge[2]), (u64::MAX, u64::MAX));
-        let trusted = Grounds { trusted: true, ..STRANGER };
+        let trusted = Grounds { trust: Trust::Trusted, ..STRANGER };
         assert_eq!(limits(trusted), [10_000_000, 5_000, 50_000_000, 500_000_000]);
+        let development = Grounds { trust: Trust::Development, ..STRANGER };
+        assert_eq!(limits(development)[1..], RATES_MAX);
+        let few = Grounds { account_limit: 7, ..development };
+        assert_eq!((limits(development)[0], limits(few)[0]), (10_000_000, 7));
     }
 
     /// HOST-8: what a host earned is more of everything.
@@ -117,7 +142,7 @@ mod tests {
     fn what_a_host_earned_is_more_of_everything() {
         let grown = Grounds { growth: 100, ..STRANGER };
         assert_eq!(limits(grown), [200, 100, 5_200, 42_000]);
-        let trusted = Grounds { trusted: true, ..grown };
+        let trusted = Grounds { trust: Trust::Trusted, ..grown };
         assert_eq!(limits(trusted)[1], 5_000, "those who are trusted have enough");
     }
 
@@ -128,7 +153,10 @@ mod tests {
         let own = OwnLimits { accounts: Some(5_000), per_hour: Some(10), ..OwnLimits::default() };
         let set = Grounds { own, growth: 100, ..STRANGER };
         assert_eq!(limits(set), [5_000, 110, 10, 140_000]);
-        assert_eq!(limits(Grounds { trusted: true, ..set }), [5_000, 5_000, 10, 500_000_000]);
+        assert_eq!(
+            limits(Grounds { trust: Trust::Trusted, ..set }),
+            [5_000, 5_000, 10, 500_000_000]
+        );
     }
 
     /// HOST-6: as the reference has it, the bare domain is not below itself.

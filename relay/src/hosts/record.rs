@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::{
     host::Host,
-    limits::{Grounds, Limits, pattern_covers},
+    limits::{Grounds, Limits, Trust, pattern_covers},
 };
 use crate::{
     domain::{HostChange, HostId, OwnLimits, Strictness},
@@ -66,15 +66,26 @@ impl Host {
         Limits::of(Grounds {
             account_limit: rules.account_limit,
             own: rules.own_limits,
-            trusted: self.is_trusted(),
+            trust: self.trust(),
             growth: rules.growth,
         })
     }
 
     /// Whether its domain is one of those that are trusted now (HOST-6).
     pub fn is_trusted(&self) -> bool {
+        self.trust() == Trust::Trusted
+    }
+
+    fn trust(&self) -> Trust {
+        let name = self.hostname.as_str();
         let trusted = self.shared.trusted.read();
-        trusted.iter().any(|pattern| pattern_covers(pattern, self.hostname.as_str()))
+        if trusted.iter().any(|pattern| pattern_covers(pattern, name)) {
+            return Trust::Trusted;
+        }
+        if name.starts_with("localhost:") || name.rsplit('.').next() == Some("test") {
+            return Trust::Development;
+        }
+        Trust::Stranger
     }
 
     /// Accounts this host may have (HOST-7).
@@ -114,6 +125,7 @@ impl Host {
         rules.silenced_until_ms = after.silenced_until_ms;
         rules.by_request = after.by_request;
         drop(rules);
+        self.review_accounts();
         if before.strictness != after.strictness {
             let leniency = &self.shared.leniency;
             let until_ms = leniency.spared_until(self.hostname.as_str(), after.strictness);

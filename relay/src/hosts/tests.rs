@@ -8,6 +8,7 @@ use super::*;
 use crate::net::NetOptions;
 
 mod commands;
+mod quota;
 
 /// A store in a directory, and the hosts read from it.
 struct Scene {

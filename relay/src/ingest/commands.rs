@@ -68,4 +68,7 @@ pub(super) struct Decision {
     /// The store did not hold it before, so that it has to be announced even if the row, read from
     /// the store in the meantime, shows it already.
     pub(super) is_news: bool,
+    /// It takes the place of this status alone: what a rule decides does not undo what a person did
+    /// meanwhile.
+    pub(super) instead_of: Option<LocalStatus>,
 }

@@ -86,6 +86,8 @@ pub(super) struct Room {
     pub(super) clock: Clock,
     pub(super) numbers: Numbers,
     pub(super) hidden: Hidden,
+    /// Accounts over the limit of their host, on the way to the store.
+    pub(super) holding: mpsc::Sender<Did>,
     pub(super) tasks: Tasks,
     pub(super) inside: Inside,
     pub(super) failures: Failures,
@@ -355,15 +357,19 @@ impl Shard {
     /// Applies a decision that is in the store already and announces it (ACC-3). The answer comes when
     /// the announcement was handed to the log.
     fn set_local(&mut self, did: &Did, decision: Decision, answer: oneshot::Sender<bool>) {
-        let Decision { local, is_news } = decision;
+        let Decision { local, is_news, instead_of } = decision;
         let hidden = &self.room.hidden;
         let set = self.table.change(did, |entry| {
+            let now = entry.account.local;
+            if instead_of.is_some_and(|expected| now != expected && now != local) {
+                return false;
+            }
             hidden.set(entry.account.number, local == LocalStatus::Takendown);
             std::mem::replace(&mut entry.account.local, local) != local
         });
         match set {
             Some((differs, moved)) if differs || is_news => {
-                self.counted(moved);
+                self.counted(did, moved);
                 self.announce(did);
                 self.decided.push(answer);
             }
@@ -398,7 +404,7 @@ impl Shard {
             (number, frame, note.encode())
         });
         let Some(((account, frame, note), moved)) = made else { return };
-        self.counted(moved);
+        self.counted(did, moved);
         self.out.push(Entry {
             kind: EventKind::Account,
             account,
@@ -410,12 +416,20 @@ impl Shard {
         });
     }
 
-    /// Tells hosts about accounts that came or left (ACC-8).
-    fn counted(&self, moved: Moved) {
-        for (host, delta) in [(moved.from, -1), (moved.to, 1)] {
-            if let Some(host) = host.and_then(|host| self.room.hosts.get(host)) {
-                host.add_accounts(delta);
-            }
+    /// Tells hosts about accounts that came or left (ACC-8). One that comes to a host without room is
+    /// held there (ACC-9).
+    fn counted(&self, did: &Did, moved: Moved) {
+        if let Some(host) = moved.from.and_then(|host| self.room.hosts.get(host)) {
+            host.remove_account();
+        }
+        let Some(host) = moved.to.and_then(|host| self.room.hosts.get(host)) else { return };
+        if host.admit_account() {
+            // It may be held because of the host that it came from.
+            host.review_accounts();
+        } else if self.room.holding.try_send(did.clone()).is_ok() {
+            host.note_held();
+        } else {
+            tracing::warn!(%did, "too many accounts at once are over the limit of their host");
         }
     }
 

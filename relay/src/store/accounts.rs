@@ -152,7 +152,16 @@ pub(super) async fn upsert(tx: &mut Tx, accounts: &[Account]) -> Result<(), Stor
         let decided: Vec<Vec<Value>> = chunk
             .iter()
             .filter(|account| account.local != LocalStatus::None)
-            .map(|account| vec![did_bytes(&account.did).into(), account.local.as_text().into()])
+            .map(|account| {
+                // Decided by a shard a moment ago, because the host has no room; what people decide is
+                // written before.
+                let over_limit = account.local == LocalStatus::Throttled;
+                vec![
+                    did_bytes(&account.did).into(),
+                    account.local.as_text().into(),
+                    over_limit.into(),
+                ]
+            })
             .collect();
         let values = chunk.into_iter().map(write).collect();
         let changed = tx.execute(Statement::rows(UPSERT, values)).await?;
@@ -162,7 +171,7 @@ pub(super) async fn upsert(tx: &mut Tx, accounts: &[Account]) -> Result<(), Stor
             ));
         }
         if !decided.is_empty() {
-            let sql = "INSERT INTO relay_decision (did, local) VALUES {rows} \
+            let sql = "INSERT INTO relay_decision (did, local, over_limit) VALUES {rows} \
                        ON CONFLICT (did) DO NOTHING";
             tx.execute(Statement::rows(sql, decided)).await?;
         }
@@ -256,6 +265,16 @@ fn local(text: &str) -> Result<LocalStatus, StoreError> {
 
 fn damaged(what: &str, length: usize) -> StoreError {
     StoreError::Damaged(format!("an account's {what} is not valid ({length} bytes)"))
+}
+
+/// A host as the column holds it.
+pub(super) fn host_value(host: HostId) -> Value {
+    narrow(host.0)
+}
+
+/// Reverse of [`host_value`].
+pub(super) fn host_from(column: i64) -> HostId {
+    HostId(widen(column))
 }
 
 /// Four bytes of a column `INTEGER`, whose sign means nothing.

@@ -101,7 +101,20 @@ impl Store {
         now_ms: u64,
     ) -> Result<Vec<HostRow>, StoreError> {
         let _alone = self.shared.adding_hosts.lock().await;
-        add(self.db(), hosts, self.account_limit, now_ms).await
+        add(self.db(), hosts, (self.account_limit, false), now_ms).await
+    }
+
+    /// The same for hosts that somebody asked for from outside.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was inserted then.
+    pub async fn add_requested_hosts(
+        &self,
+        hosts: &[(String, bool, u64)],
+        now_ms: u64,
+    ) -> Result<Vec<HostRow>, StoreError> {
+        let _alone = self.shared.adding_hosts.lock().await;
+        add(self.db(), hosts, (self.account_limit, true), now_ms).await
     }
 }
 
@@ -120,7 +133,7 @@ pub(super) async fn all(db: &Db) -> Result<Vec<HostRow>, StoreError> {
 pub(super) async fn add(
     db: &Db,
     hosts: &[(String, bool, u64)],
-    account_limit: u64,
+    (account_limit, by_request): (u64, bool),
     now_ms: u64,
 ) -> Result<Vec<HostRow>, StoreError> {
     let mut tx = db.begin().await?;
@@ -143,11 +156,12 @@ pub(super) async fn add(
                 HostStatus::Active.as_text().into(),
                 account_limit.max(*accounts).into(),
                 now_ms.into(),
+                by_request.into(),
             ]
         })
         .collect();
-    let sql = "INSERT INTO relay_host (id, hostname, secure, status, account_limit, first_seen_ms) \
-               VALUES {rows}";
+    let sql = "INSERT INTO relay_host (id, hostname, secure, status, account_limit, \
+               first_seen_ms, by_request) VALUES {rows}";
     for chunk in rows.chunks(CHUNK_ROWS) {
         tx.execute(Statement::rows(sql, chunk.to_vec())).await?;
     }

@@ -94,6 +94,10 @@ pub const HOSTS_UNSETTLED: &str = "relay_hosts_unsettled_depth";
 pub const HOSTS_UNSETTLED_LIMIT: &str = "relay_hosts_unsettled_limit";
 /// Requests to subscribe to a host by `outcome` (`known`, `added`, or why it was refused).
 pub const HOSTS_ADMISSIONS: &str = "relay_hosts_admissions_total";
+/// Hosts that their limits have kept behind for more than 12 hours; soon they delete what was not read.
+pub const HOSTS_LOSING: &str = "relay_hosts_losing";
+/// Accounts that are held because their host has more than it may.
+pub const HOSTS_HELD_ACCOUNTS: &str = "relay_hosts_held_accounts";
 
 // upstream
 

@@ -11,7 +11,7 @@ use super::{Common, Inlet};
 use crate::{
     domain::{DropReason, Epoch, EventKind, HostSeq},
     drops::Dropped,
-    hosts::Host,
+    hosts::{Host, Span, Turn},
     ingest::Arrival,
     net::printable,
     telemetry::metrics as names,
@@ -53,6 +53,8 @@ pub(super) enum Reason {
     FutureCursor,
     /// Another error frame.
     ErrorFrame,
+    /// HOST-9.
+    OverQuota,
     /// A bug of ours.
     Internal,
 }
@@ -72,6 +74,7 @@ impl Reason {
             Self::ConsumerTooSlow => "consumer_too_slow",
             Self::FutureCursor => "future_cursor",
             Self::ErrorFrame => "error_frame",
+            Self::OverQuota => "over_quota",
             Self::Internal => "internal",
         }
     }
@@ -86,6 +89,8 @@ pub(super) enum End {
     Lost(Reason, String),
     /// The host does not know our cursor (UP-6); in words for the API.
     CursorAhead(String),
+    /// The host was over its limit for too long (HOST-9).
+    OverQuota(Span),
 }
 
 /// Counters that are touched for every frame; looked up once.
@@ -163,6 +168,9 @@ impl<'a, I: Inlet> Reading<'a, I> {
             }
         };
         self.common.meters.count(envelope.kind, frame.len());
+        if let Some(end) = self.turn(ending).await {
+            return Some(end);
+        }
         let kind = match envelope.kind {
             FrameKind::Commit => EventKind::Commit,
             FrameKind::Sync => EventKind::Sync,
@@ -195,6 +203,21 @@ impl<'a, I: Inlet> Reading<'a, I> {
         let arrival =
             Arrival { host: Arc::clone(self.host), epoch: self.epoch, host_seq, kind, did, frame };
         self.hand_over(arrival, ending).await
+    }
+
+    /// Waits until the limits of the host let one more event in (VAL-14, HOST-9). Nothing is read
+    /// meanwhile; the event is not noted yet, so that it comes again if the connection ends.
+    async fn turn(&self, ending: &CancellationToken) -> Option<End> {
+        loop {
+            match self.host.turn() {
+                Turn::Now => return None,
+                Turn::Rest(span, _) => return Some(End::OverQuota(span)),
+                Turn::After(wait) => tokio::select! {
+                    () = self.common.parts.clock.sleep(wait) => {}
+                    () = ending.cancelled() => return Some(End::Stopped),
+                },
+            }
+        }
     }
 
     /// A message above the limit (MSG-1): neither its seq nor the rest of the stream can be read.
@@ -332,6 +355,7 @@ impl<'a, I: Inlet> Reading<'a, I> {
             reason,
             detail: detail.to_owned(),
         };
+        self.host.count_verdict(false);
         parts.inlet.refused(self.host, &dropped);
         parts.drops.record(dropped);
     }

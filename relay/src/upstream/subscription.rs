@@ -4,10 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use metrics::counter;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{sync::Notify, time::timeout};
 use tracing::{Instrument as _, trace_span};
 
 use tokio_util::sync::CancellationToken;
@@ -22,10 +19,13 @@ use crate::{
     descriptors,
     domain::{DropReason, HostSeq, HostStatus},
     drops::Dropped,
-    hosts::{Host, is_relay},
+    hosts::{Host, Span, is_relay},
     net::{DialError, Dialled},
     telemetry::{SPANS, metrics as names},
 };
+
+/// A host that has nothing to say for so long has said all: one that is behind sends without a pause.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// One host's subscription.
 pub(super) struct Subscription<I> {
@@ -35,8 +35,8 @@ pub(super) struct Subscription<I> {
     in_hand: InHand,
     /// Cancelled when the attempt under way is to end.
     ending: parking_lot::Mutex<CancellationToken>,
-    /// When the stream of the attempt under way was opened.
-    opened: parking_lot::Mutex<Option<Instant>>,
+    /// When the stream of the attempt under way was opened, in ms of the steady clock.
+    opened: parking_lot::Mutex<Option<u64>>,
     /// What the host asked us to wait at least.
     retry_after: parking_lot::Mutex<Option<Duration>>,
 }
@@ -59,6 +59,10 @@ impl<I: Inlet> Subscription<I> {
         let stopping = self.common.tasks.stopping();
         let mut backoff = Backoff::new(self.common.parts.options.first_retry);
         while !stopping.is_cancelled() {
+            // What woke us so far is answered by what comes now.
+            if self.wake.notified().now_or_never().is_some() {
+                tracing::trace!(host = %self.host.hostname(), "woken");
+            }
             // Before the status is looked at, so that a command which comes after is not missed.
             *self.ending.lock() = self.host.begin_attempt(stopping);
             if matches!(self.host.status(), HostStatus::Banned | HostStatus::Idle) {
@@ -67,11 +71,16 @@ impl<I: Inlet> Subscription<I> {
                 backoff.reset();
                 continue;
             }
+            if let Some(rest) = self.host.quota_rest() {
+                self.rest(rest).await;
+                continue;
+            }
             let end = AssertUnwindSafe(Box::pin(self.attempt())).catch_unwind().await;
             match end.unwrap_or_else(|_panic| self.panicked()) {
                 // By a command: the status says whether there is another. Or with the cursor reset, which
                 // happens once a day at most. Both begin anew at once.
                 End::Stopped | End::CursorAhead(_) => backoff.reset(),
+                End::OverQuota(span) => self.over_quota(span),
                 End::Lost(reason, why) => self.lost(&mut backoff, reason, &why).await,
             }
         }
@@ -100,7 +109,7 @@ impl<I: Inlet> Subscription<I> {
             Err(end) => return end,
         };
         self.host.connected(self.common.parts.clock.now_ms());
-        *self.opened.lock() = Some(Instant::now());
+        *self.opened.lock() = Some(self.common.parts.clock.steady_ms());
         let mut reading = Reading::new(&self.common, &self.host, &self.in_hand, (epoch, cursor));
         let end = {
             let _connected = Counted::new(&self.common.connected);
@@ -120,7 +129,8 @@ impl<I: Inlet> Subscription<I> {
         let ending = self.ending();
         let mut link = Link::new(dialled.socket, &self.common.parts.options);
         loop {
-            let end = match link.next(&ending).await {
+            let next = self.next(&mut link, &ending).await;
+            let end = match next {
                 Incoming::Frame(frame) => reading.frame(frame, &ending).await,
                 Incoming::Text => Some(reading.text()),
                 Incoming::TooLarge => Some(reading.too_large()),
@@ -134,6 +144,17 @@ impl<I: Inlet> Subscription<I> {
                 return end;
             }
         }
+    }
+
+    /// The next message. A host that is behind and has nothing to say for a moment was read to its end.
+    async fn next(&self, link: &mut Link, ending: &CancellationToken) -> Incoming {
+        if self.host.is_behind() {
+            match timeout(QUIET, link.next(ending)).await {
+                Ok(next) => return next,
+                Err(_elapsed) => self.host.caught_up(),
+            }
+        }
+        link.next(ending).await
     }
 
     /// The token of the attempt under way.
@@ -191,13 +212,23 @@ impl<I: Inlet> Subscription<I> {
         }
     }
 
+    /// HOST-9: the host sent more than it may for too long. It is read on from where it was, a while
+    /// later; nothing of it is lost as long as it keeps its events.
+    fn over_quota(&self, span: Span) {
+        counter!(names::UPSTREAM_DISCONNECTS, "reason" => Reason::OverQuota.label()).increment(1);
+        self.host.throttled(span);
+        tracing::info!(host = %self.host.hostname(), per = span.as_text(), "the host is over its limit");
+    }
+
     /// Notes the failure and waits for the next try (UP-10).
     async fn lost(&self, backoff: &mut Backoff, reason: Reason, why: &str) {
         let clock = &self.common.parts.clock;
         counter!(names::UPSTREAM_DISCONNECTS, "reason" => reason.label()).increment(1);
         self.host.failed(why, clock.now_ms());
-        let healthy = self.opened.lock().take().map_or(Duration::ZERO, |opened| opened.elapsed());
-        let pause = backoff.failed(Instant::now(), healthy, rand::random());
+        let now_ms = clock.steady_ms();
+        let opened_ms = self.opened.lock().take().unwrap_or(now_ms);
+        let healthy = Duration::from_millis(now_ms.saturating_sub(opened_ms));
+        let pause = backoff.failed(now_ms, healthy, rand::random());
         let asked = self.retry_after.lock().take().unwrap_or_default();
         let wait = pause.wait.max(asked);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
@@ -219,12 +250,13 @@ impl<I: Inlet> Subscription<I> {
         }
     }
 
-    /// Waits; gives whether somebody woke us up (HOST-4).
+    /// Waits; gives whether somebody woke us up (HOST-4), or decided something about the host.
     async fn rest(&self, wait: Duration) -> bool {
+        let ending = self.ending();
         tokio::select! {
-            () = sleep(wait) => false,
+            () = ending.cancelled() => true,
+            () = self.common.parts.clock.sleep(wait) => false,
             () = self.wake.notified() => true,
-            () = self.common.tasks.stopping().cancelled() => false,
         }
     }
 

@@ -36,7 +36,7 @@ async fn an_operator_does_a_days_work_in_a_browser() {
 async fn pictures_of_every_view() {
     let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pictures");
     std::fs::create_dir_all(&to).unwrap();
-    let scene = Scene::large(PAST).await;
+    let scene = Box::pin(Scene::large(PAST)).await;
     drive(&scene, "pictures.mjs", &to).await;
     Box::pin(scene.end()).await;
 }

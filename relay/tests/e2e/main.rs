@@ -17,10 +17,12 @@ mod failing_hosts;
 mod faulty;
 mod file_faults;
 mod host_authority;
+mod host_limits;
 mod hostile_input;
 mod identities;
 mod lifecycle;
 mod low_water;
+mod new_hosts;
 #[expect(dead_code, reason = "these tests use a part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres_cluster;

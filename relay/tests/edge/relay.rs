@@ -140,6 +140,7 @@ impl Relay {
     }
 
     pub(crate) async fn stop(self) {
-        self.running.stop().await.unwrap();
+        // Every test waits for this, and the relay with its settings is a large thing to wait with.
+        Box::pin(self.running.stop()).await.unwrap();
     }
 }

@@ -1,11 +1,15 @@
 //! What was decided about hosts and domains, on both databases.
 
 use relay::{
-    domain::{Actor, DomainBan, HOST_CHANGES_MAX, HostChange, HostChangeKind, HostId, HostStatus},
-    store::{HostRow, Store},
+    domain::{
+        Account, Actor, DomainBan, HOST_CHANGES_MAX, HostChange, HostChangeKind, HostId,
+        HostStatus, LocalStatus, Seq,
+    },
+    store::{Checkpoint, HostRow, Store},
 };
+use relay_protocol::Did;
 
-use super::Place;
+use super::{Place, cases::accounts};
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -83,4 +87,52 @@ pub(crate) async fn bans_of_domains_come_back_as_they_were(place: Place) {
     assert!(store.unban_domain("a.example").await.unwrap());
     assert!(!store.unban_domain("a.example").await.unwrap());
     assert_eq!(store.domain_bans().await.unwrap().len(), 1);
+}
+
+/// ACC-9, T22: the accounts over a host's limit are held until they are released, the oldest first; what
+/// an operator decides meanwhile is neither replaced by a hold nor undone by a release.
+pub(crate) async fn accounts_are_held_and_released_in_order(place: Place) {
+    let store = place.open().await;
+    let host = one_host(&store).await.id;
+    let accounts = accounts(1..=5);
+    let dids: Vec<_> = accounts.iter().map(|account| account.did.clone()).collect();
+    store.set_local_status(&dids[4], LocalStatus::Takendown).await.unwrap();
+    // Before the accounts have rows, one of them twice, and one that was taken down before.
+    let asked = [&dids[3], &dids[1], &dids[2], &dids[1], &dids[4]].map(Clone::clone);
+    store.hold_accounts(&asked).await.unwrap();
+    assert_eq!(store.held_counts().await.unwrap(), [], "they have no rows yet");
+    let position = Seq(1);
+    store.checkpoint(&Checkpoint { position, accounts, ..Checkpoint::default() }).await.unwrap();
+    assert_eq!(store.held_counts().await.unwrap(), [(host, 3)]);
+    assert_eq!(store.held_accounts(host, 2).await.unwrap(), dids[1..3]);
+    let mut pending = store.unannounced().await.unwrap();
+    pending.sort_by_key(|(did, _)| did.to_string());
+    let held = |did: &Did| (did.clone(), LocalStatus::Throttled);
+    let taken = (dids[4].clone(), LocalStatus::Takendown);
+    assert_eq!(pending, [held(&dids[1]), held(&dids[2]), held(&dids[3]), taken]);
+
+    assert!(store.release_account(&dids[1]).await.unwrap());
+    assert!(!store.release_account(&dids[1]).await.unwrap(), "twice");
+    store.set_local_status(&dids[2], LocalStatus::Takendown).await.unwrap();
+    assert!(!store.release_account(&dids[2]).await.unwrap(), "an operator decided since");
+    assert!(!store.release_account(&dids[4]).await.unwrap());
+    assert_eq!(store.held_accounts(host, 9).await.unwrap(), dids[3..4]);
+    store.hold_accounts(&dids[1..2]).await.unwrap();
+    assert_eq!(store.held_accounts(host, 9).await.unwrap(), [dids[1].clone(), dids[3].clone()]);
+
+    // A checkpoint may write the row of a new account before the hold itself comes.
+    let mut late = accounts_of(6);
+    late[0].local = LocalStatus::Throttled;
+    let did = late[0].did.clone();
+    store
+        .checkpoint(&Checkpoint { position, accounts: late, ..Checkpoint::default() })
+        .await
+        .unwrap();
+    store.hold_accounts(std::slice::from_ref(&did)).await.unwrap();
+    assert!(store.unannounced().await.unwrap().contains(&held(&did)));
+    assert!(store.release_account(&did).await.unwrap());
+}
+
+fn accounts_of(number: u64) -> Vec<Account> {
+    accounts(number..=number)
 }

@@ -105,6 +105,7 @@ on_both! {
     what_changed_about_a_host_is_kept_in_order
     a_host_has_a_bounded_history
     bans_of_domains_come_back_as_they_were
+    accounts_are_held_and_released_in_order
 }
 
 on_both! {

@@ -9,6 +9,7 @@ use super::{Shard, Stranger, asking::Lane};
 use crate::{
     accounts::{NO_HOST, limits::Doubt, probe::Probed},
     domain::{Account, DropReason, HostId, LocalStatus, Seq, UpstreamStatus},
+    hosts::Host,
     identity::IdentityError,
     ingest::{
         judge::{Asked, Fresh},
@@ -210,16 +211,31 @@ impl Shard {
             return;
         };
         let sender = Arc::clone(&first.arrival.host);
+        let is_at_sender = |document: &DidDocument| {
+            let pds = document.pds.as_ref();
+            pds.is_some_and(|pds| pds.host.as_str() == sender.hostname().as_str())
+        };
+        if let Ok(document) = result
+            && is_at_sender(document)
+            && let Some(local) = self.local_of_new(&did, &sender, waiting.local)
+        {
+            self.create(&did, document, sender.id(), local);
+            let handle = document.handle.as_ref().map(relay_protocol::Handle::as_str);
+            let fresh = Fresh::Document { changed: true, handle };
+            let asked = Asked { identity: Some(fresh), status: false };
+            self.go_on(did, waiting, false, asked);
+            return;
+        }
         let (host, reason, why) = match result {
             Ok(document) => match &document.pds {
-                Some(pds) if pds.host.as_str() == sender.hostname().as_str() => {
-                    self.create(&did, document, sender.id(), waiting.local);
-                    let handle = document.handle.as_ref().map(relay_protocol::Handle::as_str);
-                    let fresh = Fresh::Document { changed: true, handle };
-                    let asked = Asked { identity: Some(fresh), status: false };
-                    self.go_on(did, waiting, false, asked);
-                    return;
-                }
+                Some(_) if is_at_sender(document) => (
+                    None,
+                    DropReason::LocallyInactive,
+                    format!(
+                        "{} has more accounts than it may, and too many of them came at once",
+                        sender.hostname()
+                    ),
+                ),
                 Some(pds) => (
                     Some(Box::from(pds.host.as_str())),
                     DropReason::WrongHost,
@@ -237,7 +253,11 @@ impl Shard {
         };
         let now_ms = self.room.clock.steady_ms();
         self.looked_up_for(sender.id(), now_ms);
-        self.strangers.put(did.clone(), Stranger { checked_ms: now_ms, host, why: why.clone() });
+        // For want of room it may be let in by its next event.
+        if reason != DropReason::LocallyInactive {
+            let stranger = Stranger { checked_ms: now_ms, host, why: why.clone() };
+            self.strangers.put(did.clone(), stranger);
+        }
         if let Some(Item::Event(first)) = waiting.items.pop_front() {
             self.drop_event(&first, reason, why);
         }
@@ -266,9 +286,28 @@ impl Shard {
             last: None,
             last_seq: Seq(0),
         });
-        if let Some(host) = self.room.hosts.get(host) {
-            host.add_accounts(1);
+    }
+
+    /// Counts a new account at its host; one too many is held from its first event on (ACC-9). Gives the
+    /// status that it begins with, or nothing, and counts nothing, when so many are on the way to be held
+    /// that no further one can be taken.
+    ///
+    /// * `decided` – what was decided about the DID before
+    pub(super) fn local_of_new(
+        &self,
+        did: &Did,
+        host: &Host,
+        decided: LocalStatus,
+    ) -> Option<LocalStatus> {
+        if host.admit_account() || decided != LocalStatus::None {
+            return Some(decided);
         }
+        if self.room.holding.try_send(did.clone()).is_err() {
+            host.remove_account();
+            return None;
+        }
+        host.note_held();
+        Some(LocalStatus::Throttled)
     }
 
     /// Takes key and host from a document; gives whether one of them is new (IDE-1).
@@ -293,7 +332,7 @@ impl Shard {
             changed
         });
         let Some((changed, moved)) = changed else { return false };
-        self.counted(moved);
+        self.counted(did, moved);
         changed
     }
 
@@ -314,7 +353,7 @@ impl Shard {
             is_news
         });
         let Some((is_news, moved)) = changed else { return };
-        self.counted(moved);
+        self.counted(did, moved);
         if is_news {
             self.announce(did);
         }
@@ -339,7 +378,7 @@ impl Shard {
             entry.recent_mut().probe_was_positive();
         });
         if let Some(((), moved)) = changed {
-            self.counted(moved);
+            self.counted(&did, moved);
             if active.is_some() {
                 self.announce(&did);
             }

@@ -25,10 +25,14 @@ impl Shard {
                 // An event is introducing it just now.
                 return Reconciled::Unsure;
             };
+            let Some(home) = self.room.hosts.get(host) else { return Reconciled::Unsure };
+            let Some(local) = self.local_of_new(did, &home, local) else {
+                return Reconciled::Unsure;
+            };
             self.create(did, &document, host, local);
             let set = self.table.change(did, |entry| entry.account.upstream = status);
             if let Some(((), moved)) = set {
-                self.counted(moved);
+                self.counted(did, moved);
             }
             return Reconciled::Added;
         }
@@ -44,7 +48,7 @@ impl Shard {
         });
         match set {
             Some((true, moved)) => {
-                self.counted(moved);
+                self.counted(did, moved);
                 self.announce(did);
                 Reconciled::Changed
             }

@@ -150,7 +150,7 @@ impl Shard {
             entry.recent_mut().named_host = None;
         });
         if let Some(((), moved)) = moved {
-            self.counted(moved);
+            self.counted(&arrival.did, moved);
         }
     }
 
@@ -186,7 +186,7 @@ impl Shard {
             (entry.account.number, note(entry, host, kind), age_ms > FRESH_MS && !entry.refreshing)
         });
         let Some(((account, note, is_due), moved)) = changed else { return };
-        self.counted(moved);
+        self.counted(&arrival.did, moved);
         self.out.push(eventlog::Entry {
             kind,
             account,
@@ -202,6 +202,7 @@ impl Shard {
         if let (EventKind::Commit, Some(repo)) = (kind, passed.repo) {
             self.meters.lag(repo.rev.micros(), self.room.clock.now_us());
         }
+        arrival.host.count_verdict(true);
         if kind == EventKind::Commit {
             arrival.host.note_commit(passed.spared.is_none());
         }
@@ -225,6 +226,9 @@ impl Shard {
         }
         if kind_of_proof(reason) {
             arrival.host.note_commit(false);
+        }
+        if reason.is_fault_of_host() {
+            arrival.host.count_verdict(false);
         }
         tracing::debug!(
             host = %arrival.host.hostname(),
