@@ -64,8 +64,7 @@ async fn a_throttled_host_is_read_on_later_and_loses_nothing() -> Result<()> {
     relay.until("it is within its limits again", quiet).await?;
     relay.proved(&net, &mut watch).await?;
     let history = relay.running.hosts.history(&loud.hostname()).await?;
-    let throttles = history.iter().filter(|change| change.after == "throttled").count();
-    assert!(throttles >= 1, "{history:?}");
+    assert!(history.iter().any(|change| change.after == "throttled"), "{history:?}");
     Ok(())
 }
 
