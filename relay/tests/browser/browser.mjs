@@ -31,8 +31,8 @@ export async function open(browser, { colorScheme = 'light', width = 1280, heigh
   page.setDefaultTimeout(PATIENCE_MS)
   page.complaints = []
   page.on('console', (message) => {
-    // A page without a login is 401, and a browser says so.
-    const known = message.text().includes('401')
+    // A browser says of a page without a login, and of a form that was refused, that they are errors.
+    const known = /status of (400|401|403|404|409)/.test(message.text())
     if (message.type() === 'error' && !known) page.complaints.push(message.text())
   })
   page.on('pageerror', (error) => page.complaints.push(String(error)))

@@ -36,8 +36,12 @@ async fn an_operator_does_a_days_work_in_a_browser() {
 async fn pictures_of_every_view() {
     let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pictures");
     std::fs::create_dir_all(&to).unwrap();
-    let scene = Box::pin(Scene::large(PAST)).await;
-    drive(&scene, "pictures.mjs", &to).await;
+    let scene = Box::pin(Scene::large()).await;
+    Box::pin(scene.work(PAST)).await;
+    tokio::select! {
+        () = Box::pin(scene.work(Duration::from_hours(1))) => {}
+        () = drive(&scene, "pictures.mjs", &to) => {}
+    }
     Box::pin(scene.end()).await;
 }
 

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { check, launch, login, open, scene, views } from './browser.mjs'
 
 const sizes = [
-  [1280, 860],
+  [1280, 720],
   [390, 844],
 ]
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use relay_simnet::{Account, Consumer, Fault, NameServer, NameTrick, Pds, Start};
 
-use crate::relay::Relay;
+use crate::{
+    http::post,
+    relay::{PASSWORD, Relay},
+};
 
 /// What the bad host sends, and how often.
 const FAULTS: [(Fault, usize); 4] =
@@ -36,24 +39,37 @@ impl Scene {
         Self::of(3).await
     }
 
-    /// Enough for a picture, after a while of changing traffic.
-    pub(crate) async fn large(past: Duration) -> Self {
+    /// Enough for a picture.
+    pub(crate) async fn large() -> Self {
         let scene = Self::of(24).await;
-        let until = tokio::time::Instant::now() + past;
+        for (verb, note) in [("takeDown", "spam in every post"), ("restore", "an error of ours")] {
+            let did = scene.good[1].did();
+            let body = serde_json::json!({ "did": did, "note": note }).to_string();
+            let password = format!("Authorization: Bearer {PASSWORD}");
+            let path = format!("/admin/v1/accounts/{verb}");
+            let answer = post(scene.relay.running.admin, &path, &[&password], &body).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        scene
+    }
+
+    /// Traffic that comes and goes, for so long.
+    pub(crate) async fn work(&self, during: Duration) {
+        let until = tokio::time::Instant::now() + during;
+        let mut ticks = tokio::time::interval(Duration::from_millis(250));
         let mut round = 0_usize;
         while tokio::time::Instant::now() < until {
             // A tide, so that the lines have a shape.
-            let high = if (round / 12).is_multiple_of(2) { 3 } else { 9 };
-            for account in scene.good.iter().cycle().skip(round).take(high) {
+            let high = if (round / 40).is_multiple_of(2) { 3 } else { 9 };
+            for account in self.good.iter().cycle().skip(round).take(high) {
                 account.post("the tide comes in").await.unwrap();
             }
             if round.is_multiple_of(5) {
-                scene.misbehave(round % 4, 1).await;
+                self.misbehave(round % 4, 1).await;
             }
             round += 1;
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            ticks.tick().await;
         }
-        scene
     }
 
     async fn of(hosts: usize) -> Self {

@@ -16,7 +16,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
                       frame-ancestors 'none'";
 
 /// The value of a hidden field.
-fn hidden(page: &str, name: &str) -> String {
+pub(crate) fn hidden(page: &str, name: &str) -> String {
     let begin = format!("name=\"{name}\" value=\"");
     let rest = page.split(&begin).nth(1).ok_or_else(|| format!("no {name} in {page}")).unwrap();
     rest.split('"').next().unwrap().to_owned()
@@ -214,91 +214,6 @@ async fn an_operator_reads_why_an_event_was_dropped() {
     relay.stop().await;
 }
 
-/// Sends a form of the page as a browser does; gives where it leads, or what went wrong.
-pub(crate) async fn send_form(relay: &Relay, session: &str, path: &str, fields: &str) -> Answer {
-    let token = hidden(&page(relay, session, "/dash").await.body, "token");
-    post(relay.running.admin, path, &[session], &format!("token={token}&{fields}")).await
-}
-
-/// What an operator decides by a form holds, is told to consumers, and stands in the audit log.
-#[tokio::test]
-async fn decisions_of_the_page_hold_and_stand_in_the_audit_log() {
-    let relay = Relay::start().await;
-    let pds = relay.host("alpha").await;
-    let alice = relay.account(&pds, "alice").await;
-    let session = session(&relay).await;
-    let account = format!("/dash/account?q={}", url_encoded(alice.did()));
-
-    let fields = format!("did={}&do=takedown&note=spam+%3Cb%3E", url_encoded(alice.did()));
-    let bare = post(relay.running.admin, "/dash/account", &[&session], &fields).await;
-    assert_eq!(bare.status, 403, "without its token");
-    let done = send_form(&relay, &session, "/dash/account", &fields).await;
-    let to = format!("{account}&done=takendown");
-    assert_eq!((done.status, done.header("location")), (303, Some(to.as_str())), "{done:?}");
-    let after = page(&relay, &session, &to).await.body;
-    for part in ["The account was taken down, and consumers were told.", "Restore", "takendown"] {
-        assert!(after.contains(part), "{part}: {after}");
-    }
-    let status = relay.sync(&format!("getRepoStatus?did={}", alice.did())).await.json();
-    assert_eq!(status["status"], "takendown");
-    let list = page(&relay, &session, "/dash/moderation").await.body;
-    assert!(list.contains(alice.did()), "{list}");
-
-    let fields = format!("did={}&do=restore", url_encoded(alice.did()));
-    assert_eq!(send_form(&relay, &session, "/dash/account", &fields).await.status, 303);
-    let status = relay.sync(&format!("getRepoStatus?did={}", alice.did())).await.json();
-    assert_eq!(status["active"], true);
-    let list = page(&relay, &session, "/dash/moderation").await.body;
-    assert!(!list.contains(alice.did()), "{list}");
-
-    let audit = page(&relay, &session, "/dash/audit").await.body;
-    let (restored, taken) = (audit.find("account.restore"), audit.find("account.takeDown"));
-    assert!(restored.unwrap() < taken.unwrap(), "newest first: {audit}");
-    assert!(audit.contains("spam &lt;b&gt;") && audit.contains("127.0.0.1"), "{audit}");
-    let other = page(&relay, &session, "/dash/audit?subject=did:web:other.example.com").await.body;
-    assert!(other.contains("Nothing was done yet."), "{other}");
-
-    for (path, fields, status) in [
-        ("/dash/account", "did=nonsense&do=takedown", 400),
-        ("/dash/account", "did=did:web:a.example.com&do=nothing", 400),
-        ("/dash/account", "do=takedown", 400),
-        ("/dash/consumers", "id=x", 400),
-        ("/dash/consumers", "id=77", 404),
-        ("/dash/hosts", "hostname=10.0.0.1", 400),
-    ] {
-        let refused = send_form(&relay, &session, path, fields).await;
-        assert_eq!(refused.status, status, "{path} {fields}: {refused:?}");
-        assert!(refused.body.contains("That did not work"), "{refused:?}");
-    }
-    relay.stop().await;
-}
-
-/// An operator adds a host and closes a consumer without a command line.
-#[tokio::test]
-async fn hosts_are_added_and_consumers_closed_by_forms() {
-    let relay = Relay::start().await;
-    let pds = relay.net.pds("alpha").await.unwrap();
-    let session = session(&relay).await;
-    let fields = format!("hostname={}", url_encoded(&pds.hostname()));
-    let added = send_form(&relay, &session, "/dash/hosts", &fields).await;
-    let to = added.header("location").unwrap().to_owned();
-    assert_eq!((added.status, to.ends_with("&done=added")), (303, true), "{added:?}");
-    pds.connected().await.unwrap();
-    let host = page(&relay, &session, &to).await.body;
-    assert!(host.contains("The host is known now"), "{host}");
-
-    let url = format!("ws://{}", relay.api());
-    let mut consumer = Consumer::connect(&url, Start::After(0)).await.unwrap();
-    relay.until("the consumer counts", || relay.running.firehose.count() == 1).await;
-    let id = relay.running.firehose.consumers()[0].id;
-    let listed = page(&relay, &session, "/dash/consumers").await.body;
-    assert!(listed.contains(&format!("name=\"id\" value=\"{id}\"")), "{listed}");
-    let closed = send_form(&relay, &session, "/dash/consumers", &format!("id={id}")).await;
-    assert_eq!(closed.header("location"), Some("/dash/consumers?done=disconnected"));
-    assert!(consumer.take(1).await.is_err(), "its connection ended");
-    relay.stop().await;
-}
-
 /// SEC-10: names, errors, user agents and queries that try to be HTML stay text.
 #[tokio::test]
 async fn hostile_text_never_becomes_a_part_of_a_page() {
@@ -354,7 +269,7 @@ async fn hostile_text_never_becomes_a_part_of_a_page() {
     relay.stop().await;
 }
 
-fn url_encoded(text: &str) -> String {
+pub(crate) fn url_encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 

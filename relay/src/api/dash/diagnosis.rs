@@ -61,6 +61,14 @@ fn reading(view: &HostView, now_ms: u64) -> Finding {
     let name = &view.hostname;
     let error = view.last_error.as_deref().unwrap_or("no error was noted");
     match view.status {
+        HostStatus::Banned if view.domain_ban.is_some() => finding(
+            "bad",
+            format!(
+                "{name} is not read because its domain {} is banned on this relay. End that ban to \
+                 change it.",
+                view.domain_ban.as_deref().unwrap_or_default()
+            ),
+        ),
         HostStatus::Banned => finding(
             "bad",
             format!(

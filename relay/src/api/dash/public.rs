@@ -128,7 +128,7 @@ fn page(state: &ApiState, facts: &Facts) -> Markup {
                 main.narrow {
                     h1 { "Status of this relay" }
                     @if facts.well { p.well { (pill("ok", "well"))
-                        " up for " (span(facts.uptime_ms)) } }
+                        span.dim { ", up for " (span(facts.uptime_ms)) } } }
                     @for trouble in &facts.troubles { p.notice.bad { (trouble) } }
                     section.tiles aria-label="Numbers" {
                         (tile("Events / s", &rate(facts.per_second), &html! { "verified and served" },

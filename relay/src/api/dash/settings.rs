@@ -55,11 +55,11 @@ fn row(effective: &Effective, doc: &str) -> Markup {
     html! {
         tr {
             th scope="row" { code title=(doc) { (effective.key) } }
-            td.words class=[is_default.then_some("dim")] {
+            td.words.dim[is_default] {
                 @if effective.value.is_empty() { span.dim { "not set" } }
                 @else { (effective.value) }
             }
-            td.wide.words class=[is_default.then_some("dim")] { (effective.origin) }
+            td.wide.words.dim[is_default] { (effective.origin) }
         }
     }
 }
