@@ -150,7 +150,7 @@ fn metrics(asked: &str) -> BTreeSet<String> {
         let opens =
             ["by", "on", "ignoring"].contains(&word.as_str()) || (word == "group_left" && c == '(');
         labels = labels || opens;
-        if depth == 0 && !(labels && !opens) {
+        if depth == 0 && (opens || !labels) {
             rest.push_str(&word);
             rest.push(' ');
         }
