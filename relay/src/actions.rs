@@ -10,10 +10,13 @@
 
 mod accounts;
 mod action;
+mod alerts;
 mod by;
 mod hosts;
 mod lists;
+mod policy;
 mod rules;
+mod siblings;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -23,7 +26,18 @@ use std::{
 use serde_json::Value;
 use tokio::sync::{Mutex, oneshot};
 
-pub use self::{action::Action, by::By, rules::Rules};
+pub use self::{
+    action::Action,
+    alerts::Alert,
+    by::By,
+    hosts::Steer,
+    policy::{
+        Change, HostPolicy, Policy, PolicyError, PolicyState, Wrong, parse as parse_policy,
+        read as read_policy,
+    },
+    rules::Rules,
+    siblings::{SiblingParts, SiblingView, Siblings},
+};
 use crate::{
     clock::Clock,
     discovery::Discovery,
@@ -53,12 +67,25 @@ pub struct ActionParts {
     pub discovery: Discovery,
     /// Rules for the whole relay.
     pub rules: Rules,
+    /// Other relays of the same operators.
+    pub siblings: Siblings,
     /// Clock.
     pub clock: Clock,
+    /// What the settings say where the policy file may say more.
+    pub settings: PolicySettings,
     /// Development mode.
     pub dev: bool,
     /// Actions under way; shutdown waits for them.
     pub tasks: Tasks,
+}
+
+/// Lists of the settings to which the policy file adds, or in whose place it says something else.
+#[derive(Debug, Clone, Default)]
+pub struct PolicySettings {
+    /// Domains that are trusted.
+    pub trusted_domains: Vec<String>,
+    /// Sibling relays.
+    pub siblings: Vec<String>,
 }
 
 /// Does what operators ask for; cheap to clone.
@@ -72,6 +99,7 @@ struct Inner {
     parts: ActionParts,
     turns: Vec<Mutex<()>>,
     hasher: RandomState,
+    policy: policy::Known,
 }
 
 /// What an action did.
@@ -99,6 +127,14 @@ pub enum Refused {
         /// In words.
         what: String,
     },
+    /// It contradicts something else that was decided.
+    #[error("{what}")]
+    Conflict {
+        /// Name of the error.
+        name: &'static str,
+        /// In words.
+        what: String,
+    },
     /// The host is not admitted.
     #[error(transparent)]
     Host(#[from] Refusal),
@@ -114,12 +150,33 @@ impl Actions {
     /// Ready to act.
     pub fn new(parts: ActionParts) -> Self {
         let turns = (0..TURNS).map(|_| Mutex::default()).collect();
-        Self { inner: Arc::new(Inner { parts, turns, hasher: RandomState::new() }) }
+        Self {
+            inner: Arc::new(Inner {
+                parts,
+                turns,
+                hasher: RandomState::new(),
+                policy: policy::Known::default(),
+            }),
+        }
     }
 
     /// Rules for the whole relay.
     pub fn rules(&self) -> &Rules {
         &self.inner.parts.rules
+    }
+
+    /// Other relays of the same operators.
+    pub fn siblings(&self) -> &Siblings {
+        &self.inner.parts.siblings
+    }
+
+    /// Tells siblings of a host that asked to be crawled and was admitted. Its admission is for each of
+    /// them to decide; that it is a host was checked here.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nobody is told.
+    pub async fn pass_on_crawl(&self, hostname: &str) -> Result<(), StoreError> {
+        self.siblings().pass_on(&action::crawl(hostname)).await
     }
 
     /// Does it. What it changed is durable, and its audit row complete, when this returns.
@@ -140,7 +197,7 @@ impl Actions {
     }
 
     async fn audited(&self, by: &By, action: Action) -> Result<Done, Refused> {
-        let Inner { parts, turns, hasher } = &*self.inner;
+        let Inner { parts, turns, hasher, .. } = &*self.inner;
         let (name, subject) = (action.name(), action.subject());
         let place = usize::try_from(hasher.hash_one(&subject)).unwrap_or(0) % TURNS;
         let _turn = match turns.get(place) {
@@ -148,33 +205,45 @@ impl Actions {
             None => None,
         };
         let client = by.client.map(|client| client.to_string()).unwrap_or_default();
+        let actor = by.actor.to_string();
         let begun = Begun {
             at_ms: parts.clock.now_ms(),
-            actor: &by.actor,
+            actor: &actor,
             client: &client,
             action: name,
             subject: &subject,
         };
         let row = parts.store.audit_begin(begun).await?;
+        let told = action.clone();
         let ran = self.perform(by, action).await;
+        let letters = match &ran {
+            Ok(done) if !by.relayed => {
+                told.forward(&done.before).map(|it| parts.siblings.letters(&it))
+            }
+            _ => None,
+        };
+        let letters = letters.unwrap_or_default();
         let (before, after, outcome) = match &ran {
             Ok(done) => (text(&done.before), text(&done.after), "done".to_owned()),
             Err(why) => (String::new(), String::new(), format!("refused: {why}")),
         };
-        parts.store.audit_end(row, (&before, &after), &outcome, &[]).await?;
+        parts.store.audit_end(row, (&before, &after), &outcome, &letters).await?;
+        if !letters.is_empty() {
+            parts.siblings.wake();
+        }
         let label = if ran.is_ok() { "done" } else { "refused" };
         ::metrics::counter!(metrics::ACTIONS, "kind" => name, "outcome" => label).increment(1);
         let subject = escape(&subject, 300);
-        tracing::info!(actor = by.actor, client, action = name, subject, outcome, "operator");
+        tracing::info!(actor, client, action = name, subject, outcome, "operator");
         ran
     }
 
     async fn perform(&self, by: &By, action: Action) -> Result<Done, Refused> {
         match action {
-            Action::TakeDown(did) => accounts::take_down(self, &did).await,
-            Action::Suspend(did) => accounts::suspend(self, &did).await,
-            Action::ReverseTakedown(did) => accounts::reverse_takedown(self, &did).await,
-            Action::Restore(did) => accounts::restore(self, &did).await,
+            Action::TakeDown(did) => accounts::take_down(self, by, &did).await,
+            Action::Suspend(did) => accounts::suspend(self, by, &did).await,
+            Action::ReverseTakedown(did) => accounts::reverse_takedown(self, by, &did).await,
+            Action::Restore(did) => accounts::restore(self, by, &did).await,
             Action::RefreshIdentity(did) => accounts::refresh_identity(self, &did).await,
             Action::AddHost(name) => hosts::add(self, &name).await,
             Action::AddHosts(names) => {
@@ -185,6 +254,13 @@ impl Actions {
             Action::PullHosts(from) => lists::pull(self, &from),
             Action::ScanDirectory { rate, add } => lists::scan(self, rate, add),
             Action::Resync(names) => lists::resync(self, &names).await,
+            Action::Steer(name, steer) => hosts::steer(self, by, &name, steer).await,
+            Action::BanDomain(domain) => hosts::ban_domain(self, by, &domain).await,
+            Action::UnbanDomain(domain) => hosts::unban_domain(self, by, &domain).await,
+            Action::AlertSent(name, alert) => alerts::note(self, &name, alert).await,
+            Action::Trust(domains) => rules::trust(self, &domains),
+            Action::Allow(allowed) => rules::allow(self, allowed).await,
+            Action::SetSiblings(names) => Ok(rules::set_siblings(self, &names)),
             Action::DisconnectConsumer(id) => rules::disconnect(self, id),
             Action::TakeCrawls(takes) => rules::take_crawls(self, takes).await,
         }

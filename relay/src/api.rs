@@ -85,10 +85,10 @@ pub struct ApiParts {
     pub dev: bool,
     /// What operators do.
     pub actions: Actions,
-    /// Any of these opens the admin API; none closes it.
-    pub admin_passwords: Vec<Secret>,
     /// Settings in effect, secrets redacted.
     pub settings: Vec<Effective>,
+    /// Any of these opens the admin API; none closes it.
+    pub admin_passwords: Vec<Secret>,
 }
 
 /// What all handlers share; cheap to clone.

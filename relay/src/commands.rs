@@ -8,6 +8,7 @@ mod health;
 mod hosts;
 mod import;
 mod log;
+mod policy;
 mod print;
 mod serve;
 mod service;
@@ -43,6 +44,10 @@ pub fn main() -> ExitCode {
             Command::Log(what) => {
                 print::warnings(&config);
                 log::run(&config, what)
+            }
+            Command::PolicyDiff(file) => {
+                print::warnings(&config);
+                policy::diff(&config, file).await
             }
             Command::Tables => {
                 print::warnings(&config);

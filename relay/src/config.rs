@@ -36,7 +36,7 @@ pub use self::{
     reference::{env_example, settings_json},
     schema::{SETTINGS, Setting},
     secret::Secret,
-    value::Kind,
+    value::{Kind, sibling},
 };
 use self::{schema::setting, sources::Sources, value::Parsed};
 use crate::{
@@ -88,6 +88,12 @@ pub struct Config {
     pub identity_concurrency: usize,
     /// Each opens the admin API; empty = none does.
     pub admin_passwords: Vec<Secret>,
+    /// File with more of them, one per line; empty = none.
+    pub admin_password_file: PathBuf,
+    /// Addresses of sibling relays, without slash at the end.
+    pub sibling_relays: Vec<String>,
+    /// Policy file; empty = none.
+    pub policy_file: PathBuf,
     /// Development mode (DESIGN 10.16).
     pub dev: bool,
     /// Lenient validation (DESIGN 10.14).
@@ -315,6 +321,9 @@ impl Values {
             resolve_address: self.addresses("resolve_address"),
             force_dns_udp: self.switch("force_dns_udp"),
             admin_passwords: self.secrets("admin_passwords"),
+            admin_password_file: self.text("admin_password_file").into(),
+            sibling_relays: self.list("sibling_relays"),
+            policy_file: self.text("policy_file").into(),
             log_level: self.text("log_level"),
             log_format: log_format(&self.text("log_format")),
             shards: self.shards(),
@@ -406,6 +415,9 @@ impl Values {
         }
         if config.plc_host.starts_with("http://") && !config.dev {
             self.object("plc_host", &Kind::Url.allowed());
+        }
+        if !config.dev && config.sibling_relays.iter().any(|one| sibling(one, false).is_none()) {
+            self.object("sibling_relays", &Kind::Siblings.allowed());
         }
         let crawled: Vec<&str> = config.crawl.iter().map(String::as_str).collect();
         self.check_hosts("crawl", &crawled, config.dev);

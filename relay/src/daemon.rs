@@ -15,6 +15,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use crate::{
+    actions::Actions,
     alerts::{self, AlertOptions},
     api::{ApiParts, ApiState, Room},
     checkpoint::{self, Checkpointer},
@@ -104,6 +105,10 @@ pub struct Running {
     pub log: Reader,
     /// Reasons of dropped events.
     pub drops: Arc<Drops>,
+    /// What operators do.
+    pub actions: Actions,
+    /// Policy file; empty = none.
+    policy_file: PathBuf,
     /// Head when it started, for the count of events since.
     first_head: Seq,
     checkpointer: Checkpointer,
@@ -154,7 +159,13 @@ impl Daemon {
         let mut config = config;
         let Extras { clock, verdicts, log_files, firehose, upstream, alerts } = extras;
         let prepared = Box::pin(ground::prepare(&mut config, clock, log_files)).await?;
-        Ok(compose(config, (verdicts, firehose, upstream, alerts), prepared))
+        let running = compose(config, (verdicts, firehose, upstream, alerts), prepared);
+        Box::pin(running.follow_policy()).await;
+        let forgetting = Box::pin(running.actions.siblings().forget_others());
+        if let Err(error) = forgetting.await {
+            tracing::warn!(%error, "what waits for former siblings stays");
+        }
+        Ok(running)
     }
 }
 
@@ -169,12 +180,7 @@ fn compose(
 ) -> Running {
     let tasks = Stages::default();
     let drops = Arc::new(Drops::default());
-    let identities = Identities::new(
-        identity_options(&config),
-        ground.net.clone(),
-        ground.clock.clone(),
-        &tasks.ingest,
-    );
+    let identities = identities(&config, &ground, &tasks.ingest);
     let (verdict_in, verdicts) = verdict_lines(wants_verdicts);
     let parts = ground.ingest_parts(&config, &identities, &drops, verdict_in);
     let ingest = Ingest::start(parts, &tasks.ingest);
@@ -202,9 +208,9 @@ fn compose(
         software: SOFTWARE,
         contact: config.contact.clone(),
         dev: config.dev,
-        actions,
-        admin_passwords: config.admin_passwords.clone(),
+        actions: actions.clone(),
         settings: config.effective().to_vec(),
+        admin_passwords: config.admin_passwords.clone(),
     });
     let room = room_for_clients(&ground.hosts, &firehose);
     let addresses = door.listeners.serve(&state, room, &config.trusted_proxies, &tasks.edge);
@@ -230,6 +236,8 @@ fn compose(
         firehose,
         log: reader,
         drops,
+        actions,
+        policy_file: config.policy_file,
         checkpointer,
         appender,
         store,
@@ -268,6 +276,23 @@ impl Running {
     /// The database or the log.
     pub async fn checkpoint(&self) -> Result<(), checkpoint::CheckpointError> {
         self.checkpointer.write().await
+    }
+
+    /// Makes everything as the policy file says, at the start and on SIGHUP. One that is wrong changes
+    /// nothing and is told in the log.
+    pub async fn follow_policy(&self) {
+        if self.policy_file.as_os_str().is_empty() {
+            return;
+        }
+        match self.actions.follow_policy(&self.policy_file).await {
+            Ok(changes) => {
+                tracing::info!(changes = changes.len(), "the policy file was followed");
+                for change in changes {
+                    tracing::info!(change, "policy file");
+                }
+            }
+            Err(why) => tracing::error!(%why, "the policy file was not followed"),
+        }
     }
 
     /// What the status line shows now.
@@ -357,6 +382,10 @@ fn keep_up_metrics(tasks: &Tasks) {
     tasks.start(async move {
         stopping.run_until_cancelled(telemetry::metrics::keep_up()).await;
     });
+}
+
+fn identities(config: &Config, ground: &Ground, tasks: &Tasks) -> Identities {
+    Identities::new(identity_options(config), ground.net.clone(), ground.clock.clone(), tasks)
 }
 
 fn identity_options(config: &Config) -> IdentityOptions {

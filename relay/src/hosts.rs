@@ -40,6 +40,7 @@ pub use self::{
     admission::is_relay,
     bans::normalised as normalised_domain,
     commands::{CommandError, Edit, LimitsEdit},
+    domains::{normal_domain, normal_pattern},
     host::Host,
     leniency::Leniency,
     limits::Limits,
@@ -241,6 +242,8 @@ struct Parts {
     grown_ms: AtomicU64,
     wake_ups: broadcast::Sender<HostId>,
     /// Bans of domains by domain. Locked before the roster where both are.
+    /// Hosts and domains that are read; `None` = all.
+    allowed: RwLock<Option<Vec<String>>>,
     bans: RwLock<BTreeMap<String, DomainBan>>,
     /// Held while host rows or bans are written, so that a row read before a command is not written
     /// after it.
@@ -290,6 +293,7 @@ impl Hosts {
             grows,
             grown_ms,
             wake_ups,
+            allowed: RwLock::default(),
             bans: RwLock::new(bans.into_iter().map(|ban| (ban.domain.clone(), ban)).collect()),
             writing: tokio::sync::Mutex::default(),
         };

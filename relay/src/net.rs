@@ -52,6 +52,17 @@ pub struct Answer {
     pub body: bytes::Bytes,
 }
 
+/// A POST to an address of the settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Post<'a> {
+    /// Password of the user `admin`.
+    pub password: Option<&'a str>,
+    /// The header `Via`.
+    pub via: &'static str,
+    /// Body; empty when there is none.
+    pub json: &'a str,
+}
+
 /// Why an outgoing request gave no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum NetError {
@@ -163,6 +174,16 @@ impl Net {
         let url = url::Url::parse(url)
             .map_err(|error| NetError::Failed(format!("not a URL: {error}")))?;
         request::post(&self.parts.configured, url, token, json, body_bytes_max).await
+    }
+
+    /// POST to a URL whose host the operator set; 30 s in all, of the answer at most 1 MiB is read.
+    ///
+    /// # Errors
+    /// [`NetError`]; an HTTP error status is an [`Answer`].
+    pub async fn post_admin(&self, url: &str, post: Post<'_>) -> Result<Answer, NetError> {
+        let url = url::Url::parse(url)
+            .map_err(|error| NetError::Failed(format!("not a URL: {error}")))?;
+        request::post_admin(&self.parts.configured, url, post).await
     }
 
     /// Whether an address may be reached (SEC-1).

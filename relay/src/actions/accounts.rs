@@ -3,31 +3,35 @@
 use relay_protocol::Did;
 use serde_json::{Value, json};
 
-use super::{Actions, Done, Refused};
-use crate::domain::LocalStatus;
+use super::{Actions, By, Done, Refused};
+use crate::domain::{Actor, LocalStatus};
 
-pub(super) async fn take_down(actions: &Actions, did: &Did) -> Result<Done, Refused> {
-    decide(actions, did, LocalStatus::Takendown).await
+pub(super) async fn take_down(actions: &Actions, by: &By, did: &Did) -> Result<Done, Refused> {
+    decide(actions, by, did, LocalStatus::Takendown).await
 }
 
-pub(super) async fn suspend(actions: &Actions, did: &Did) -> Result<Done, Refused> {
-    decide(actions, did, LocalStatus::Suspended).await
+pub(super) async fn suspend(actions: &Actions, by: &By, did: &Did) -> Result<Done, Refused> {
+    decide(actions, by, did, LocalStatus::Suspended).await
 }
 
-pub(super) async fn restore(actions: &Actions, did: &Did) -> Result<Done, Refused> {
+pub(super) async fn restore(actions: &Actions, by: &By, did: &Did) -> Result<Done, Refused> {
     must_exist(actions, did).await?;
-    decide(actions, did, LocalStatus::None).await
+    decide(actions, by, did, LocalStatus::None).await
 }
 
 /// A suspension, or a limit, is not what a takedown was: it stays.
-pub(super) async fn reverse_takedown(actions: &Actions, did: &Did) -> Result<Done, Refused> {
+pub(super) async fn reverse_takedown(
+    actions: &Actions,
+    by: &By,
+    did: &Did,
+) -> Result<Done, Refused> {
     must_exist(actions, did).await?;
     let before = decided(actions, did).await?.unwrap_or_default();
     if before != LocalStatus::Takendown {
         let state = state(before);
         return Ok(Done { before: state.clone(), after: state, answer: Value::Null });
     }
-    decide(actions, did, LocalStatus::None).await
+    decide(actions, by, did, LocalStatus::None).await
 }
 
 pub(super) async fn refresh_identity(actions: &Actions, did: &Did) -> Result<Done, Refused> {
@@ -41,9 +45,17 @@ pub(super) async fn refresh_identity(actions: &Actions, did: &Did) -> Result<Don
     Ok(Done { answer: json!({ "asked": asked }), ..Done::default() })
 }
 
-async fn decide(actions: &Actions, did: &Did, local: LocalStatus) -> Result<Done, Refused> {
+async fn decide(
+    actions: &Actions,
+    by: &By,
+    did: &Did,
+    local: LocalStatus,
+) -> Result<Done, Refused> {
     let before = decided(actions, did).await?.unwrap_or_default();
     let known = actions.parts().ingest.set_local_status(did, local).await?;
+    if by.actor != Actor::Policy {
+        actions.is_by_hand(did).await?;
+    }
     Ok(Done { before: state(before), after: state(local), answer: json!({ "known": known }) })
 }
 

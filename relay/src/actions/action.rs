@@ -1,8 +1,11 @@
 //! The closed set of what operators can do. Pure.
 
 use relay_protocol::Did;
+use serde_json::{Value, json};
+use url::form_urlencoded;
 
-use crate::telemetry::escape;
+use super::{Alert, Steer, siblings::Forward};
+use crate::{domain::LocalStatus, hosts::Edit, telemetry::escape};
 
 /// Names of a batch that are kept as its subject.
 const NAMED_MAX: usize = 3;
@@ -39,6 +42,20 @@ pub enum Action {
     },
     /// The lists of accounts of these hosts are read.
     Resync(Vec<String>),
+    /// One host is banned, connected, limited, ….
+    Steer(String, Steer),
+    /// A domain and all below it is banned.
+    BanDomain(String),
+    /// That ends.
+    UnbanDomain(String),
+    /// A sibling told people about the accounts of a host.
+    AlertSent(String, Alert),
+    /// These domains are trusted, and no others.
+    Trust(Vec<String>),
+    /// Only these hosts and domains are read, or all.
+    Allow(Option<Vec<String>>),
+    /// These are the siblings.
+    SetSiblings(Vec<String>),
     /// A consumer of the firehose is closed.
     DisconnectConsumer(u64),
     /// Whether requestCrawl from outside is taken.
@@ -58,6 +75,13 @@ impl Action {
             Self::PullHosts(_) => "host.pull",
             Self::ScanDirectory { .. } => "host.scanDirectory",
             Self::Resync(_) => "host.resync",
+            Self::Steer(_, steer) => steer.name(),
+            Self::BanDomain(_) => "domain.ban",
+            Self::UnbanDomain(_) => "domain.unban",
+            Self::AlertSent(..) => "host.alertSent",
+            Self::Trust(_) => "rule.trustedDomains",
+            Self::Allow(_) => "rule.allowedHosts",
+            Self::SetSiblings(_) => "rule.siblings",
             Self::DisconnectConsumer(_) => "consumer.disconnect",
             Self::TakeCrawls(_) => "rule.requestCrawl",
         }
@@ -71,7 +95,15 @@ impl Action {
             | Self::ReverseTakedown(did)
             | Self::Restore(did)
             | Self::RefreshIdentity(did) => did.to_string(),
-            Self::AddHost(name) => subject(name),
+            Self::AddHost(name) | Self::Steer(name, _) | Self::AlertSent(name, _) => {
+                subject(&name.trim().to_ascii_lowercase())
+            }
+            Self::BanDomain(domain) | Self::UnbanDomain(domain) => {
+                subject(&domain.trim().to_ascii_lowercase())
+            }
+            Self::Trust(_) => "trusted domains".to_owned(),
+            Self::Allow(_) => "allowed hosts".to_owned(),
+            Self::SetSiblings(_) => "siblings".to_owned(),
             Self::AddHosts(names) | Self::PullHosts(names) | Self::Resync(names) => {
                 let first: Vec<_> =
                     names.iter().take(NAMED_MAX).map(|name| subject(name)).collect();
@@ -85,6 +117,69 @@ impl Action {
             Self::DisconnectConsumer(id) => id.to_string(),
             Self::TakeCrawls(_) => "requestCrawl".to_owned(),
         }
+    }
+
+    /// What siblings are told: what the reference relay tells its own, in its form, and decisions about
+    /// accounts that only this one knows.
+    ///
+    /// * `before` – the state that the action found
+    pub(super) fn forward(&self, before: &Value) -> Option<Forward> {
+        let about = |path: &str, did: &Did| {
+            Some(Forward { target: path.to_owned(), body: json!({ "did": did.as_str() }) })
+        };
+        match self {
+            Self::TakeDown(did) => about("/admin/repo/takeDown", did),
+            Self::ReverseTakedown(did) => about("/admin/repo/reverseTakedown", did),
+            Self::Suspend(did) => about("/admin/v1/accounts/suspend", did),
+            Self::Restore(did) if before["localStatus"] == LocalStatus::Takendown.as_text() => {
+                about("/admin/repo/reverseTakedown", did)
+            }
+            Self::Restore(did) => about("/admin/v1/accounts/restore", did),
+            Self::AddHost(name) => Some(crawl(name)),
+            Self::BanDomain(domain) => Some(about_domain("/admin/subs/banDomain", domain)),
+            Self::UnbanDomain(domain) => Some(about_domain("/admin/subs/unbanDomain", domain)),
+            Self::Steer(name, steer) => steered(name, steer),
+            // Each relay's own matter: its lists, its consumers, what its file says.
+            _ => None,
+        }
+    }
+}
+
+fn about_domain(path: &str, domain: &str) -> Forward {
+    Forward { target: path.to_owned(), body: json!({ "Domain": domain.trim() }) }
+}
+
+/// Where a cursor stands, how a host is judged and when it is dialled is each relay's own matter.
+fn steered(name: &str, steer: &Steer) -> Option<Forward> {
+    let query = |path: &str| {
+        let host: String = form_urlencoded::byte_serialize(name.trim().as_bytes()).collect();
+        Some(Forward { target: format!("{path}?host={host}"), body: Value::Null })
+    };
+    let limits = |mut body: Value| {
+        body["host"] = json!(name.trim());
+        Some(Forward { target: "/admin/pds/changeLimits".to_owned(), body })
+    };
+    match steer {
+        Steer::Ban => query("/admin/pds/block"),
+        Steer::Unban => query("/admin/pds/unblock"),
+        Steer::Disconnect => query("/admin/subs/killUpstream"),
+        Steer::Limits(edit) => match edit.accounts {
+            Edit::Set(accounts) => limits(json!({ "repo_limit": accounts })),
+            Edit::Keep | Edit::Clear => None,
+        },
+        Steer::Silence(until_ms) => {
+            limits(json!({ "account_limit_alerts_silenced": *until_ms > 0 }))
+        }
+        Steer::Reconnect | Steer::ResetCursor | Steer::Strictness(_) => None,
+    }
+}
+
+/// A host is to be read. By the admin API also when it asked by itself: the address of a sibling may be
+/// that of its admin API alone.
+pub(super) fn crawl(hostname: &str) -> Forward {
+    Forward {
+        target: "/admin/pds/requestCrawl".to_owned(),
+        body: json!({ "hostname": hostname.trim() }),
     }
 }
 

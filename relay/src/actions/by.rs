@@ -5,17 +5,18 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::Done;
+use crate::domain::Actor;
 
 /// The one name under which operators log in is `admin`; the reference relay has the same.
-const ADMIN: &str = "admin:admin";
+const ADMIN: &str = "admin";
 /// Longest note that is kept, in characters.
 const NOTE_CHARS_MAX: usize = 500;
 
 /// Who does it, from where, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct By {
-    /// `admin:NAME`, `sibling:ADDRESS`, `policy`.
-    pub actor: String,
+    /// Who.
+    pub actor: Actor,
     /// Address of the client, `None` when it is no request.
     pub client: Option<IpAddr>,
     /// A sibling relay passed it on: it is not passed on again.
@@ -27,17 +28,18 @@ pub struct By {
 impl By {
     /// An operator with a password.
     pub fn client(client: IpAddr) -> Self {
-        Self { actor: ADMIN.to_owned(), client: Some(client), relayed: false, note: None }
+        Self { actor: Actor::admin(ADMIN), client: Some(client), relayed: false, note: None }
     }
 
     /// A sibling relay, for an operator of its own.
     pub fn sibling(client: IpAddr) -> Self {
-        Self { actor: format!("sibling:{client}"), relayed: true, ..Self::client(client) }
+        let actor = Actor::sibling(&client.to_string());
+        Self { actor, relayed: true, ..Self::client(client) }
     }
 
     /// The policy file, which each relay has for itself.
     pub fn policy() -> Self {
-        Self { actor: "policy".to_owned(), client: None, relayed: true, note: None }
+        Self { actor: Actor::Policy, client: None, relayed: true, note: None }
     }
 
     /// Adds the reason.
@@ -47,6 +49,11 @@ impl By {
             .map(|note| note.trim().chars().take(NOTE_CHARS_MAX).collect::<String>())
             .filter(|note| !note.is_empty());
         self
+    }
+
+    /// The reason, or nothing.
+    pub(super) fn reason(&self) -> &str {
+        self.note.as_deref().unwrap_or_default()
     }
 
     /// What was done, with the reason beside the state after it.

@@ -65,6 +65,30 @@ pub(super) async fn take_crawls(actions: &Actions, takes: bool) -> Result<Done, 
     Ok(Done { before: state(before), after: state(takes), ..Done::default() })
 }
 
+pub(super) fn trust(actions: &Actions, domains: &[String]) -> Result<Done, Refused> {
+    let hosts = &actions.parts().hosts;
+    let before = hosts.trusted_domains();
+    hosts.set_trusted_domains(domains)?;
+    Ok(Done { before: json!(before), after: json!(hosts.trusted_domains()), ..Done::default() })
+}
+
+pub(super) async fn allow(
+    actions: &Actions,
+    allowed: Option<Vec<String>>,
+) -> Result<Done, Refused> {
+    let hosts = &actions.parts().hosts;
+    let before = hosts.allowed();
+    hosts.set_allowed(allowed).await?;
+    Ok(Done { before: json!(before), after: json!(hosts.allowed()), ..Done::default() })
+}
+
+pub(super) fn set_siblings(actions: &Actions, names: &[String]) -> Done {
+    let siblings = actions.siblings();
+    let before = siblings.names();
+    siblings.set(names);
+    Done { before: json!(before), after: json!(siblings.names()), ..Done::default() }
+}
+
 pub(super) fn disconnect(actions: &Actions, id: u64) -> Result<Done, Refused> {
     let unknown = || Refused::Unknown {
         name: "ConsumerNotFound",

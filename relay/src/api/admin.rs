@@ -8,15 +8,24 @@ mod asked;
 mod audit;
 mod consumers;
 mod discovery;
+mod domains;
+mod found;
 mod gate;
 mod hosts;
+mod openapi;
+mod pds;
+mod policy;
+mod settings;
+mod siblings;
 mod status;
+mod steer;
 mod subs;
 mod takedowns;
 mod why;
 
 use axum::{Router, middleware};
 
+pub(super) use asked::is_relayed;
 pub(super) use gate::{Gate, Outside};
 
 use super::{ApiState, table::Table};
@@ -35,11 +44,29 @@ pub(super) fn table() -> Table {
         .get("/admin/v1/audit", audit::list)
         .get("/admin/v1/hosts", hosts::list)
         .post("/admin/v1/hosts", hosts::add_batch)
+        .get("/admin/v1/hosts/history", hosts::history)
+        .post("/admin/v1/hosts/ban", steer::ban)
+        .post("/admin/v1/hosts/unban", steer::unban)
+        .post("/admin/v1/hosts/disconnect", steer::disconnect)
+        .post("/admin/v1/hosts/reconnect", steer::reconnect)
+        .post("/admin/v1/hosts/resetCursor", steer::reset_cursor)
+        .post("/admin/v1/hosts/limits", steer::limits)
+        .post("/admin/v1/hosts/strictness", steer::strictness)
+        .post("/admin/v1/hosts/silence", steer::silence)
         .get("/admin/v1/accounts", accounts::show)
         .post("/admin/v1/accounts/takeDown", accounts::take_down)
         .post("/admin/v1/accounts/suspend", accounts::suspend)
         .post("/admin/v1/accounts/restore", accounts::restore)
         .post("/admin/v1/accounts/refreshIdentity", accounts::refresh_identity)
+        .get("/admin/v1/domains", domains::list)
+        .post("/admin/v1/domains/ban", domains::ban)
+        .post("/admin/v1/domains/unban", domains::unban)
+        .get("/admin/v1/siblings", siblings::list)
+        .get("/admin/v1/settings", settings::list)
+        .get("/admin/v1/policy", policy::show)
+        .post("/admin/v1/policy/diff", policy::diff)
+        .post("/admin/v1/policy/reload", policy::reload)
+        .get("/admin/v1/openapi.json", openapi::show)
         .get("/admin/v1/consumers", consumers::list)
         .post("/admin/v1/consumers/disconnect", consumers::disconnect)
         .get("/admin/v1/pull", discovery::pulls)
@@ -53,13 +80,21 @@ pub(super) fn table() -> Table {
 
 fn like_reference(table: Table) -> Table {
     table
-        .post("/admin/pds/requestCrawl", hosts::add_one)
-        .get("/admin/pds/list", hosts::list_like_reference)
-        .get("/admin/subs/getUpstreamConns", hosts::connected)
+        .post("/admin/pds/requestCrawl", pds::request_crawl)
+        .get("/admin/pds/list", pds::list)
+        .post("/admin/pds/changeLimits", pds::change_limits)
+        .post("/admin/pds/block", pds::block)
+        .post("/admin/pds/unblock", pds::unblock)
+        .get("/admin/subs/getUpstreamConns", subs::connected)
+        .post("/admin/subs/killUpstream", subs::kill)
         .get("/admin/subs/getEnabled", subs::enabled)
         .post("/admin/subs/setEnabled", subs::set_enabled)
+        .get("/admin/subs/listDomainBans", subs::domain_bans)
+        .post("/admin/subs/banDomain", subs::ban_domain)
+        .post("/admin/subs/unbanDomain", subs::unban_domain)
         .get("/admin/repo/takedowns", takedowns::list)
         .post("/admin/repo/takeDown", takedowns::take_down)
         .post("/admin/repo/reverseTakedown", takedowns::reverse)
         .get("/admin/consumers/list", consumers::list_like_reference)
+        .post("/admin/alerts/accountLimitSent", subs::alert_sent)
 }

@@ -4,7 +4,11 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE, header::RETRY_AFTER};
 use serde_json::json;
 
-use crate::{actions::Refused, hosts::Refusal, store::StoreError};
+use crate::{
+    actions::Refused,
+    hosts::{CommandError, Refusal},
+    store::StoreError,
+};
 
 /// One error answer. Names are the lexicon's, statuses those of the Go reference relay (A16).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,10 +83,17 @@ impl From<Refused> for Error {
         match refused {
             Refused::Invalid(why) => Self::invalid(why),
             Refused::Unknown { name, what } => Self::new(StatusCode::NOT_FOUND, name, what),
+            Refused::Conflict { name, what } => Self::new(StatusCode::CONFLICT, name, what),
             Refused::Host(refusal) => refusal.into(),
             Refused::Store(error) => error.into(),
             Refused::Stopping => Self::unavailable("the relay is stopping"),
         }
+    }
+}
+
+impl From<CommandError> for Error {
+    fn from(error: CommandError) -> Self {
+        Refused::from(error).into()
     }
 }
 

@@ -90,6 +90,12 @@ pub(super) async fn json<T: DeserializeOwned>(body: Body, bytes_max: usize) -> R
     })
 }
 
+/// The same for a body of text.
+pub(super) async fn text(body: Body, bytes_max: usize) -> Result<String, Error> {
+    String::from_utf8(whole(body, bytes_max).await?.into())
+        .map_err(|_binary| Error::invalid("the body is not text in UTF-8"))
+}
+
 /// Reads a body of at most `bytes_max`, within 10 s.
 pub(super) async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Error> {
     match tokio::time::timeout(BODY_MAX, axum::body::to_bytes(body, bytes_max)).await {

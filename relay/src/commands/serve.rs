@@ -67,8 +67,16 @@ async fn serve(config: Config, screen: &Screen, signals: &mut Signals) -> Result
         let facts = || running.status();
         let mut line =
             pin!(telemetry::status_line(screen.clone(), facts, CancellationToken::new()));
+        let mut hangups = hangups()?;
+        let reload = async {
+            loop {
+                hangups.recv().await;
+                running.follow_policy().await;
+            }
+        };
         tokio::select! {
             () = signals.next() => Ok(()),
+            () = reload => Ok(()),
             why = running.failed() => Err(why.to_string()),
             () = &mut line => Ok(()),
             () = service::alive() => Ok(()),
@@ -121,6 +129,11 @@ fn greet(running: &Running, named_hosts: bool) {
             running.api
         );
     }
+}
+
+/// SIGHUP, on which the policy file is read again.
+fn hangups() -> Result<Signal, String> {
+    signal(SignalKind::hangup()).map_err(|error| format!("signals cannot be received: {error}"))
 }
 
 /// SIGTERM and SIGINT alike.

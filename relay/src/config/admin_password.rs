@@ -9,12 +9,27 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Config, ConfigError, secret::Secret};
+use super::{
+    Config, ConfigError,
+    secret::Secret,
+    value::{Kind, Parsed},
+};
 
 /// Name of the file in the data directory.
 const FILE: &str = "admin-password";
 
 impl Config {
+    /// Adds the passwords of a file, one per line; none when the path is empty. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the file cannot be read, holds none, or when everyone may read it.
+    pub fn add_admin_passwords(&mut self, file: &Path) -> Result<(), ConfigError> {
+        if !file.as_os_str().is_empty() {
+            self.admin_passwords.extend(read_all(file)?);
+        }
+        Ok(())
+    }
+
     /// Without an admin password, takes the one of `<data_dir>/admin-password`, which is made with
     /// mode 0600 at the first start. Blocks on the disk.
     ///
@@ -51,6 +66,24 @@ impl Config {
             return Err(trouble(path, "the file is empty"));
         }
         Ok(Secret::new(text))
+    }
+}
+
+/// The passwords of a file of the settings, one per line.
+fn read_all(path: &Path) -> Result<Vec<Secret>, ConfigError> {
+    let metadata = fs::metadata(path).map_err(|error| trouble(path, error))?;
+    // Those of systemd may belong to a group of their own.
+    if metadata.permissions().mode() & 0o007 != 0 {
+        return Err(trouble(path, "others may read it; type `chmod 600` on it"));
+    }
+    let text = fs::read_to_string(path).map_err(|error| trouble(path, error))?;
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() {
+        return Err(trouble(path, "there is none in it"));
+    }
+    match Kind::Passwords.parse(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()) {
+        Some(Parsed::Secrets(secrets)) => Ok(secrets),
+        _ => Err(trouble(path, format!("allowed is {}", Kind::Passwords.allowed()))),
     }
 }
 

@@ -6,7 +6,10 @@
 pub(super) mod hosts;
 pub(super) mod import;
 
-use std::{ffi::OsString, path::Path};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use clap::{Arg, ArgAction, ArgMatches, builder::PossibleValue, parser::ValueSource};
 use clap_complete::Shell;
@@ -37,6 +40,8 @@ pub enum Command {
     Health,
     /// Look at the files of the event log, or repair them.
     Log(LogCommand),
+    /// Say what a policy file would change in the running relay; another one than that of the settings.
+    PolicyDiff(Option<PathBuf>),
     /// Say what a start would do to the database.
     Tables,
     /// Add, list, show hosts; read lists of others.
@@ -151,6 +156,12 @@ pub fn parse(
         Some(("config", inner)) => (Command::Config, inner),
         Some(("health", inner)) => (Command::Health, inner),
         Some(("log", inner)) => log_command(inner),
+        Some(("policy", inner)) => match inner.subcommand() {
+            Some((_, deeper)) => {
+                (Command::PolicyDiff(deeper.get_one::<PathBuf>("file").cloned()), deeper)
+            }
+            None => (Command::PolicyDiff(None), inner),
+        },
         Some(("tables", inner)) => (Command::Tables, inner),
         Some(("hosts", inner)) => match hosts::parse(inner) {
             Some((command, reach, deepest)) => (Command::Hosts(command, reach), deepest),
@@ -245,6 +256,7 @@ fn model() -> clap::Command {
         .subcommand(clap::Command::new("health").about("Asks the running relay whether all is well"))
         .subcommand(dev())
         .subcommand(log())
+        .subcommand(policy())
         .subcommand(hosts::model())
         .subcommand(import::model())
         .subcommand(hosts::model_like_reference())
@@ -282,6 +294,22 @@ fn log() -> clap::Command {
                 .about("Says what is lost, then makes a log that the relay starts on; damaged files are kept under another name. The relay must be stopped")
                 .arg(switch("dry-run", "Only says what would be done"))
                 .arg(switch("yes", "Does it").conflicts_with("dry-run")),
+        )
+}
+
+fn policy() -> clap::Command {
+    clap::Command::new("policy")
+        .about("Works with the policy file of --policy-file")
+        .subcommand_required(true)
+        .subcommand(
+            clap::Command::new("diff")
+                .about("Says what the file would change in the running relay; changes nothing. Exit code 3 when something would change")
+                .arg(
+                    Arg::new("file")
+                        .value_name("FILE")
+                        .value_parser(clap::value_parser!(PathBuf))
+                        .help("Another file than that of the settings"),
+                ),
         )
 }
 
@@ -337,7 +365,7 @@ fn flag(setting: &'static Setting) -> Arg {
             let shown: Vec<String> = names.map(|name| name.get_name().to_owned()).collect();
             arg.value_name(shown.join("|"))
         }
-        Kind::Path => arg.value_name("PATH"),
+        Kind::Path | Kind::OptionalPath => arg.value_name("PATH"),
         Kind::Text => arg.value_name("TEXT"),
         Kind::Number(..) | Kind::AutoNumber(..) => arg.value_name("N"),
         Kind::Size(..) | Kind::AutoSize(..) => arg.value_name("SIZE"),
@@ -348,6 +376,7 @@ fn flag(setting: &'static Setting) -> Arg {
         Kind::Token => arg.value_name("SECRET"),
         Kind::Share => arg.value_name("SHARE"),
         Kind::Hosts => arg.value_name("HOST"),
+        Kind::Siblings => arg.value_name("RELAY"),
         Kind::DatedHosts => arg.value_name("HOST=DAY"),
         Kind::Day => arg.value_name("DAY"),
         Kind::Passwords => arg.value_name("PASSWORD"),

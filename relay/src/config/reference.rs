@@ -102,10 +102,14 @@ fn takes(kind: Kind) -> Value {
         | Kind::Endpoint
         | Kind::HiddenEndpoint
         | Kind::Token
+        | Kind::OptionalPath
         | Kind::Share => json!({ "a": "text" }),
-        Kind::NameServers | Kind::Networks | Kind::Hosts | Kind::DatedHosts | Kind::Passwords => {
-            json!({ "a": "list" })
-        }
+        Kind::NameServers
+        | Kind::Networks
+        | Kind::Hosts
+        | Kind::DatedHosts
+        | Kind::Siblings
+        | Kind::Passwords => json!({ "a": "list" }),
     }
 }
 

@@ -206,6 +206,18 @@ settings! {
         env ["RELAY_ADMIN_PASSWORD", "RELAY_ADMIN_KEY"], flags ["admin-password"],
         "Passwords of the admin API; each of them opens it. Without one, a password is made in \
          the file `admin-password` of the data directory.";
+    "admin_password_file", Kind::OptionalPath, ADMIN, "",
+        env ["RELAY_ADMIN_PASSWORD_FILE"], flags ["admin-password-file"],
+        "File with more passwords of the admin API, one per line, which others cannot read; a \
+         credential of systemd for example.";
+    "sibling_relays", Kind::Siblings, ADMIN, "", env ["RELAY_SIBLING_RELAYS"],
+        flags ["sibling-relays"],
+        "Other relays of yours, which are told of takedowns, bans, limits and new hosts until they \
+         have taken them: a name, or the address of the admin API. The first admin password must be \
+         valid there.";
+    "policy_file", Kind::OptionalPath, ADMIN, "", env ["RELAY_POLICY_FILE"], flags ["policy-file"],
+        "File with bans, trusted domains, limits of hosts, takedowns and siblings in TOML. It is \
+         read at the start and on SIGHUP; `relay policy diff` says what it would change.";
 
     "log_level", LOG_LEVELS, LOGS, "info",
         env ["RELAY_LOG_LEVEL", "GO_LOG_LEVEL", "LOG_LEVEL", "GOLOG_LOG_LEVEL"],
@@ -295,12 +307,8 @@ pub(super) const OBSOLETE: [&str; 4] = [
 ];
 
 /// Settings of the reference relay that this one knows but does not follow: flag and names.
-pub(super) const NOT_YET: &[(&str, &[&str])] = &[
-    ("sibling-relays", &["RELAY_SIBLING_RELAYS"]),
-    ("enable-db-tracing", &[]),
-    ("enable-jaeger-tracing", &[]),
-    ("enable-otel-tracing", &[]),
-];
+pub(super) const NOT_YET: &[(&str, &[&str])] =
+    &[("enable-db-tracing", &[]), ("enable-jaeger-tracing", &[]), ("enable-otel-tracing", &[])];
 
 /// The row of a key.
 pub(super) fn setting(key: &str) -> Option<&'static Setting> {

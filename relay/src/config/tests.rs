@@ -187,7 +187,7 @@ fn other_half(key: &str) -> (&'static str, &'static str) {
 /// A value that is no default, how it is shown, and one that is not allowed.
 fn samples(kind: Kind) -> (String, String, Option<&'static str>) {
     let (good, shown, bad) = match kind {
-        Kind::Path => ("/elsewhere", "/elsewhere", None),
+        Kind::Path | Kind::OptionalPath => ("/elsewhere", "/elsewhere", None),
         Kind::Text => ("mailto:me@example.com", "mailto:me@example.com", Some("caf\u{e9}")),
         Kind::Number(least, _) | Kind::AutoNumber(least, _) => {
             let number = (least + 1).to_string();
@@ -210,6 +210,9 @@ fn samples(kind: Kind) -> (String, String, Option<&'static str>) {
             ("a.example.com=2027-01-31", "a.example.com=2027-01-31", Some("a.example.com"))
         }
         Kind::Day => ("2027-01-31", "2027-01-31", Some("soon")),
+        Kind::Siblings => {
+            ("Relay2.example.com", "https://relay2.example.com", Some("ftp://relay2.example.com"))
+        }
         Kind::Passwords => ("hunter2", "(redacted)", Some("ChangeMe")),
         Kind::Choice(choices) => {
             let name = choices[1].0;

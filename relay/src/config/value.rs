@@ -6,6 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use relay_protocol::Hostname;
 
 use super::secret::{REDACTED, Secret, redacted_address};
 use crate::{
@@ -63,6 +64,10 @@ pub enum Kind {
     Day,
     /// Passwords.
     Passwords,
+    /// A path, or nothing.
+    OptionalPath,
+    /// Relays of the same operators.
+    Siblings,
     /// One of these; the second is what the first means.
     Choice(&'static [(&'static str, &'static str)]),
 }
@@ -90,7 +95,12 @@ impl Kind {
     pub fn is_list(self) -> bool {
         matches!(
             self,
-            Self::NameServers | Self::Networks | Self::Hosts | Self::DatedHosts | Self::Passwords
+            Self::NameServers
+                | Self::Networks
+                | Self::Hosts
+                | Self::DatedHosts
+                | Self::Passwords
+                | Self::Siblings
         )
     }
 
@@ -103,6 +113,13 @@ impl Kind {
     pub fn allowed(self) -> String {
         match self {
             Self::Path => "a path".to_owned(),
+            Self::OptionalPath => "a path, or nothing".to_owned(),
+            Self::Siblings => {
+                "names of relays such as `relay2.example.com`, or addresses of their \
+                               admin APIs such as `http://10.0.0.2:2472` (plain http only to \
+                               private addresses), separated by commas"
+                    .to_owned()
+            }
             Self::Text => format!("visible ASCII, at most {TEXT_CHARS_MAX} characters"),
             Self::Number(least, most) => format!("a whole number from {least} to {most}"),
             Self::AutoNumber(least, most) => {
@@ -165,6 +182,7 @@ impl Kind {
             Self::Path => {
                 (!text.is_empty() && !text.contains('\0')).then(|| Parsed::Text(text.to_owned()))
             }
+            Self::OptionalPath => (!text.contains('\0')).then(|| Parsed::Text(text.to_owned())),
             Self::Text => (text.len() <= TEXT_CHARS_MAX
                 && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()))
             .then(|| Parsed::Text(text.to_owned())),
@@ -207,6 +225,7 @@ impl Kind {
             | Self::Networks
             | Self::Hosts
             | Self::DatedHosts
+            | Self::Siblings
             | Self::Passwords => None,
         }
     }
@@ -227,6 +246,10 @@ impl Kind {
                 })
                 .collect::<Option<_>>()
                 .map(Parsed::Dated),
+            Self::Siblings => {
+                // Whether plain http is permitted is decided when all settings are known.
+                items.map(|text| sibling(text, true)).collect::<Option<_>>().map(Parsed::List)
+            }
             Self::Passwords => items
                 .map(|text| {
                     let refused =
@@ -271,6 +294,29 @@ impl Parsed {
             Self::Secrets(secrets) if secrets.is_empty() => String::new(),
             Self::Secrets(_) => REDACTED.to_owned(),
         }
+    }
+}
+
+/// Address of a sibling relay without slash at the end; a name alone is reached by https.
+///
+/// * `dev` – plain http to anywhere; else only to private addresses, because a password goes with it
+pub fn sibling(text: &str, dev: bool) -> Option<String> {
+    if !text.contains("://") {
+        let hostname = Hostname::parse(text, true).ok()?;
+        let scheme = if hostname.is_secure() { "https" } else { "http" };
+        return sibling(&format!("{scheme}://{hostname}"), dev);
+    }
+    let url = base_url(text)?;
+    (dev || !url.starts_with("http://") || is_private(&url)).then_some(url)
+}
+
+fn is_private(url: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else { return false };
+    match url.host() {
+        Some(url::Host::Ipv4(v4)) => v4.is_private() || v4.is_loopback(),
+        Some(url::Host::Ipv6(v6)) => v6.is_unique_local() || v6.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
     }
 }
 
@@ -439,6 +485,23 @@ mod tests {
                 ("localhost:2583=2026-12-31", "localhost:2583=2026-12-31"),
             ],
             &["pds.example.com", "pds.example.com=", "pds.example.com=soon"],
+        ),
+        (Kind::OptionalPath, &[("", ""), ("a/b.toml", "a/b.toml")], &["a\0b"]),
+        (
+            Kind::Siblings,
+            &[
+                ("", ""),
+                ("Relay2.example.com", "https://relay2.example.com"),
+                ("https://relay2.example.com/", "https://relay2.example.com"),
+                ("http://10.0.0.2:2472", "http://10.0.0.2:2472"),
+                ("localhost:2472", "http://localhost:2472"),
+            ],
+            &[
+                "ftp://relay2.example.com",
+                "https://u:p@relay2.example.com",
+                "https://a/path",
+                "a b",
+            ],
         ),
         (LEVELS, &[("WARNING", "warn"), ("info", "info")], &["loud", ""]),
     ];

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     accounts::hidden::Hidden,
-    actions::{ActionParts, Actions, Rules},
+    actions::{self, ActionParts, Actions, PolicySettings, Rules, SiblingParts, Siblings},
     alerts::{AlertOptions, AlertParts},
     checkpoint::{self, Checkpointer},
     clock::Clock,
@@ -77,6 +77,8 @@ pub(super) async fn prepare(
         DataLock::take(&config.data_dir, lock::DATA)?,
         DataLock::take(&config.persist_dir, lock::LOG)?,
     ];
+    let more = config.admin_password_file.clone();
+    config.add_admin_passwords(&more).map_err(Fatal::new)?;
     let password_file = config.ensure_admin_password().map_err(Fatal::new)?;
     let listeners = Listeners::bind(config)?;
     let net = open_net(config)?;
@@ -160,6 +162,12 @@ impl Ground {
         (ingest, firehose, discovery): (&Ingest, &Firehose, &Discovery),
         tasks: &Tasks,
     ) -> Actions {
+        let siblings = SiblingParts {
+            password: config.admin_passwords.first().cloned(),
+            store: self.store.clone(),
+            net: self.net.clone(),
+            clock: self.clock.clone(),
+        };
         Actions::new(ActionParts {
             store: self.store.clone(),
             hosts: self.hosts.clone(),
@@ -167,6 +175,11 @@ impl Ground {
             firehose: firehose.clone(),
             discovery: discovery.clone(),
             rules: self.rules.clone(),
+            siblings: Siblings::start(siblings, &config.sibling_relays, tasks),
+            settings: PolicySettings {
+                trusted_domains: self.hosts.trusted_domains(),
+                siblings: config.sibling_relays.clone(),
+            },
             clock: self.clock.clone(),
             dev: config.dev,
             tasks: tasks.clone(),
@@ -250,6 +263,7 @@ impl Kept {
         let hosts = Hosts::load(store.clone(), net.clone(), clock.clone(), host_options(config))
             .await
             .map_err(Fatal::new)?;
+        allow_hosts(config, &hosts).await?;
         let rules = Rules::load(store, !config.disable_request_crawl).await.map_err(Fatal::new)?;
         let earlier = Earlier::read(store).await.map_err(Fatal::new)?;
         let (appender, reader) = open_log(config, store, (&hosts, clock), files).await?;
@@ -263,6 +277,17 @@ impl Kept {
             }
         }
     }
+}
+
+/// Where only listed hosts are read, no other is dialled, not for a moment. A policy file that is wrong
+/// stops the start: without it more would be passed on than is wanted.
+async fn allow_hosts(config: &Config, hosts: &Hosts) -> Result<(), Fatal> {
+    if config.policy_file.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let (_text, policy) =
+        actions::read_policy(&config.policy_file, config.dev).map_err(Fatal::new)?;
+    hosts.set_allowed(policy.allowed).await.map_err(Fatal::new)
 }
 
 /// Replays the log's tail into the database (I3); gives the highest account number then, and who is

@@ -2,11 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use super::{CommandError, Hosts, bans, life::ERROR_CHARS_MAX};
+use super::{CommandError, Hosts, bans, life::ERROR_CHARS_MAX, limits::pattern_covers};
 use crate::{
     domain::{Actor, DomainBan},
     net::printable,
 };
+
+/// Stands in the place of a banned domain where only listed hosts are read.
+const NOT_ALLOWED: &str = "*";
+const NOT_ALLOWED_WORDS: &str = "only hosts on the allow-list of the policy file are read";
+
+/// A domain in the form in which bans are kept.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn normal_domain(domain: &str) -> Result<String, String> {
+    bans::normalised(domain)
+}
+
+/// The same for a pattern: `pds.example.com` is one host, `*.example.com` all below a domain, and
+/// `localhost:2583` a host of a development machine.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn normal_pattern(pattern: &str) -> Result<String, String> {
+    let pattern = pattern.trim();
+    if pattern.starts_with("localhost:") {
+        return Ok(pattern.to_owned());
+    }
+    let domain = bans::normalised(pattern)?;
+    Ok(if pattern.starts_with('*') { format!("*.{domain}") } else { domain })
+}
 
 impl Hosts {
     /// Bans a domain and everything below it: connections end at once, and none of its hosts is
@@ -71,7 +97,44 @@ impl Hosts {
 
     /// The ban that covers a host name or a domain, if any.
     pub fn domain_ban_of(&self, name: &str) -> Option<DomainBan> {
-        bans::covering(&self.parts.bans.read(), name).cloned()
+        let ban = bans::covering(&self.parts.bans.read(), name).cloned();
+        ban.or_else(|| self.shut_out(name))
+    }
+
+    /// A host that is not on the list, where only those of a list are read.
+    fn shut_out(&self, name: &str) -> Option<DomainBan> {
+        let allowed = self.parts.allowed.read();
+        let is_listed =
+            |patterns: &Vec<String>| patterns.iter().any(|pattern| pattern_covers(pattern, name));
+        let shut_out = allowed.as_ref().is_some_and(|patterns| !is_listed(patterns));
+        shut_out.then(|| DomainBan {
+            domain: NOT_ALLOWED.to_owned(),
+            at_ms: 0,
+            actor: Actor::Policy,
+            note: NOT_ALLOWED_WORDS.to_owned(),
+        })
+    }
+
+    /// The hosts and domains that are read, in the form of trusted domains; `None` when all are.
+    pub fn allowed(&self) -> Option<Vec<String>> {
+        self.parts.allowed.read().clone()
+    }
+
+    /// Reads only these from now on, or all again; at once, also for connections that are open. Not
+    /// kept: the policy file says it again.
+    ///
+    /// # Errors
+    /// [`CommandError::BadDomain`]; nothing was changed then.
+    pub async fn set_allowed(&self, allowed: Option<Vec<String>>) -> Result<(), CommandError> {
+        let normal = |patterns: Vec<String>| {
+            let patterns = patterns.iter().map(|pattern| normal_pattern(pattern));
+            patterns.collect::<Result<Vec<_>, _>>().map_err(CommandError::BadDomain)
+        };
+        let allowed = allowed.map(normal).transpose()?;
+        let _writing = self.parts.writing.lock().await;
+        *self.parts.allowed.write() = allowed;
+        self.review_bans((&Actor::Policy, NOT_ALLOWED_WORDS));
+        Ok(())
     }
 
     /// Which domains are trusted from now on (HOST-6), as `pds.example.com` for one host or
@@ -80,12 +143,8 @@ impl Hosts {
     /// # Errors
     /// [`CommandError::BadDomain`]; nothing was changed then.
     pub fn set_trusted_domains(&self, patterns: &[String]) -> Result<(), CommandError> {
-        let normal = |pattern: &String| -> Result<String, CommandError> {
-            let domain = bans::normalised(pattern).map_err(CommandError::BadDomain)?;
-            let is_below = pattern.trim().starts_with('*');
-            Ok(if is_below { format!("*.{domain}") } else { domain })
-        };
-        let patterns = patterns.iter().map(normal).collect::<Result<Vec<_>, _>>()?;
+        let patterns = patterns.iter().map(|pattern| normal_pattern(pattern));
+        let patterns = patterns.collect::<Result<Vec<_>, _>>().map_err(CommandError::BadDomain)?;
         *self.parts.shared.trusted.write() = patterns;
         Ok(())
     }

@@ -5,12 +5,12 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use reqwest::{
     Client, Response,
-    header::{ACCEPT, HeaderName, RETRY_AFTER, SERVER},
+    header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER, SERVER, VIA},
     redirect::Policy,
 };
 
 use super::{
-    Answer, NetError,
+    Answer, NetError, Post,
     guard::Guard,
     resolver::{Dns, Resolver},
     words,
@@ -21,6 +21,15 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// Longest wait for the whole answer (RES-1).
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// Longest wait for the answer to a POST: what was asked for is to be durable there first.
+const POST_ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Largest answer to a POST.
+const POST_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// The user of every admin API.
+const ADMIN: &str = "admin";
 
 /// Header lines of an answer; more is an attack on our memory.
 const HEADERS_MAX: usize = 64;
@@ -71,9 +80,25 @@ pub(super) async fn get(
     url: url::Url,
     body_bytes_max: usize,
 ) -> Result<Answer, NetError> {
-    let response =
-        client.get(url).header(ACCEPT, ACCEPTED).send().await.map_err(|error| failed(&error))?;
-    read(response, body_bytes_max).await
+    let request = client.get(url).header(ACCEPT, ACCEPTED);
+    read(request.send().await.map_err(|error| failed(&error))?, body_bytes_max).await
+}
+
+/// Sends and reads the answer up to the limit.
+pub(super) async fn post_admin(
+    client: &Client,
+    url: url::Url,
+    post: Post<'_>,
+) -> Result<Answer, NetError> {
+    let mut request = client.post(url).timeout(POST_ANSWER_MAX).header(VIA, post.via);
+    if let Some(password) = post.password {
+        request = request.basic_auth(ADMIN, Some(password));
+    }
+    request = request.body(post.json.to_owned());
+    if !post.json.is_empty() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    read(request.send().await.map_err(|error| failed(&error))?, POST_BODY_BYTES_MAX).await
 }
 
 async fn read(response: Response, body_bytes_max: usize) -> Result<Answer, NetError> {

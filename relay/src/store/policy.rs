@@ -70,6 +70,24 @@ impl Store {
         rows.first().map(|row| row.text(0)).transpose()
     }
 
+    /// All rules whose name begins so, with their values.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn rules(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        // Compared here: patterns of LIKE differ in case between the databases.
+        let sql = "SELECT name, value FROM relay_meta ORDER BY name";
+        let rows = self.db().fetch(Statement::new(sql, Vec::new())).await?;
+        let mut found = Vec::new();
+        for row in rows {
+            let name = row.text(0)?;
+            if let Some(rule) = name.strip_prefix(RULE).filter(|rule| rule.starts_with(prefix)) {
+                found.push((rule.to_owned(), row.text(1)?));
+            }
+        }
+        Ok(found)
+    }
+
     /// Sets such a rule. Durable.
     ///
     /// # Errors

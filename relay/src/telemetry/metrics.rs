@@ -206,6 +206,12 @@ pub const API_ADMIN_REFUSED: &str = "relay_api_admin_refused_total";
 pub const API_TROUBLE: &str = "relay_api_trouble";
 /// What operators did, by `kind` and `outcome` (`done`, `refused`).
 pub const ACTIONS: &str = "relay_actions_total";
+/// Requests that sibling relays have not yet taken.
+pub const ACTIONS_LETTERS_WAITING: &str = "relay_actions_letters_waiting";
+/// Age of the oldest of them: how far a sibling is behind.
+pub const ACTIONS_LETTERS_OLDEST_SECONDS: &str = "relay_actions_letters_oldest_age";
+/// Requests to sibling relays, by `outcome` (`delivered`, `refused`: never again, `failed`: again later).
+pub const ACTIONS_LETTERS: &str = "relay_actions_letters_total";
 
 // alerts
 

@@ -23,6 +23,7 @@ mod identities;
 mod lifecycle;
 mod low_water;
 mod new_hosts;
+mod policy;
 #[expect(dead_code, reason = "these tests use a part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres_cluster;
@@ -35,6 +36,7 @@ mod proxy;
 mod recorded;
 mod released_data;
 mod restart;
+mod siblings;
 mod signing_keys;
 mod stream_rules;
 mod strictness;

@@ -24,10 +24,13 @@ mod lists;
 mod methods;
 mod metrics;
 mod moderation;
+mod openapi;
 mod operators;
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the store")]
 mod postgres_cluster;
+mod reference;
 mod relay;
 mod sockets;
+mod steering;
 mod upgrade;

@@ -21,6 +21,7 @@ mod logs;
 mod name_server;
 mod names;
 mod places;
+mod policy;
 mod process;
 mod rules;
 mod runbook;

@@ -29,6 +29,7 @@ pub(crate) struct Program {
 }
 
 /// A program that has ended.
+#[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -70,6 +71,12 @@ impl Program {
     pub(crate) fn argument(mut self, text: &str) -> Self {
         self.arguments.push(text.to_owned());
         self
+    }
+
+    /// The same in the same directory, with a command.
+    pub(crate) fn again(&self, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
+        Self { dir: Arc::clone(&self.dir), env: self.env.clone(), arguments }
     }
 
     /// Working directory; the data directory lies below unless set otherwise.
@@ -173,6 +180,11 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn at(&self) -> Addresses {
         self.at.unwrap()
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it wrote to standard error so far.

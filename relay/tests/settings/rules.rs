@@ -96,3 +96,33 @@ async fn every_admin_password_opens_and_no_other() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("admin_passwords is (redacted)"), "{}", refused.stderr);
 }
+
+/// Setting `admin_password_file`: each line of the file opens the admin API beside the others, and a file
+/// that everyone can read is refused.
+#[tokio::test]
+async fn more_admin_passwords_come_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("passwords");
+    let permit = |mode: u32| {
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .unwrap();
+    };
+    std::fs::write(&file, "third\n\n fourth \n").unwrap();
+    permit(0o600);
+    let path = file.display().to_string();
+    let program = || {
+        Program::new().set("RELAY_ADMIN_PASSWORD", "first").set("RELAY_ADMIN_PASSWORD_FILE", &path)
+    };
+    let relay = program().start().await;
+    for (password, status) in [("first", 200), ("third", 200), ("fourth", 200), ("fifth", 401)] {
+        let header = format!("Authorization: Bearer {password}");
+        let answer = send(relay.at().admin, "GET", "/admin/v1/status", &[&header]).await;
+        assert_eq!(answer.status, status, "{password:?}");
+    }
+    assert!(!relay.stop().await.contains("third"), "I8");
+
+    permit(0o644);
+    let refused = program().run().await;
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("others may read it"), "{}", refused.stderr);
+}

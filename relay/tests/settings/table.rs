@@ -69,6 +69,13 @@ const EFFECTS: &[(&str, &str, &str)] = &[
         "answers_cut_short_are_fetched_over_tcp_unless_forbidden",
     ),
     ("admin_passwords", "settings/rules.rs", "every_admin_password_opens_and_no_other"),
+    ("admin_password_file", "settings/rules.rs", "more_admin_passwords_come_from_a_file"),
+    ("sibling_relays", "e2e/siblings.rs", "what_is_decided_at_one_relay_holds_at_its_siblings"),
+    (
+        "policy_file",
+        "e2e/policy.rs",
+        "what_the_policy_file_says_is_so_and_what_was_decided_by_hand_stays",
+    ),
     ("log_level", "settings/logs.rs", "the_level_decides_what_is_logged"),
     ("log_format", "settings/logs.rs", "the_format_decides_how_a_line_looks"),
     (

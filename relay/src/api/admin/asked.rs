@@ -89,6 +89,17 @@ impl Fields {
         self.maybe_number(name)?.ok_or_else(missing)
     }
 
+    /// Whether the field is this text.
+    pub(super) fn is_text(&self, name: &str, text: &str) -> bool {
+        self.value(name).is_some_and(|value| value == text)
+    }
+
+    /// True, false, or absent.
+    pub(super) fn maybe_truth(&self, name: &str) -> Result<Option<bool>, Error> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        value.as_bool().map(Some).ok_or_else(|| wrong(name, "true or false", value))
+    }
+
     /// A DID.
     pub(super) fn did(&self) -> Result<Did, Error> {
         let text = self.text("did")?;

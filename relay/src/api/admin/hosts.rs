@@ -1,25 +1,22 @@
-//! Hosts for operators: list, add one, add many.
+//! Hosts for operators: find, add, and what is known of each.
 
 use std::collections::BTreeMap;
 
 use axum::{body::Body, extract::State, response::Response};
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::asked::Fields;
+use super::found::{Found, Query};
 use crate::{
     actions::{Action, By},
-    api::{ApiState, error::Error, params, params::Params, xrpc::json as answer},
+    api::{ApiState, error::Error, params, params::Params, time_text, xrpc::json as answer},
     discovery::room_for,
-    domain::{HostId, HostStatus},
+    domain::Strictness,
     hosts::HostView,
 };
 
 const LIMIT_USUAL: usize = 200;
 const LIMIT_MAX: usize = 1_000;
-/// Hosts in the list of the reference relay, which has no pages.
-const REFERENCE_LIST_MAX: usize = 10_000;
 
 #[derive(Debug, Deserialize)]
 struct Batch {
@@ -31,34 +28,64 @@ struct Batch {
 
 /// A host with all that an operator asks about it.
 pub(super) fn host_json(host: &HostView) -> Value {
+    let strictness = host.strictness;
+    let until = match strictness {
+        Strictness::LenientUntil(until_ms) if until_ms < u64::MAX => Some(time_text(until_ms)),
+        _ => None,
+    };
+    let silenced = host.silenced_until_ms;
     json!({
         "id": host.id.0,
         "hostname": host.hostname,
         "status": host.status.as_text(),
+        "statusReason": host.status_reason,
+        "statusSince": (host.status_since_ms > 0).then(|| time_text(host.status_since_ms)),
+        "domainBan": host.domain_ban,
+        "firstSeen": time_text(host.first_seen_ms),
         "seq": host.seq.map(|seq| seq.0),
         "accountCount": host.account_count,
         "accountLimit": host.account_limit,
+        "trusted": host.trusted,
+        "limits": {
+            "accounts": host.limits.accounts,
+            "perSecond": host.limits.per_second,
+            "perHour": host.limits.per_hour,
+            "perDay": host.limits.per_day,
+        },
+        "ownLimits": {
+            "accounts": host.own_limits.accounts,
+            "perSecond": host.own_limits.per_second,
+            "perHour": host.own_limits.per_hour,
+            "perDay": host.own_limits.per_day,
+        },
+        "growthPercent": host.growth,
+        "strict": host.strict,
+        "strictness": strictness.as_text(),
+        "lenientUntil": until,
+        "ratcheted": host.ratcheted,
+        "alertsSilenced": silenced > 0,
         "connected": host.connected,
         "everConnected": host.ever_connected,
         "doing": host.doing,
         "lastError": host.last_error,
+        "lastErrorAt": host.last_error_ms.map(time_text),
+        "gapAt": host.gap_ms.map(time_text),
         "events": host.events,
+        "bytes": host.bytes,
         "unsettled": host.unsettled,
     })
 }
 
-/// `GET /admin/v1/hosts?limit=&cursor=`: all known hosts, oldest first.
+/// `GET /admin/v1/hosts?status=&reason=&text=&sort=&order=&limit=&cursor=`: oldest first unless it is
+/// sorted otherwise. `total` counts all that were found.
 pub(super) async fn list(State(state): State<ApiState>, params: Params) -> Result<Response, Error> {
     let limit = params.limit(LIMIT_USUAL, LIMIT_MAX)?;
-    let after = u32::try_from(params.cursor()?).unwrap_or(u32::MAX);
-    let mut views = state.hosts.list(HostId(after), limit.saturating_add(1));
-    let more = views.len() > limit;
-    views.truncate(limit);
-    let cursor = views.last().filter(|_| more).map(|host| host.id.0.to_string());
+    let query = Query::read(&params)?;
+    let Found { views, total, next } = query.run(&state, limit);
     let hosts: Vec<_> = views.iter().map(host_json).collect();
-    answer(&match cursor {
-        Some(cursor) => json!({ "cursor": cursor, "hosts": hosts }),
-        None => json!({ "hosts": hosts }),
+    answer(&match next {
+        Some(cursor) => json!({ "cursor": cursor, "total": total, "hosts": hosts }),
+        None => json!({ "total": total, "hosts": hosts }),
     })
 }
 
@@ -85,46 +112,25 @@ pub(super) async fn add_batch(
     answer(&json!({ "hosts": done.answer }))
 }
 
-/// `POST /admin/pds/requestCrawl {"hostname"}`: like the reference relay, 200 without a body.
-pub(super) async fn add_one(
+/// `GET /admin/v1/hosts/history?host=`: what changed about one, newest first.
+pub(super) async fn history(
     State(state): State<ApiState>,
-    by: By,
-    body: Body,
-) -> Result<StatusCode, Error> {
-    let fields = Fields::read(body).await?;
-    state.actions.run(by, Action::AddHost(fields.text("hostname")?.to_owned())).await?;
-    Ok(StatusCode::OK)
-}
-
-/// `GET /admin/subs/getUpstreamConns`: names of the hosts with an open socket.
-pub(super) async fn connected(State(state): State<ApiState>) -> Result<Response, Error> {
-    let views = state.hosts.list(HostId(0), REFERENCE_LIST_MAX);
-    let names: Vec<_> =
-        views.iter().filter(|host| host.connected).map(|host| &host.hostname).collect();
-    answer(&names)
-}
-
-/// `GET /admin/pds/list`: with the field names that scripts for the reference relay read.
-pub(super) async fn list_like_reference(State(state): State<ApiState>) -> Result<Response, Error> {
-    let views = state.hosts.list(HostId(0), REFERENCE_LIST_MAX);
-    let hosts: Vec<_> = views
+    params: Params,
+) -> Result<Response, Error> {
+    let host = params.required("host")?;
+    let changes = state.hosts.history(host).await?;
+    let changes: Vec<_> = changes
         .iter()
-        .map(|host| {
-            let secure = state.hosts.get(host.id).is_some_and(|known| known.hostname().is_secure());
+        .map(|change| {
             json!({
-                "ID": host.id.0,
-                "Host": host.hostname,
-                "SSL": secure,
-                "Cursor": host.seq.map_or(0, |seq| seq.0),
-                "Registered": host.status == HostStatus::Active,
-                "Blocked": host.status == HostStatus::Banned,
-                "RepoCount": host.account_count,
-                "RepoLimit": host.account_limit,
-                "UserCount": host.account_count,
-                "HasActiveConnection": host.connected,
-                "EventsSeenSinceStartup": host.events,
+                "time": time_text(change.at_ms),
+                "kind": change.kind.as_text(),
+                "before": change.before,
+                "after": change.after,
+                "reason": change.reason,
+                "actor": change.actor.to_string(),
             })
         })
         .collect();
-    answer(&hosts)
+    answer(&json!({ "history": changes }))
 }

@@ -4,13 +4,14 @@ use axum::{
     body::Body,
     extract::{Extension, State},
 };
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::{
     api::{
         ApiState,
+        admin::is_relayed,
         error::Error,
         params::{self, PUBLIC_BODY_BYTES_MAX},
     },
@@ -26,6 +27,7 @@ struct Input {
 pub(super) async fn request_crawl(
     State(state): State<ApiState>,
     Extension(client): Extension<Client>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Error> {
     if !state.actions.rules().takes_crawls() {
@@ -41,6 +43,9 @@ pub(super) async fn request_crawl(
             .map_err(|wait| Error::rate_limited(wait.as_secs().saturating_add(1)))?;
     }
     let input: Input = params::json(body, PUBLIC_BODY_BYTES_MAX).await?;
-    state.hosts.admit(&input.hostname, false).await?;
+    let host = state.hosts.admit(&input.hostname, false).await?;
+    if !is_relayed(&headers) {
+        state.actions.pass_on_crawl(&host.hostname().to_string()).await?;
+    }
     Ok(StatusCode::OK)
 }
