@@ -99,7 +99,7 @@ async fn a_list_that_was_cut_is_read_on_from_the_same_page() {
     let relay = {
         let stopped = relay.restarted();
         source.fault(1, None);
-        stopped.await
+        Box::pin(stopped).await
     };
 
     let stopped = pull_until(&relay, &source.name(), is("stopped")).await;

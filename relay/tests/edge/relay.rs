@@ -64,15 +64,15 @@ impl Relay {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let config = Config::load(&Flags::default(), &env, dir.path()).unwrap();
-        let running = Daemon::start(config.clone(), extras).await.unwrap();
+        let running = Box::pin(Daemon::start(config.clone(), extras)).await.unwrap();
         Self { running, net, dir, config }
     }
 
     /// Stops it and starts it again on the same data.
     pub(crate) async fn restarted(self) -> Self {
         let Self { running, net, dir, config } = self;
-        running.stop().await.unwrap();
-        let running = Daemon::start(config.clone(), Extras::default()).await.unwrap();
+        Box::pin(running.stop()).await.unwrap();
+        let running = Box::pin(Daemon::start(config.clone(), Extras::default())).await.unwrap();
         Self { running, net, dir, config }
     }
 
