@@ -73,6 +73,7 @@ pub(super) fn table() -> Table {
         .post("/admin/v1/pull", discovery::pull)
         .post("/admin/v1/scanDirectory", discovery::scan)
         .get("/admin/v1/candidates", discovery::candidates)
+        .get("/admin/v1/readiness", discovery::readiness)
         .get("/admin/v1/resync", discovery::walks)
         .post("/admin/v1/resync", discovery::resync);
     like_reference(table)

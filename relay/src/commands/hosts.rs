@@ -44,6 +44,10 @@ async fn ask(config: &Config, what: HostsCommand, reach: &Reach) -> Result<bool,
             let answer = admin()?.get("/admin/v1/resync").await.map_err(String::from)?;
             walks(&answer, &hosts, reach.json)
         }
+        HostsCommand::Readiness => {
+            let answer = admin()?.get("/admin/v1/readiness").await.map_err(String::from)?;
+            readiness(&answer, reach.json)
+        }
         HostsCommand::Candidates => {
             let answer = admin()?.get("/admin/v1/candidates").await.map_err(String::from)?;
             candidates(&answer, reach.json)
@@ -152,6 +156,27 @@ async fn show(admin: &Admin, name: &str, json: bool) -> Result<bool, Ended> {
             text(drop, "reason"),
             text(drop, "did"),
             text(drop, "detail"),
+        ))?;
+    }
+    Ok(true)
+}
+
+fn readiness(answer: &Value, json: bool) -> Result<bool, Ended> {
+    let hosts = answer.get("hosts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if json {
+        print::line(&json!(hosts).to_string())?;
+        return Ok(true);
+    }
+    for host in hosts {
+        let would_drop = host.get("wouldDrop").and_then(Value::as_object);
+        let counts: Vec<String> =
+            would_drop.into_iter().flatten().map(|(why, count)| format!("{count} {why}")).collect();
+        let counts = if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") };
+        print::line(&format!(
+            "{}\t{} of {} provable commits\twould drop {counts}",
+            text(host, "hostname"),
+            number(host, "cleanCommits"),
+            number(host, "cleanCommitsNeeded"),
         ))?;
     }
     Ok(true)

@@ -149,6 +149,9 @@ async fn a_person_has_the_accounts_of_a_host_compared() {
     }
     let candidates = ask(&program, &relay, &["hosts", "candidates", "--json"]).await;
     assert_eq!((candidates.code, candidates.stdout.as_str()), (Some(0), "[]\n"));
+    let ready = ask(&program, &relay, &["hosts", "readiness"]).await;
+    assert_eq!(ready.code, Some(0), "{}", ready.stderr);
+    assert!(ready.stdout.starts_with(&format!("{name}\t")), "{}", ready.stdout);
     let rate = ask(&program, &relay, &["hosts", "from-plc", "--rate", "11"]).await;
     assert_eq!(rate.code, Some(1));
     assert!(rate.stderr.contains("rate must be from 1 to 10"), "{}", rate.stderr);

@@ -155,7 +155,7 @@ async fn a_relay_that_asks_us_to_wait_is_asked_again() {
 /// accounts, as a list that is pulled does; the others have the usual limit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_makes_room_for_the_accounts_that_hosts_have_elsewhere() {
-    let relay = Relay::start().await;
+    let relay = Relay::start_with(&[("RELAY_DEFAULT_ACCOUNT_LIMIT", "50")]).await;
     let password = format!("Authorization: Bearer {PASSWORD}");
     let names = ["localhost:1", "localhost:2"];
     let body = json!({ "hostnames": names, "accountCounts": { "localhost:1": 4_000 } }).to_string();
@@ -165,7 +165,7 @@ async fn a_batch_makes_room_for_the_accounts_that_hosts_have_elsewhere() {
     assert_eq!(added.status, 200);
     let hosts = relay.admin("/admin/v1/hosts").await.json();
     let limits = [0, 1].map(|place| hosts["hosts"][place]["accountLimit"].as_u64());
-    assert_eq!(limits, [Some(8_000), Some(100)]);
+    assert_eq!(limits, [Some(8_000), Some(50)]);
     relay.stop().await;
 }
 

@@ -48,7 +48,7 @@ CREATE TABLE log_file_refs (id bigserial PRIMARY KEY, created_at timestamptz, up
 const CONTENTS: &str = "
 INSERT INTO host (hostname, no_ssl, account_limit, status, last_seq) VALUES
   ('localhost:1', true, 5000, 'active', 77), ('localhost:2', true, 3, 'offline', -1),
-  ('localhost:3', true, 100, 'banned', 9), ('10.0.0.1', false, 100, 'active', 5);
+  ('localhost:3', true, 200, 'banned', 9), ('10.0.0.1', false, 100, 'active', 5);
 INSERT INTO domain_bans (domain) VALUES ('bad.example.com');
 INSERT INTO account (did, host_id, status, upstream_status) VALUES
   ('did:plc:aaaaaaaaaaaaaaaaaaaaaaaa', 1, 'active', 'active'),
@@ -96,7 +96,7 @@ async fn shows_what_was_taken(relay: &Process) {
         [
             ("localhost:1", 5_000, Some(77), 3),
             ("localhost:2", 3, None, 0),
-            ("localhost:3", 100, Some(9), 0)
+            ("localhost:3", 200, Some(9), 0)
         ]
     );
     assert_eq!(listed["hosts"][2]["status"], "banned");

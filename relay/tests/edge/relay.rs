@@ -70,6 +70,7 @@ impl Relay {
 
     /// Stops it and starts it again on the same data.
     pub(crate) async fn restarted(self) -> Self {
+        // Boxed: a whole relay is on the way, and tests hold it.
         let Self { running, net, dir, config } = self;
         Box::pin(running.stop()).await.unwrap();
         let running = Box::pin(Daemon::start(config.clone(), Extras::default())).await.unwrap();

@@ -2,7 +2,7 @@
 
 use axum::{body::Body, extract::State, response::Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     actions::{Action, By},
@@ -127,6 +127,39 @@ fn walk_json(name: &str, walk: &WalkView) -> Value {
         "finishedAt": row.finished_ms.map(time_text),
         "lastError": row.last_error.as_deref().map(|text| escape(text, 500)),
     })
+}
+
+/// `GET /admin/v1/readiness`: hosts that are not strict for good, those first of which strict validation
+/// would drop most (DESIGN 10.14).
+pub(super) async fn readiness(State(state): State<ApiState>) -> Result<Response, Error> {
+    let hosts: Vec<_> = state
+        .hosts
+        .readiness(&state.drops)
+        .iter()
+        .map(|host| {
+            let would_drop: Map<_, _> = host
+                .would_drop
+                .iter()
+                .map(|(reason, count)| (reason.label().to_owned(), json!(count)))
+                .collect();
+            let example = host.examples.first().map(|dropped| {
+                json!({
+                    "did": dropped.did,
+                    "words": dropped.reason.words(),
+                    "detail": dropped.detail,
+                })
+            });
+            json!({
+                "hostname": host.hostname,
+                "strict": host.strict,
+                "cleanCommits": host.clean_commits,
+                "cleanCommitsNeeded": host.clean_commits_needed,
+                "wouldDrop": would_drop,
+                "example": example,
+            })
+        })
+        .collect();
+    answer(&json!({ "hosts": hosts }))
 }
 
 fn pull_json(pull: &PullView) -> Value {

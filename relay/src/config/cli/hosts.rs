@@ -57,6 +57,8 @@ pub enum HostsCommand {
     },
     /// Hosts that DID documents name and that were not known.
     Candidates,
+    /// What strict validation would drop of whom.
+    Readiness,
     /// Read the lists of accounts of hosts now.
     Resync {
         /// Their names.
@@ -95,6 +97,7 @@ pub(super) fn parse(matches: &ArgMatches) -> Option<(HostsCommand, Reach, &ArgMa
             wait: !inner.get_flag("no-wait"),
         },
         "candidates" => HostsCommand::Candidates,
+        "readiness" => HostsCommand::Readiness,
         "resync" => HostsCommand::Resync { hosts: many("host") },
         "resync-status" => HostsCommand::ResyncStatus { hosts: many("host") },
         _ => HostsCommand::Pull { from: many("from"), wait: !inner.get_flag("no-wait") },
@@ -160,6 +163,10 @@ pub(super) fn model() -> clap::Command {
         .subcommand(verb(
             "candidates",
             "Prints the hosts that DID documents name and that were not known",
+        ))
+        .subcommand(verb(
+            "readiness",
+            "Prints the hosts that are not strict for good, and what strict validation would drop of them",
         ))
         .subcommand(
             verb("resync", "Compares the accounts that hosts list with those that are known, now")
