@@ -466,7 +466,7 @@ mod tests {
     #[test]
     fn switches_lists_and_flags_without_effect() {
         let (_, flags) = command(
-            "relay --dev --crawl a --crawl b,c --lenient-sync-validation=false --sibling-relays x",
+            "relay --dev --crawl a --crawl b,c --lenient-sync-validation=false --enable-db-tracing x",
         );
         let texts =
             |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
@@ -478,7 +478,7 @@ mod tests {
                 ("lenient", "lenient-sync-validation", texts(&["false"])),
             ]
         );
-        assert_eq!(flags.1, ["sibling-relays"]);
+        assert_eq!(flags.1, ["enable-db-tracing"]);
     }
 
     /// An unknown command or flag is a usage error with a hint; help and version are answers.

@@ -310,7 +310,6 @@ fn broken_files_are_named_without_their_lines() {
 #[test]
 fn names_without_effect_are_warned_of() {
     let env = [
-        ("RELAY_SIBLING_RELAYS", "relay.example"),
         ("RELAY_REPLAY_WINDWO", "1h"),
         ("RELAY_ADMIN_KEY", "a"),
         ("RELAY_ADMIN_PASSWORD", "b"),
@@ -328,7 +327,6 @@ fn names_without_effect_are_warned_of() {
             "MAX_FETCH_CONCURRENCY is obsolete: this relay archives nothing",
             "RELAY_ADMIN_KEY is ignored because RELAY_ADMIN_PASSWORD is set",
             "RELAY_REPLAY_WINDWO is not a setting; did you mean RELAY_REPLAY_WINDOW?",
-            "RELAY_SIBLING_RELAYS is not yet supported by this relay, ignored",
         ]
     );
     assert_eq!(config.admin_passwords, [Secret::new("b")]);
