@@ -261,6 +261,7 @@ impl Actions {
             Action::Trust(domains) => rules::trust(self, &domains),
             Action::Allow(allowed) => rules::allow(self, allowed).await,
             Action::SetSiblings(names) => Ok(rules::set_siblings(self, &names)),
+            Action::NewHostsPerDay(limit) => rules::new_hosts_per_day(self, limit).await,
             Action::DisconnectConsumer(id) => rules::disconnect(self, id),
             Action::TakeCrawls(takes) => rules::take_crawls(self, takes).await,
         }

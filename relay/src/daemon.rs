@@ -155,6 +155,11 @@ impl Daemon {
     /// # Errors
     /// [`Fatal`], one sentence: what, where, what to do.
     pub async fn start(config: Config, extras: Extras) -> Result<Running, Fatal> {
+        // All of it at once is too large for the stacks of those who wait for it.
+        Box::pin(Self::begin(config, extras)).await
+    }
+
+    async fn begin(config: Config, extras: Extras) -> Result<Running, Fatal> {
         telemetry::metrics::describe();
         let mut config = config;
         let Extras { clock, verdicts, log_files, firehose, upstream, alerts } = extras;

@@ -56,6 +56,8 @@ pub enum Action {
     Allow(Option<Vec<String>>),
     /// These are the siblings.
     SetSiblings(Vec<String>),
+    /// So many hosts may be added by strangers in a day.
+    NewHostsPerDay(u64),
     /// A consumer of the firehose is closed.
     DisconnectConsumer(u64),
     /// Whether requestCrawl from outside is taken.
@@ -82,6 +84,7 @@ impl Action {
             Self::Trust(_) => "rule.trustedDomains",
             Self::Allow(_) => "rule.allowedHosts",
             Self::SetSiblings(_) => "rule.siblings",
+            Self::NewHostsPerDay(_) => "rule.newHostsPerDay",
             Self::DisconnectConsumer(_) => "consumer.disconnect",
             Self::TakeCrawls(_) => "rule.requestCrawl",
         }
@@ -104,6 +107,7 @@ impl Action {
             Self::Trust(_) => "trusted domains".to_owned(),
             Self::Allow(_) => "allowed hosts".to_owned(),
             Self::SetSiblings(_) => "siblings".to_owned(),
+            Self::NewHostsPerDay(_) => "new hosts per day".to_owned(),
             Self::AddHosts(names) | Self::PullHosts(names) | Self::Resync(names) => {
                 let first: Vec<_> =
                     names.iter().take(NAMED_MAX).map(|name| subject(name)).collect();

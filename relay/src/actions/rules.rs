@@ -89,6 +89,14 @@ pub(super) fn set_siblings(actions: &Actions, names: &[String]) -> Done {
     Done { before: json!(before), after: json!(siblings.names()), ..Done::default() }
 }
 
+pub(super) async fn new_hosts_per_day(actions: &Actions, limit: u64) -> Result<Done, Refused> {
+    let hosts = &actions.parts().hosts;
+    let (before, _) = hosts.new_hosts_per_day();
+    hosts.set_new_hosts_per_day(limit).await?;
+    let state = |limit: u64| json!({ "limit": limit });
+    Ok(Done { before: state(before), after: state(limit), ..Done::default() })
+}
+
 pub(super) fn disconnect(actions: &Actions, id: u64) -> Result<Done, Refused> {
     let unknown = || Refused::Unknown {
         name: "ConsumerNotFound",

@@ -90,6 +90,8 @@ fn like_reference(table: Table) -> Table {
         .post("/admin/subs/killUpstream", subs::kill)
         .get("/admin/subs/getEnabled", subs::enabled)
         .post("/admin/subs/setEnabled", subs::set_enabled)
+        .get("/admin/subs/perDayLimit", subs::per_day_limit)
+        .post("/admin/subs/setPerDayLimit", subs::set_per_day_limit)
         .get("/admin/subs/listDomainBans", subs::domain_bans)
         .post("/admin/subs/banDomain", subs::ban_domain)
         .post("/admin/subs/unbanDomain", subs::unban_domain)

@@ -58,7 +58,7 @@ async fn has_status(relay: &Relay, account: &Account, expected: Value) -> Result
         }
         Ok(())
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), waited)
+    tokio::time::timeout(std::time::Duration::from_mins(1), waited)
         .await
         .with_context(|| format!("{} never became {expected}", account.did()))?
 }
@@ -144,7 +144,7 @@ impl Relay {
             }
             Ok(())
         };
-        tokio::time::timeout(std::time::Duration::from_secs(60), waited).await?
+        tokio::time::timeout(std::time::Duration::from_mins(1), waited).await?
     }
 }
 

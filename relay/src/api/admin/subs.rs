@@ -59,6 +59,22 @@ pub(super) async fn set_enabled(
     Ok(success())
 }
 
+/// `GET /admin/subs/perDayLimit`: hosts that strangers may add in a day.
+pub(super) async fn per_day_limit(State(state): State<ApiState>) -> Result<Response, Error> {
+    answer(&json!({ "limit": state.hosts.new_hosts_per_day().0 }))
+}
+
+/// `POST /admin/subs/setPerDayLimit?limit=`; holds over a restart, until the setting is changed.
+pub(super) async fn set_per_day_limit(
+    State(state): State<ApiState>,
+    by: By,
+    params: Params,
+) -> Result<Response, Error> {
+    let limit = number("limit", params.required("limit")?)?;
+    state.actions.run(by, Action::NewHostsPerDay(limit)).await?;
+    Ok(success())
+}
+
 /// `GET /admin/subs/listDomainBans`.
 pub(super) async fn domain_bans(State(state): State<ApiState>) -> Result<Response, Error> {
     let bans = state.hosts.domain_bans();
@@ -129,4 +145,12 @@ fn truth(name: &str, text: &str) -> Result<bool, Error> {
             Err(Error::invalid(format!("{name} must be true or false, not {other}")))
         }
     }
+}
+
+fn number(name: &str, text: &str) -> Result<u64, Error> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten().ok_or_else(|| {
+        let text = escape(text, 80);
+        Error::invalid(format!("{name} must be a whole number from 0 on, not {text}"))
+    })
 }
