@@ -26,6 +26,7 @@ mod public;
 mod session;
 mod settings;
 mod spark;
+mod steering;
 mod words;
 
 use axum::{
@@ -63,11 +64,13 @@ pub(super) fn table() -> Table {
         .get("/dash/hosts", hosts::page)
         .post("/dash/hosts", acts::add_host)
         .get("/dash/host", host::page)
+        .post("/dash/host", steering::steer)
         .get("/dash/account", account::page)
         .post("/dash/account", acts::on_account)
         .get("/dash/consumers", consumers::page)
         .post("/dash/consumers", acts::on_consumer)
         .get("/dash/moderation", moderation::page)
+        .post("/dash/moderation", acts::on_domain)
         .get("/dash/audit", audit::page)
         .get("/dash/settings", settings::page)
         .get("/dash/live", live::stream)

@@ -32,6 +32,36 @@ async function moderates(page) {
   await page.getByRole('status').getByText('is ended').waitFor()
 }
 
+/** Raises a limit of the host, and sees who did it. */
+async function limits(page) {
+  await page.goto(`${scene.dash}/dash/host?name=${encodeURIComponent(scene.badHost)}`)
+  await page.getByLabel('Accounts', { exact: true }).fill('5,000')
+  await page.locator('#limits-note').fill('it grew')
+  await page.getByRole('button', { name: 'Set limits' }).click()
+  await page.getByRole('status').getByText('The limits are set').waitFor()
+  assert.equal(await page.getByLabel('Accounts', { exact: true }).inputValue(), '5000')
+  assert.match(await text(page), /limits[^]*it grew[^]*admin:admin/)
+}
+
+/** Bans a domain, sees that a host of it is refused, and ends the ban. */
+async function bans(page) {
+  await page.getByRole('link', { name: 'Moderation' }).click()
+  await page.getByLabel('Domain').fill('spam.example.com')
+  await page.locator('#domain-note').fill('nothing but spam')
+  await page.getByRole('button', { name: 'Ban domain' }).click()
+  await page.getByRole('status').getByText('The domain is banned').waitFor()
+  await page.getByRole('link', { name: 'Hosts', exact: true }).first().click()
+  await page.getByText('Add a host').click()
+  await page.getByLabel('Host name').fill('pds.spam.example.com')
+  await page.getByRole('button', { name: 'Add', exact: true }).click()
+  await page.getByRole('alert').getByText('banned').waitFor()
+  await page.getByRole('link', { name: 'Audit log' }).click()
+  assert.match(await text(page), /domain\.ban[^]*spam\.example\.com/)
+  await page.getByRole('link', { name: 'Moderation' }).click()
+  await page.getByRole('row', { name: 'spam.example.com' }).getByRole('button', { name: 'Unban' }).click()
+  await page.getByRole('status').getByText('The ban of the domain is ended').waitFor()
+}
+
 /** Adds a host that the relay did not know, and sees it connected. */
 async function adds(page) {
   await page.getByRole('link', { name: 'Hosts', exact: true }).first().click()
@@ -79,6 +109,8 @@ try {
   const page = await open(browser)
   await login(page)
   await reads(page)
+  await limits(page)
+  await bans(page)
   await moderates(page)
   await adds(page)
   await lives(page)

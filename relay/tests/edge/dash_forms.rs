@@ -67,6 +67,70 @@ async fn decisions_of_the_page_hold_and_stand_in_the_audit_log() {
     relay.stop().await;
 }
 
+/// An operator limits, bans and releases a host by forms; each change stands in its history.
+#[tokio::test]
+async fn a_host_is_steered_by_forms() {
+    let relay = Relay::start().await;
+    let pds = relay.host("alpha").await;
+    let session = session(&relay).await;
+    let name = format!("name={}", url_encoded(&pds.hostname()));
+    let steer = async |fields: &str, word: &str| {
+        let answer = send_form(&relay, &session, "/dash/host", &format!("{name}&{fields}")).await;
+        let to = answer.header("location").unwrap_or_default().to_owned();
+        assert!(answer.status == 303 && to.ends_with(&format!("&done={word}")), "{answer:?}");
+        page(&relay, &session, &to).await.body
+    };
+    let view = || relay.running.hosts.view(&pds.hostname()).unwrap();
+
+    let shown = steer("do=limits&accounts=12%2C345&note=it+grew", "limited").await;
+    assert_eq!(view().own_limits.accounts, Some(12_345));
+    for part in ["The limits are set", "value=\"12345\"", "it grew", "admin:admin"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    steer("do=limits&accounts=", "limited").await;
+    assert_eq!(view().own_limits.accounts, None, "left to the rules again");
+    steer("do=strictness&strictness=lenient&until=2099-01-01", "steered").await;
+    assert_eq!(view().strictness.as_text(), "lenient");
+
+    let banned = steer("do=ban&note=spam", "banned").await;
+    assert_eq!(view().status, relay::domain::HostStatus::Banned);
+    assert!(banned.contains("is banned on this relay") && banned.contains("spam"), "{banned}");
+    pds.disconnected().await.unwrap();
+    steer("do=unban", "unbanned").await;
+    pds.connected().await.unwrap();
+    steer("do=reset&note=lost", "reset").await;
+    steer("do=reconnect", "reconnected").await;
+    for (fields, status) in [
+        ("do=limits&accounts=many", 400),
+        ("do=limits&per_second=0", 400),
+        ("do=strictness&strictness=lenient&until=tomorrow", 400),
+        ("do=nothing", 400),
+    ] {
+        let refused = send_form(&relay, &session, "/dash/host", &format!("{name}&{fields}")).await;
+        assert_eq!(refused.status, status, "{fields}: {refused:?}");
+    }
+    let unknown = "name=unknown.example.com&do=ban";
+    assert_eq!(send_form(&relay, &session, "/dash/host", unknown).await.status, 404);
+
+    let fields = "do=ban&domain=worse.example.net&note=they+spam";
+    let answer = send_form(&relay, &session, "/dash/moderation", fields).await;
+    assert_eq!(answer.header("location"), Some("/dash/moderation?done=domain-banned"));
+    let list = page(&relay, &session, "/dash/moderation").await.body;
+    assert!(list.contains("worse.example.net") && list.contains("they spam"), "{list}");
+    let fields = "do=unban&domain=worse.example.net";
+    let answer = send_form(&relay, &session, "/dash/moderation", fields).await;
+    assert_eq!(answer.header("location"), Some("/dash/moderation?done=domain-unbanned"));
+    let list = page(&relay, &session, "/dash/moderation").await.body;
+    assert!(!list.contains("worse.example.net"), "{list}");
+    let wrong = send_form(&relay, &session, "/dash/moderation", "do=ban&domain=%2F").await;
+    assert_eq!(wrong.status, 400, "{wrong:?}");
+    let audit = page(&relay, &session, "/dash/audit").await.body;
+    for action in ["host.limits", "host.ban", "host.resetCursor", "domain.ban", "domain.unban"] {
+        assert!(audit.contains(action), "{action}: {audit}");
+    }
+    relay.stop().await;
+}
+
 /// An operator adds a host and closes a consumer without a command line.
 #[tokio::test]
 async fn hosts_are_added_and_consumers_closed_by_forms() {

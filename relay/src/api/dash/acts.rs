@@ -12,12 +12,20 @@ use crate::{
 };
 
 /// What is said after an action, by a word in the address: nothing else of it reaches the page.
-const SAID: [(&str, &str); 6] = [
+const SAID: [(&str, &str); 14] = [
     ("takendown", "The account was taken down, and consumers were told."),
     ("suspended", "The account was suspended, and consumers were told."),
     ("restored", "What was decided about the account is ended, and consumers were told."),
     ("refreshed", "Its DID document is fetched again; load this page anew in a moment."),
     ("added", "The host is known now, and is dialled at once."),
+    ("banned", "The host is banned: its connection ended, and it is not read."),
+    ("unbanned", "The ban is ended, and the host is read again."),
+    ("reconnected", "The host is dialled now."),
+    ("reset", "The cursor is forgotten; the host is read from what it still has."),
+    ("limited", "The limits are set, and hold from now on."),
+    ("steered", "Its validation is set, and holds from now on."),
+    ("domain-banned", "The domain is banned: no host of it is read."),
+    ("domain-unbanned", "The ban of the domain is ended; its hosts are read again."),
     ("disconnected", "The consumer was disconnected. It may connect again."),
 ];
 
@@ -93,6 +101,29 @@ pub(super) async fn on_consumer(
     };
     match ran.await {
         Ok(()) => moved("/dash/consumers?done=disconnected"),
+        Err(error) => layout::failure(&state, Some(&session), &error),
+    }
+}
+
+/// `POST /dash/moderation`: bans a domain, or ends that.
+pub(super) async fn on_domain(
+    State(state): State<ApiState>,
+    Extension(session): Extension<Session>,
+    Extension(form): Extension<Form>,
+    by: By,
+) -> Response {
+    let ran = async {
+        let domain = form.required("domain")?.trim().to_owned();
+        let (action, word) = match form.required("do")? {
+            "ban" => (Action::BanDomain(domain), "domain-banned"),
+            "unban" => (Action::UnbanDomain(domain), "domain-unbanned"),
+            _ => return Err(Error::invalid("there is no such action on a domain")),
+        };
+        state.actions.run(by.because(form.text("note")), action).await?;
+        Ok(format!("/dash/moderation?done={word}"))
+    };
+    match ran.await {
+        Ok(to) => moved(&to),
         Err(error) => layout::failure(&state, Some(&session), &error),
     }
 }

@@ -9,6 +9,7 @@ use super::{
     diagnosis::{self, Finding},
     layout::{self, Tab},
     session::Session,
+    steering,
     words::{ago, health, link},
 };
 use crate::{
@@ -31,9 +32,14 @@ pub(super) async fn page(
         Err(error) => return layout::failure(&state, Some(&session), &error),
     };
     let live = format!("/dash/live?view=host&{}", query(&view));
+    let forms = match steering::section(&state, &session, &view).await {
+        Ok(forms) => forms,
+        Err(error) => return layout::failure(&state, Some(&session), &error),
+    };
     let content = html! {
         (acts::said(&params))
         div data-live=(live) { (content(&state, &view)) }
+        (forms)
     };
     layout::page(&state, (Tab::Hosts, &session), &view.hostname, None, &content)
 }

@@ -7,11 +7,11 @@ use super::{
     acts,
     layout::{self, Tab},
     session::Session,
-    words::link,
+    words::{ago, link},
 };
 use crate::{
     api::{ApiState, error::Error, params::Params},
-    domain::LocalStatus,
+    domain::{DomainBan, LocalStatus},
 };
 
 /// Accounts that are shown at once.
@@ -51,6 +51,8 @@ pub(super) async fn page(
         @if !suspended.is_empty() {
             (accounts(&session, "Accounts suspended here", &dids(suspended)))
         }
+        (ban_domain(&session))
+        (domains(&session, &state.hosts.domain_bans(), state.clock.now_ms()))
     };
     layout::page(&state, (Tab::Moderation, &session), "Moderation", None, &content)
 }
@@ -91,6 +93,55 @@ fn accounts(session: &Session, title: &str, dids: &[String]) -> Markup {
                         th scope="row" { a.did href=(link("account", "q", did)) { (did) } }
                         td.num { (acts::button(session, "/dash/account",
                             &[("do", "restore"), ("did", did)], "Restore")) }
+                    } } }
+                }
+            }
+        }
+    }
+}
+
+fn ban_domain(session: &Session) -> Markup {
+    html! {
+        section.panel {
+            h2 { "Ban a domain" }
+            p.dim { "The domain and everything below it: connections end at once, and no host of it \
+                     is admitted until you end the ban." }
+            form.inline method="post" action="/dash/moderation" {
+                (layout::token(session))
+                input type="hidden" name="do" value="ban";
+                div.long {
+                    label for="domain" { "Domain" }
+                    input #domain type="text" name="domain" required maxlength="253"
+                        autocomplete="off" spellcheck="false" placeholder="spam.example.com";
+                }
+                div.long {
+                    label for="domain-note" { "Why (kept with the ban)" }
+                    input #domain-note type="text" name="note" maxlength="500" autocomplete="off";
+                }
+                button.danger type="submit" { "Ban domain" }
+            }
+        }
+    }
+}
+
+fn domains(session: &Session, bans: &[DomainBan], now_ms: u64) -> Markup {
+    html! {
+        section.panel {
+            h2 { "Banned domains" }
+            @if bans.is_empty() { p.dim { "None." } }
+            @else {
+                table.rows {
+                    thead { tr {
+                        th { "Domain" } th { "Since" } th { "Why" } th.wide { "By" }
+                        th { span.visually-hidden { "End it" } }
+                    } }
+                    tbody { @for ban in bans { tr {
+                        th scope="row" { (ban.domain) }
+                        td.nowrap { (ago(ban.at_ms, now_ms)) }
+                        td.words { (ban.note) }
+                        td.wide.words { (ban.actor.to_string()) }
+                        td.num { (acts::button(session, "/dash/moderation",
+                            &[("do", "unban"), ("domain", &ban.domain)], "Unban")) }
                     } } }
                 }
             }
