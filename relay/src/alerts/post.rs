@@ -210,9 +210,9 @@ fn by_word(answer: Result<Answer, NetError>) -> Outcome {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Result<Answer, NetError> {
+    fn answer(status: u16, body: &str) -> Answer {
         let body = bytes::Bytes::copy_from_slice(body.as_bytes());
-        Ok(Answer { status, retry_after: Some(Duration::from_secs(7)), server: None, body })
+        Answer { status, retry_after: Some(Duration::from_secs(7)), server: None, body }
     }
 
     /// What may go well later is tried again, and what never will is not.
@@ -220,19 +220,19 @@ mod tests {
     fn answers_say_whether_a_further_try_makes_sense() {
         let seven = Some(Duration::from_secs(7));
         let later = |status: u16| Outcome::Later(format!("it answered {status}"), seven);
-        assert_eq!(by_status(answer(204, "")), Outcome::Taken);
+        assert_eq!(by_status(Ok(answer(204, ""))), Outcome::Taken);
         for status in [408, 429, 500, 503] {
-            assert_eq!(by_status(answer(status, "")), later(status));
+            assert_eq!(by_status(Ok(answer(status, ""))), later(status));
         }
-        assert_eq!(by_status(answer(404, "")), Outcome::Refused("it answered 404".to_owned()));
+        assert_eq!(by_status(Ok(answer(404, ""))), Outcome::Refused("it answered 404".to_owned()));
         let gone = Err(NetError::Failed("gone".to_owned()));
         assert_eq!(by_status(gone), Outcome::Later("gone".to_owned(), None));
-        assert_eq!(by_word(answer(200, "{\"ok\":true}")), Outcome::Taken);
-        assert_eq!(by_word(answer(502, "{\"ok\":true}")), later(502));
+        assert_eq!(by_word(Ok(answer(200, "{\"ok\":true}"))), Outcome::Taken);
+        assert_eq!(by_word(Ok(answer(502, "{\"ok\":true}"))), later(502));
         let refused = Outcome::Refused("Slack answered invalid_auth".to_owned());
-        assert_eq!(by_word(answer(200, "{\"ok\":false,\"error\":\"invalid_auth\"}")), refused);
+        assert_eq!(by_word(Ok(answer(200, "{\"ok\":false,\"error\":\"invalid_auth\"}"))), refused);
         let busy = Outcome::Later("Slack answered ratelimited".to_owned(), None);
-        assert_eq!(by_word(answer(200, "{\"ok\":false,\"error\":\"ratelimited\"}")), busy);
-        assert!(matches!(by_word(answer(200, "<html>")), Outcome::Refused(_)));
+        assert_eq!(by_word(Ok(answer(200, "{\"ok\":false,\"error\":\"ratelimited\"}"))), busy);
+        assert!(matches!(by_word(Ok(answer(200, "<html>"))), Outcome::Refused(_)));
     }
 }
