@@ -44,7 +44,7 @@ let
     if isOpen row then
       null
     else if row.takes.a == "list" then
-      [ ]
+      (if row.default == "" then [ ] else lib.splitString "," row.default)
     else if row.takes.a == "switch" then
       row.default == "true"
     else if row.takes.a == "number" && row.default != "auto" then

@@ -40,7 +40,13 @@ fn the_relay_takes_every_environment() -> Result<()> {
     for (name, configuration) in configurations()? {
         let dir = tempfile::tempdir()?;
         fs::write(dir.path().join(".env"), &configuration.env)?;
-        let output = Command::new(&relay).arg("config").env_clear().current_dir(&dir).output()?;
+        let mut config = Command::new(&relay);
+        config.arg("config").env_clear().current_dir(&dir);
+        if configuration.env.contains("RELAY_SLACK_ALERT_CHANNEL=") {
+            // A secret, which comes by `environmentFiles`; one does not go without the other.
+            config.env("RELAY_SLACK_ALERT_TOKEN", "xoxb-of-a-test");
+        }
+        let output = config.output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success() && said.is_empty(),

@@ -179,6 +179,41 @@ let
       "https://dash.example.com"
       "RELAY_ACCOUNT_LIMIT_ALERT_DASHBOARD_URL=\"https://dash.example.com\""
     ];
+    bootstrap_from = [
+      [ "relay.example.org" ]
+      "RELAY_BOOTSTRAP_FROM=\"relay.example.org\""
+    ];
+    host_candidates = [
+      "add"
+      "RELAY_HOST_CANDIDATES=\"add\""
+    ];
+    trusted_domains = [
+      [
+        "*.example.com"
+        "pds.example.org"
+      ]
+      "RELAY_TRUSTED_DOMAINS=\"*.example.com,pds.example.org\""
+    ];
+    new_hosts_per_day = [
+      200
+      "RELAY_NEW_HOSTS_PER_DAY_LIMIT=\"200\""
+    ];
+    limits_grow = [
+      false
+      "RELAY_LIMITS_GROW=\"false\""
+    ];
+    admin_password_file = [
+      "/run/secrets/admin"
+      "RELAY_ADMIN_PASSWORD_FILE=\"/run/secrets/admin\""
+    ];
+    sibling_relays = [
+      [ "https://hil.example.com" ]
+      "RELAY_SIBLING_RELAYS=\"https://hil.example.com\""
+    ];
+    policy_file = [
+      "/etc/relay/policy.toml"
+      "RELAY_POLICY_FILE=\"/etc/relay/policy.toml\""
+    ];
     max_consumers = [
       50
       "RELAY_MAX_CONSUMERS=\"50\""
