@@ -108,7 +108,7 @@ async fn every_released_data_directory_is_opened_and_replayed() -> Result<()> {
         let data = temporary.path().join("data");
         copy(&released().join(&name), &data)?;
         let expected = fs::read_to_string(data.join(EXPECTED))?;
-        replays(&data, &expected).await.with_context(|| name.clone())?;
+        Box::pin(replays(&data, &expected)).await.with_context(|| name.clone())?;
     }
     Ok(())
 }

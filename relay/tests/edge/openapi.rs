@@ -17,7 +17,9 @@ async fn described(relay: &Relay) -> Value {
 /// What differs from a schema, in words; knows the part of JSON Schema that the description uses.
 fn differs(root: &Value, schema: &Value, found: &Value) -> Option<String> {
     if let Some(name) = schema["$ref"].as_str() {
-        let name = name.strip_prefix("#/components/schemas/").unwrap();
+        let Some(name) = name.strip_prefix("#/components/schemas/") else {
+            return Some(format!("{name} leads nowhere"));
+        };
         let schema = &root["components"]["schemas"][name];
         assert!(schema.is_object(), "no schema {name}");
         return differs(root, schema, found).map(|why| format!("{name}: {why}"));

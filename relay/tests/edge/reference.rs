@@ -88,9 +88,9 @@ async fn scripts_of_the_reference_relay_work_unchanged() {
         let what = format!("{number}: {method} {target} {body} {say}");
         let mut answer = ask(&relay, recorded).await;
         if let Some(until) = &recorded.until {
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+            let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
             while differs(&answer.json(), until).is_some() {
-                assert!(std::time::Instant::now() < deadline, "{what}: {answer:?}");
+                assert!(tokio::time::Instant::now() < deadline, "{what}: {answer:?}");
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                 answer = ask(&relay, recorded).await;
             }
