@@ -125,8 +125,13 @@ pub(crate) fn postgres_bin() -> Option<PathBuf> {
 
 /// Whether a program of this name can be started.
 pub(crate) fn on_path(name: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
+    found_on_path(name).is_some()
+}
+
+/// Where a program of this name is, for those that want a whole path.
+pub(crate) fn found_on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 /// Installs the packages of the missing tools when that is possible.

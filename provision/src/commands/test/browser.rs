@@ -28,6 +28,8 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
     if work.missing.contains(&tools::CHROMIUM) || !work.peers.are_complete() {
         return Ok(work.without());
     }
+    let chromium = tools::found_on_path(tools::CHROMIUM_PROGRAM)
+        .context("find Chromium, which was there a moment ago")?;
     let modules = match modules(work) {
         Ok(modules) => modules,
         Err(error) => {
@@ -42,7 +44,7 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
     tests
         .args(["-p", "relay", "--test", "browser", "--", "--ignored", "--show-output", what])
         .env("BROWSER_MODULES", modules)
-        .env("CHROMIUM_BINARY", tools::CHROMIUM_PROGRAM)
+        .env("CHROMIUM_BINARY", chromium)
         .env("NODE_BINARY", work.peers.node_bin().join("node"));
     run::streamed(builds_into_cache(work, tests)).map(passed)
 }
