@@ -153,7 +153,8 @@ async fn up(args: &UpArgs) -> Result<bool> {
         say: Arc::new(out::note),
         ..Options::named(&args.name)
     };
-    let Some(stack) = Stack::up_unless(options, wait::asked_to_end()).await? else {
+    let mut ending = wait::Ending::listen()?;
+    let Some(stack) = Stack::up_unless(options, ending.asked()).await? else {
         return Ok(false);
     };
     tell(&stack, args.json)?;
@@ -166,7 +167,7 @@ async fn up(args: &UpArgs) -> Result<bool> {
         return Ok(true);
     }
     out::note("Ctrl-C ends it");
-    wait::asked_to_end().await;
+    ending.asked().await;
     out::note("removing containers, network and volumes");
     stack.down().await?;
     Ok(true)

@@ -12,6 +12,7 @@ use provision::{
     told::{Told, Unit},
     words,
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::out;
 
@@ -38,17 +39,38 @@ pub(crate) fn or_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result
 
 /// Done when a person types Ctrl-C, or a supervisor asks the program to end.
 pub(crate) async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminated) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => {
-            if interrupted.is_err() {
-                std::future::pending::<()>().await;
-            }
+    match Ending::listen() {
+        Ok(mut ending) => ending.asked().await,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Hears that somebody wants the program to end, also between two waits: once a signal was listened for
+/// it ends the program no more by itself, so one that comes while nobody listens would be lost.
+pub(crate) struct Ending {
+    interrupted: Signal,
+    terminated: Signal,
+}
+
+impl Ending {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// When the system gives no signals.
+    pub(crate) fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("listen for Ctrl-C and SIGTERM");
+        Ok(Self {
+            interrupted: listen(SignalKind::interrupt())?,
+            terminated: listen(SignalKind::terminate())?,
+        })
+    }
+
+    /// Done when it was asked for since the last time.
+    pub(crate) async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupted.recv() => {}
+            _ = self.terminated.recv() => {}
         }
-        _ = terminated.recv() => {}
     }
 }
 
@@ -179,6 +201,20 @@ fn line(what: &str, (done, total): (u64, u64), unit: Unit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A person's Ctrl-C counts whenever it is typed, also while the program does something else.
+    #[tokio::test]
+    async fn a_signal_between_two_waits_is_not_lost() -> Result<()> {
+        let mut ending = Ending::listen()?;
+        let unasked = tokio::time::timeout(Duration::from_millis(1), ending.asked()).await;
+        assert!(unasked.is_err(), "nobody asked yet");
+        // Heard by a listener that nobody waits at.
+        let mut witness = signal(SignalKind::terminate())?;
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)?;
+        witness.recv().await;
+        tokio::time::timeout(Duration::from_mins(1), ending.asked()).await?;
+        Ok(())
+    }
 
     #[test]
     fn how_far_it_is_can_be_read_where_there_is_no_bar() {
