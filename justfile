@@ -153,7 +153,7 @@ nightly:
     {{ just_executable() }} fuzz 1h
     {{ just_executable() }} mutants
     {{ just_executable() }} bench --long
-    cargo test --release -p provision --test nix -- --ignored --nocapture sandbox
+    cargo test --release --workspace --test nix -- --ignored --nocapture sandbox
     {{ just_executable() }} soak 1
 
 # The reference PDSes and foreign consumers alone.

@@ -10,7 +10,7 @@ use provision::{cache::Cache, run};
 
 use super::{
     Outcome, Workplace,
-    stages::{builds_into_cache, passed},
+    stages::{cargo_test, passed},
 };
 use crate::{out, tools};
 
@@ -39,14 +39,13 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
     };
     let makes_pictures = std::env::var_os(PICTURES).is_some_and(|wanted| wanted == "1");
     let what = if makes_pictures { "pictures" } else { "an_operator" };
-    let mut tests =
-        run::program(&work.root, &["cargo", "test", "--quiet", "--release", "--locked"]);
+    let mut tests = cargo_test(work);
     tests
-        .args(["-p", "relay", "--test", "browser", "--", "--ignored", "--show-output", what])
+        .args(["--test", "browser", "--", "--ignored", "--show-output", what])
         .env("BROWSER_MODULES", modules)
         .env("CHROMIUM_BINARY", chromium)
         .env("NODE_BINARY", work.peers.node_bin().join("node"));
-    run::streamed(builds_into_cache(work, tests)).map(passed)
+    run::streamed(tests).map(passed)
 }
 
 /// The packages of the lock file, fetched unless they are there.

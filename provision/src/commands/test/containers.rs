@@ -12,7 +12,7 @@ use provision::run;
 
 use super::{
     Outcome, Workplace, now,
-    stages::{builds_into_cache, passed},
+    stages::{cargo_test, passed},
 };
 use crate::{out, tools};
 
@@ -45,12 +45,9 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
             [..],
         &["--example", "in_a_test", "--", "--ignored"],
     ] {
-        let mut tests = run::program(
-            &work.root,
-            &["cargo", "test", "--quiet", "--release", "--locked", "-p", "provision"],
-        );
+        let mut tests = cargo_test(work);
         tests.args(what);
-        good &= run::streamed(with_places(work, builds_into_cache(work, tests)))?;
+        good &= run::streamed(with_places(work, tests))?;
     }
     Ok(passed(good))
 }

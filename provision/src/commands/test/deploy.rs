@@ -8,7 +8,7 @@ use provision::{ansible, cache::Cache, run};
 use super::{
     Outcome, Workplace,
     containers::{engine, with_places},
-    stages::{builds_into_cache, passed},
+    stages::{cargo_test, passed},
 };
 use crate::out;
 
@@ -57,10 +57,7 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
     }
     runs.insert(0, all);
     for what in runs {
-        let mut tests = run::program(
-            &work.root,
-            &["cargo", "test", "--quiet", "--release", "--locked", "-p", "provision"],
-        );
+        let mut tests = cargo_test(work);
         tests
             .args(["--test", "deploy", "--", "--ignored"])
             .args(what)
@@ -71,7 +68,7 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
             .env("ANSIBLE_CALLBACK_PLUGINS", work.root.join("provision/tests/deploy/callback"))
             .env("ANSIBLE_CALLBACKS_ENABLED", "executed")
             .env("CADDY_BINARY", work.peers.python.join("bin/caddy"));
-        good &= run::streamed(with_places(work, builds_into_cache(work, tests)))?;
+        good &= run::streamed(with_places(work, tests))?;
     }
     Ok(passed(good))
 }

@@ -8,7 +8,7 @@ use provision::{cache::Cache, run};
 
 use super::{
     Outcome, Workplace,
-    stages::{builds_into_cache, passed},
+    stages::{cargo_test, passed},
 };
 use crate::out;
 
@@ -31,16 +31,13 @@ pub(super) fn run(work: &Workplace) -> Result<Outcome> {
             return Ok(work.without());
         }
     };
-    let mut tests = run::program(
-        &work.root,
-        &["cargo", "test", "--quiet", "--release", "--locked", "-p", "provision"],
-    );
+    let mut tests = cargo_test(work);
     // What takes a quarter of an hour is for `just nightly`.
     tests.args(["--test", "nix", "--", "--ignored", "--skip=sandbox"]);
     if work.peers.are_complete() {
         tests.env("CADDY_BINARY", work.peers.python.join("bin/caddy"));
     }
-    Ok(passed(run::streamed(builds_into_cache(work, tests))? && good))
+    Ok(passed(run::streamed(tests)? && good))
 }
 
 /// Formatter and linter over every file.
