@@ -15,6 +15,7 @@ pub mod job;
 pub mod journal;
 mod lines;
 pub mod nixos;
+mod order;
 pub mod playbook;
 mod progress;
 mod remote;

@@ -40,6 +40,7 @@ use crate::{
     ingest::Ingest,
     store::Store,
     tasks::Tasks,
+    units::time_text,
     upstream::Upstream,
 };
 use admin::Gate;
@@ -175,12 +176,4 @@ pub fn metrics_router(state: &ApiState) -> Router {
 
 fn dressed(router: Router) -> Router {
     router.layer(middleware::from_fn(dress::dress))
-}
-
-/// A time as JSON shows it, `2026-01-01T00:00:00.000Z`.
-fn time_text(ms: u64) -> String {
-    /// The last millisecond of the year 9999, after which the format has no text.
-    const LAST_MS: u64 = 253_402_300_799_999;
-    let since = Duration::from_millis(ms.min(LAST_MS));
-    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
 }

@@ -6,6 +6,7 @@
 //! restart goes on where it was. Lists are claims: a host is only dialled, and an account is believed
 //! when its DID document confirms it. Bounded: one page in memory per list, pages and entries per list.
 
+mod asking;
 mod candidates;
 mod directory;
 mod groups;
@@ -20,6 +21,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use relay_protocol::Hostname;
+use serde_json::{Value, json};
 
 use crate::{
     accounts::probe::Probes,
@@ -31,6 +33,8 @@ use crate::{
     net::Net,
     store::{CandidateRow, PullRow, Store, StoreError, WalkRow},
     tasks::Tasks,
+    telemetry::escape,
+    units::time_text,
 };
 
 pub use self::{
@@ -111,6 +115,36 @@ pub struct PullView {
     pub row: PullRow,
     /// Whether it goes on by itself.
     pub running: bool,
+}
+
+impl PullView {
+    /// What it does, in a word.
+    #[must_use]
+    pub const fn status(&self) -> &'static str {
+        match (self.running, self.row.finished_ms) {
+            (true, _) => "running",
+            (false, Some(_)) => "finished",
+            (false, None) => "stopped",
+        }
+    }
+
+    /// For programs: in the admin API, and where the command answers without it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let row = &self.row;
+        json!({
+            "from": row.source,
+            "status": self.status(),
+            "listed": row.listed,
+            "added": row.added,
+            "known": row.known,
+            "passedOver": row.passed_over,
+            "refused": row.refused,
+            "startedAt": time_text(row.started_ms),
+            "finishedAt": row.finished_ms.map(time_text),
+            "lastError": row.last_error.as_deref().map(|text| escape(text, 500)),
+        })
+    }
 }
 
 /// Reads lists of others; cheap to clone.

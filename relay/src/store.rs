@@ -16,6 +16,7 @@ mod held;
 mod host_changes;
 mod hosts;
 mod indigo;
+mod keywords;
 mod meta;
 mod outbox;
 mod policy;
@@ -34,6 +35,7 @@ pub use self::{
     audit::{AuditEntry, AuditFilter, Begun},
     discovery::{CandidateRow, PullRow, WalkRow},
     indigo::{Indigo, IndigoAccount, IndigoHost},
+    keywords::keywords,
     outbox::Letter,
     policy::PolicyRow,
 };

@@ -110,6 +110,14 @@ impl fmt::Display for Day {
     }
 }
 
+/// A time as JSON shows it, `2026-01-01T00:00:00.000Z`.
+pub fn time_text(ms: u64) -> String {
+    /// The last millisecond of the year 9999, after which the format has no text.
+    const LAST_MS: u64 = 253_402_300_799_999;
+    let since = Duration::from_millis(ms.min(LAST_MS));
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,8 @@
 
 use std::str::FromStr as _;
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
+use relay::store::keywords;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
@@ -38,7 +39,12 @@ impl Server {
     /// # Errors
     /// When it is none of these.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        if text.contains("://") { of_url(text) } else { of_keywords(text) }
+        if text.contains("://") {
+            return of_url(text);
+        }
+        let (options, password) = keywords(text)
+            .map_err(|what| anyhow!("DATABASE_URL cannot be used: {what}; it is {FORMS}"))?;
+        Ok(Self { options, password })
     }
 
     /// For a session.
@@ -92,59 +98,6 @@ fn of_url(text: &str) -> Result<Server> {
         None => url.password().map(decoded),
     };
     Ok(Server { options, password })
-}
-
-/// `host=/run/postgresql user=relay password='a b' dbname=relay`.
-fn of_keywords(text: &str) -> Result<Server> {
-    let (mut options, mut password) = (PgConnectOptions::new(), None);
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let Some((key, after)) = rest.split_once('=') else {
-            bail!("DATABASE_URL has a part without `=`; it is {FORMS}")
-        };
-        let (value, after) = value(after.trim_start())?;
-        rest = after.trim_start();
-        options = match key.trim() {
-            "host" if value.starts_with('/') => options.socket(&value),
-            "host" => options.host(&value),
-            "port" => {
-                let port = value.parse();
-                options.port(port.map_err(|_hidden| anyhow!("DATABASE_URL has a wrong port"))?)
-            }
-            "user" => options.username(&value),
-            "password" => {
-                password = Some(value.clone());
-                options.password(&value)
-            }
-            "dbname" => options.database(&value),
-            "sslmode" => {
-                let mode = PgSslMode::from_str(&value);
-                let wrong = "DATABASE_URL has a wrong sslmode";
-                options.ssl_mode(mode.map_err(|_hidden| anyhow!(wrong))?)
-            }
-            _ => {
-                bail!("DATABASE_URL has a key besides host, port, user, password, dbname, sslmode")
-            }
-        };
-    }
-    Ok(Server { options, password })
-}
-
-/// One value and what follows it; a quoted one may hold blanks, and `\` takes the next as it is.
-fn value(text: &str) -> Result<(String, &str)> {
-    let quoted = text.strip_prefix('\'');
-    let (mut found, mut chars) = (String::new(), quoted.unwrap_or(text).chars());
-    loop {
-        let before = chars.as_str();
-        match chars.next() {
-            Some('\'') if quoted.is_some() => return Ok((found, chars.as_str())),
-            Some('\\') => found.extend(chars.next()),
-            Some(blank) if quoted.is_none() && blank.is_whitespace() => return Ok((found, before)),
-            Some(other) => found.push(other),
-            None if quoted.is_some() => bail!("DATABASE_URL has a quote that is not closed"),
-            None => return Ok((found, before)),
-        }
-    }
 }
 
 /// What `%40` and the like stand for.

@@ -5,8 +5,6 @@
 
 mod steps;
 
-use std::{path::PathBuf, time::Duration};
-
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
@@ -20,66 +18,9 @@ use crate::{
     told::{Tell, Told},
 };
 
-pub(super) use steps::{START_MAX, programs, programs_for};
-
-/// What a person may say.
-#[derive(Debug, Clone, Default)]
-pub struct Order {
-    /// Whether nobody is asked before a provider makes or changes something.
-    pub yes: bool,
-    /// `SERVER/WORD`: erases and installs a rented server.
-    pub reinstall: Option<String>,
-    /// Name of the deployment: a host with another system gets NixOS, and loses what is on its disks.
-    pub erase: Option<String>,
-    /// The relay's program, instead of one that is built here.
-    pub relay: Option<PathBuf>,
-    /// Begin with the first step, also where an interrupted run could be gone on with.
-    pub again: bool,
-    /// How long to wait until the public name leads to the host.
-    pub names_max: Duration,
-    /// How long to wait until a consumer has received verified events.
-    pub live_max: Duration,
-}
-
-/// The steps, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Programs,
-    Host,
-    Ssh,
-    Disks,
-    Names,
-    Machine,
-    Hosts,
-    Live,
-}
-
-const STEPS: [Step; 8] = [
-    Step::Programs,
-    Step::Host,
-    Step::Ssh,
-    Step::Disks,
-    Step::Names,
-    Step::Machine,
-    Step::Hosts,
-    Step::Live,
-];
-
-impl Step {
-    /// Its name, and what it does.
-    fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Programs => ("programs", "have the relay's program"),
-            Self::Host => ("host", "have the host"),
-            Self::Ssh => ("ssh", "reach it, and be root there"),
-            Self::Disks => ("disks", "look at the data disks; nothing is touched"),
-            Self::Names => ("names", "find the host by the public name"),
-            Self::Machine => ("machine", "set up everything on the host"),
-            Self::Hosts => ("hosts", "tell the relay which hosts there are"),
-            Self::Live => ("live", "read verified events by the public name, over TLS"),
-        }
-    }
-}
+pub use super::order::Order;
+use steps::{STEPS, Step};
+pub(super) use steps::{programs, programs_for};
 
 /// Files that decide what the steps up to the machine do, and all that the machine is made of. `tune`
 /// writes to `env` while the machine is set up.

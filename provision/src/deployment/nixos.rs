@@ -18,7 +18,11 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use self::facts::Facts;
-use super::{DataDisk, Deployment, Host, deploy::Order, stop::Stop};
+use super::{
+    DataDisk, Deployment, Host,
+    order::{Order, START_MAX},
+    stop::Stop,
+};
 use crate::told::{Tell, Told, harmless};
 
 /// Words that Nix needs for flakes, whatever its settings are.
@@ -171,7 +175,7 @@ async fn install(
     }
     let remote = deployment.remote()?;
     tokio::select! {
-        reached = remote.wait(super::deploy::START_MAX, tell) => reached?,
+        reached = remote.wait(START_MAX, tell) => reached?,
         () = stop.wait() => bail!("it was interrupted"),
     }
     Ok(format!("installed {system}"))

@@ -7,10 +7,10 @@ use std::time::Duration;
 use relay_protocol::Hostname;
 use serde_json::Value;
 
-use super::candidates::Candidates;
+use super::{asking::Asking, candidates::Candidates};
 use crate::{
     clock::Clock,
-    net::{Answer, Net},
+    net::Net,
     store::{PullRow, Store},
 };
 
@@ -20,17 +20,8 @@ pub(super) const DIRECTORY: &str = "directory";
 /// Operations of one page; what the method allows at most.
 const PAGE: usize = 1_000;
 
-/// Bytes of a page: operations have at most 7,500 each.
-const PAGE_BYTES_MAX: usize = 16 << 20;
-
-/// Attempts for one page.
-const ATTEMPTS: u32 = 5;
-
-/// First pause between two attempts; doubles.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Longest pause that the directory may ask for.
-const PAUSE_MAX: Duration = Duration::from_mins(5);
+/// Operations have at most 7,500 bytes each.
+const ASKING: Asking = Asking { whose: "its export", bytes_max: 16 << 20, attempts: 5 };
 
 /// What a scan works with.
 #[derive(Debug, Clone)]
@@ -73,7 +64,7 @@ impl Scan {
     async fn step(&self, candidates: &Candidates, row: &mut PullRow) -> Result<(), String> {
         let after = row.next_page.clone().unwrap_or_else(|| "0".to_owned());
         let url = format!("{}/export?count={PAGE}&after={after}", self.url);
-        let body = self.patiently(&url).await?;
+        let body = ASKING.page(&self.net, &url).await?;
         let mut last = None;
         let mut count = 0_usize;
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -101,30 +92,6 @@ impl Scan {
             row.finished_ms = Some(self.clock.now_ms());
         }
         Ok(())
-    }
-
-    async fn patiently(&self, url: &str) -> Result<bytes::Bytes, String> {
-        let mut pause = PAUSE;
-        let mut attempt = 1;
-        loop {
-            let (why, wait) = match self.net.get_configured(url, PAGE_BYTES_MAX).await {
-                Ok(answer) if answer.status == 200 => return Ok(answer.body),
-                Ok(Answer { status: 429, retry_after, .. }) => {
-                    ("it asks us to wait (429)".to_owned(), retry_after)
-                }
-                Ok(Answer { status, .. }) if status < 500 => {
-                    return Err(format!("its export answered {status}"));
-                }
-                Ok(Answer { status, .. }) => (format!("its export answered {status}"), None),
-                Err(error) => (error.to_string(), None),
-            };
-            if attempt >= ATTEMPTS {
-                return Err(why);
-            }
-            attempt += 1;
-            tokio::time::sleep(wait.unwrap_or(pause).min(PAUSE_MAX)).await;
-            pause = pause.saturating_mul(2);
-        }
     }
 }
 

@@ -1,22 +1,20 @@
 //! Reads the list of hosts of one relay from where it was left (HOST-13).
 
-use std::time::Duration;
-
 use url::form_urlencoded;
 
-use super::listing::Page;
+use super::{asking::Asking, listing::Page};
 use crate::{
     clock::Clock,
     hosts::Hosts,
-    net::{Answer, Net},
+    net::Net,
     store::{PullRow, Store},
 };
 
 /// Hosts of one page; what the method allows at most.
 const PAGE: usize = 1_000;
 
-/// Bytes of a page: a thousand entries of the longest names have a third of it.
-const PAGE_BYTES_MAX: usize = 2 << 20;
+/// A thousand entries of the longest names have a third of these bytes.
+const ASKING: Asking = Asking { whose: "it", bytes_max: 2 << 20, attempts: 4 };
 
 /// Hosts handed over at once: one transaction each.
 const BATCH: usize = 200;
@@ -26,15 +24,6 @@ const LISTED_MAX: u64 = 200_000;
 
 /// Pages of one run, also of empty ones.
 const PAGES_MAX: u32 = 10_000;
-
-/// Attempts for one page.
-const ATTEMPTS: u32 = 4;
-
-/// First pause between two attempts; doubles.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Longest pause that another relay may ask for.
-const PAUSE_MAX: Duration = Duration::from_mins(5);
 
 /// What a run works with; without the daemon too.
 #[derive(Debug, Clone)]
@@ -74,7 +63,7 @@ pub async fn pull(place: &Place, mut row: PullRow, mut tell: impl FnMut(&PullRow
 
 /// One page.
 async fn step(place: &Place, row: &mut PullRow) -> Result<(), String> {
-    let page = patiently(&place.net, &url(row)).await?;
+    let page = Page::read(&ASKING.page(&place.net, &url(row)).await?)?;
     row.listed += page.listed();
     row.passed_over += page.passed_over;
     row.refused += page.refused;
@@ -121,30 +110,4 @@ fn url(row: &PullRow) -> String {
         query.append_pair("cursor", cursor);
     }
     format!("{scheme}://{}/xrpc/com.atproto.sync.listHosts?{}", row.source, query.finish())
-}
-
-/// Asks until there is an answer or enough attempts were made.
-async fn patiently(net: &Net, url: &str) -> Result<Page, String> {
-    let mut pause = PAUSE;
-    let mut attempt = 1;
-    loop {
-        // An operator named it: it may be on a private address.
-        let (why, wait) = match net.get_configured(url, PAGE_BYTES_MAX).await {
-            Ok(answer) if answer.status == 200 => return Page::read(&answer.body),
-            Ok(Answer { status: 429, retry_after, .. }) => {
-                ("it asks us to wait (429)".to_owned(), retry_after)
-            }
-            Ok(Answer { status, .. }) if status < 500 => {
-                return Err(format!("it answered {status}"));
-            }
-            Ok(Answer { status, .. }) => (format!("it answered {status}"), None),
-            Err(error) => (error.to_string(), None),
-        };
-        if attempt >= ATTEMPTS {
-            return Err(why);
-        }
-        attempt += 1;
-        tokio::time::sleep(wait.unwrap_or(pause).min(PAUSE_MAX)).await;
-        pause = pause.saturating_mul(2);
-    }
 }

@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, str::FromStr as _};
 
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::PgConnectOptions;
 
-use super::StoreError;
+use super::{StoreError, keywords::keywords};
 
 /// A parsed `DATABASE_URL`. Its `Debug` would show a password, so there is none (I8).
 pub(super) enum Address {
@@ -33,7 +33,10 @@ impl Address {
         }
         match text.strip_prefix("postgres=") {
             Some(dsn) if dsn.contains("://") => url(dsn),
-            Some(dsn) => keywords(dsn),
+            Some(dsn) => {
+                let (options, _password) = keywords(dsn).map_err(wrong)?;
+                Ok(Address::Postgres(Box::new(options)))
+            }
             None => Err(wrong("its beginning is not known")),
         }
     }
@@ -61,55 +64,6 @@ fn url(text: &str) -> Result<Address, StoreError> {
     PgConnectOptions::from_str(text)
         .map(|options| Address::Postgres(Box::new(options)))
         .map_err(|_hidden| wrong("the Postgres URL is not well-formed"))
-}
-
-/// `host=localhost user=relay password='a b' dbname=relay`, as libpq and the reference take it.
-fn keywords(text: &str) -> Result<Address, StoreError> {
-    let mut options = PgConnectOptions::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let (key, after) =
-            rest.split_once('=').ok_or_else(|| wrong("a part of the DSN has no `=`"))?;
-        let (value, after) = value(after.trim_start())?;
-        rest = after.trim_start();
-        options = match key.trim() {
-            "host" if value.starts_with('/') => options.socket(&value),
-            "host" => options.host(&value),
-            "port" => {
-                options.port(value.parse().map_err(|_not| wrong("its port is not a number"))?)
-            }
-            "user" => options.username(&value),
-            "password" => options.password(&value),
-            "dbname" => options.database(&value),
-            "sslmode" => options.ssl_mode(
-                PgSslMode::from_str(&value).map_err(|_unknown| wrong("its sslmode is unknown"))?,
-            ),
-            _ => {
-                return Err(wrong(
-                    "the DSN has a key besides host, port, user, password, dbname, sslmode",
-                ));
-            }
-        };
-    }
-    Ok(Address::Postgres(Box::new(options)))
-}
-
-/// One value of a DSN and what follows it; quoted ones may hold spaces, `\` escapes.
-fn value(text: &str) -> Result<(String, &str), StoreError> {
-    let quoted = text.strip_prefix('\'');
-    let mut found = String::new();
-    let mut chars = quoted.unwrap_or(text).chars();
-    loop {
-        let before = chars.as_str();
-        match (chars.next(), quoted.is_some()) {
-            (Some('\''), true) => return Ok((found, chars.as_str())),
-            (None, true) => return Err(wrong("a quote in the DSN is not closed")),
-            (None, false) => return Ok((found, before)),
-            (Some(blank), false) if blank.is_whitespace() => return Ok((found, before)),
-            (Some('\\'), _) => found.extend(chars.next()),
-            (Some(other), _) => found.push(other),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tokio::{process::Command, task::spawn_blocking, time::sleep};
 
-use super::{Order, Step};
 use crate::{
     deployment::{
         Deployment, Host, System, nixos,
+        order::{Order, START_MAX},
         playbook::{Played, account, play},
         stop::Stop,
     },
@@ -18,8 +18,6 @@ use crate::{
     told::{Tell, Told, harmless},
 };
 
-/// How long a host may take to start after it was made.
-pub(crate) const START_MAX: Duration = Duration::from_mins(10);
 /// How often a name is asked for.
 const NAMES_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks from outside.
@@ -28,6 +26,47 @@ const LIVE_EVERY: Duration = Duration::from_secs(5);
 const CHECKS: [&str; 5] = ["dns", "tls", "websocket", "admin", "live"];
 /// Whom a new relay asks for hosts, unless `hosts_from` says otherwise.
 const HOSTS_FROM: &str = "bsky.network";
+
+/// The steps, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Programs,
+    Host,
+    Ssh,
+    Disks,
+    Names,
+    Machine,
+    Hosts,
+    Live,
+}
+
+/// All of them.
+pub(super) const STEPS: [Step; 8] = [
+    Step::Programs,
+    Step::Host,
+    Step::Ssh,
+    Step::Disks,
+    Step::Names,
+    Step::Machine,
+    Step::Hosts,
+    Step::Live,
+];
+
+impl Step {
+    /// Its name, and what it does.
+    pub(super) fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Programs => ("programs", "have the relay's program"),
+            Self::Host => ("host", "have the host"),
+            Self::Ssh => ("ssh", "reach it, and be root there"),
+            Self::Disks => ("disks", "look at the data disks; nothing is touched"),
+            Self::Names => ("names", "find the host by the public name"),
+            Self::Machine => ("machine", "set up everything on the host"),
+            Self::Hosts => ("hosts", "tell the relay which hosts there are"),
+            Self::Live => ("live", "read verified events by the public name, over TLS"),
+        }
+    }
+}
 
 /// Takes a step; gives what is to be said of it.
 pub(super) async fn take(

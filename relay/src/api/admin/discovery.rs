@@ -29,7 +29,7 @@ struct Named {
 
 /// `GET /admin/v1/pull`: lists of other relays that were ever read, and how far each is.
 pub(super) async fn pulls(State(state): State<ApiState>) -> Result<Response, Error> {
-    let pulls: Vec<_> = state.discovery.pulls().iter().map(pull_json).collect();
+    let pulls: Vec<_> = state.discovery.pulls().iter().map(PullView::json).collect();
     answer(&json!({ "pulls": pulls }))
 }
 
@@ -160,25 +160,4 @@ pub(super) async fn readiness(State(state): State<ApiState>) -> Result<Response,
         })
         .collect();
     answer(&json!({ "hosts": hosts }))
-}
-
-fn pull_json(pull: &PullView) -> Value {
-    let row = &pull.row;
-    let status = match (pull.running, row.finished_ms) {
-        (true, _) => "running",
-        (false, Some(_)) => "finished",
-        (false, None) => "stopped",
-    };
-    json!({
-        "from": row.source,
-        "status": status,
-        "listed": row.listed,
-        "added": row.added,
-        "known": row.known,
-        "passedOver": row.passed_over,
-        "refused": row.refused,
-        "startedAt": time_text(row.started_ms),
-        "finishedAt": row.finished_ms.map(time_text),
-        "lastError": row.last_error.as_deref().map(|text| escape(text, 500)),
-    })
 }

@@ -36,6 +36,16 @@ pub(super) fn said(params: &Params) -> Markup {
     html! { @if let Some(words) = words { p.notice.ok role="status" { (words) } } }
 }
 
+/// The answer to a form: the page that shows what it did, or why it did nothing.
+///
+/// * `ran` – where that page is
+pub(super) fn ended(ran: Result<String, Error>, state: &ApiState, session: &Session) -> Response {
+    match ran {
+        Ok(to) => moved(&to),
+        Err(error) => layout::failure(state, Some(session), &error),
+    }
+}
+
 /// `POST /dash/hosts`: adds one.
 pub(super) async fn add_host(
     State(state): State<ApiState>,
@@ -45,13 +55,12 @@ pub(super) async fn add_host(
 ) -> Response {
     let name = form.text("hostname").unwrap_or_default().trim().to_owned();
     let to = |host: &str| format!("{}&done=added", link("host", "name", host));
-    match state.actions.run(by, Action::AddHost(name)).await {
-        Ok(done) => {
-            let host = done.answer.get("hostname").and_then(serde_json::Value::as_str);
-            moved(&to(host.unwrap_or_default()))
-        }
-        Err(refused) => layout::failure(&state, Some(&session), &Error::from(refused)),
-    }
+    let ran = async {
+        let done = state.actions.run(by, Action::AddHost(name)).await?;
+        let host = done.answer.get("hostname").and_then(serde_json::Value::as_str);
+        Ok(to(host.unwrap_or_default()))
+    };
+    ended(ran.await, &state, &session)
 }
 
 /// `POST /dash/account`: takes down, suspends, restores, asks for the identity.
@@ -74,10 +83,7 @@ pub(super) async fn on_account(
         state.actions.run(by.because(form.text("note")), action).await?;
         Ok(format!("{back}&done={word}"))
     };
-    match ran.await {
-        Ok(to) => moved(&to),
-        Err(error) => layout::failure(&state, Some(&session), &error),
-    }
+    ended(ran.await, &state, &session)
 }
 
 fn account(form: &Params) -> Result<Did, Error> {
@@ -97,12 +103,9 @@ pub(super) async fn on_consumer(
         let id = form.required("id")?.parse();
         let id = id.map_err(|_no| Error::invalid("the id of a consumer is a number"))?;
         state.actions.run(by, Action::DisconnectConsumer(id)).await?;
-        Ok::<_, Error>(())
+        Ok("/dash/consumers?done=disconnected".to_owned())
     };
-    match ran.await {
-        Ok(()) => moved("/dash/consumers?done=disconnected"),
-        Err(error) => layout::failure(&state, Some(&session), &error),
-    }
+    ended(ran.await, &state, &session)
 }
 
 /// `POST /dash/moderation`: bans a domain, or ends that.
@@ -122,10 +125,7 @@ pub(super) async fn on_domain(
         state.actions.run(by.because(form.text("note")), action).await?;
         Ok(format!("/dash/moderation?done={word}"))
     };
-    match ran.await {
-        Ok(to) => moved(&to),
-        Err(error) => layout::failure(&state, Some(&session), &error),
-    }
+    ended(ran.await, &state, &session)
 }
 
 /// A form behind a line that opens it: what it does stands there before it is sent.

@@ -4,10 +4,9 @@ use axum::{Extension, extract::State, response::Response};
 use maud::{Markup, html};
 
 use super::{
-    acts::{button, careful},
+    acts::{button, careful, ended},
     door::Form,
     layout,
-    login::moved,
     session::Session,
     words::{ago, link},
 };
@@ -42,10 +41,7 @@ pub(super) async fn steer(
         state.actions.run(by.because(form.text("note")), action).await?;
         Ok(format!("{back}&done={word}"))
     };
-    match ran.await {
-        Ok(to) => moved(&to),
-        Err(error) => layout::failure(&state, Some(&session), &error),
-    }
+    ended(ran.await, &state, &session)
 }
 
 fn wanted(form: &Params) -> Result<(Steer, &'static str), Error> {

@@ -19,7 +19,7 @@ use crate::{
         lock::{self, DataLock},
         open_net,
     },
-    discovery::{self, Place},
+    discovery::{self, Place, PullView},
     hosts::Hosts,
     store::{PullRow, Store},
 };
@@ -141,9 +141,10 @@ async fn alone(config: &Config, sources: &[Hostname], json: bool) -> Result<bool
     let read = into(config, &store, sources).await;
     store.close().await;
     let rows = read?;
-    let pulls: Vec<Value> = rows.iter().map(row_json).collect();
+    let whole = rows.iter().all(|row| row.last_error.is_none());
+    let pulls: Vec<Value> = rows.into_iter().map(at_rest).collect();
     print_all(&pulls, json)?;
-    Ok(rows.iter().all(|row| row.last_error.is_none()))
+    Ok(whole)
 }
 
 async fn into(
@@ -165,24 +166,15 @@ async fn into(
             Some(row) if row.finished_ms.is_none() => row.clone(),
             _ => discovery::fresh(source, place.clock.now_ms()),
         };
-        let tell = |row: &PullRow| print::note(&line(&row_json(row)));
+        let tell = |row: &PullRow| print::note(&line(&at_rest(row.clone())));
         rows.push(discovery::pull(&place, row, tell).await);
     }
     Ok(rows)
 }
 
-fn row_json(row: &PullRow) -> Value {
-    let status = if row.finished_ms.is_some() { "finished" } else { "stopped" };
-    json!({
-        "from": row.source,
-        "status": status,
-        "listed": row.listed,
-        "added": row.added,
-        "known": row.known,
-        "passedOver": row.passed_over,
-        "refused": row.refused,
-        "lastError": row.last_error,
-    })
+/// As the running relay shows a list that is not being read now.
+fn at_rest(row: PullRow) -> Value {
+    PullView { row, running: false }.json()
 }
 
 fn print_all(pulls: &[Value], json: bool) -> Result<(), Ended> {
