@@ -5,8 +5,8 @@
 //!  one task     sharded     one          one task per consumer,
 //!  per host     by DID      writer       reading the log
 //!                 │
-//!    identity ◄───┤    side rooms: hosts, accounts, drops, store,
-//!    accounts ◄───┘    api, config, telemetry; daemon composes them
+//!    identity ◄───┤    side rooms: hosts, accounts, collections, drops,
+//!    accounts ◄───┘    store, api, config, telemetry; daemon composes them
 //! ```
 //!
 //! `docs/architecture.md` walks through it; `docs/invariants.md` lists what always holds.
@@ -18,6 +18,7 @@ pub mod api;
 pub mod checkpoint;
 pub mod clients;
 pub mod clock;
+pub mod collections;
 pub mod commands;
 pub mod config;
 pub mod crash;

@@ -1,0 +1,326 @@
+//! The embedded index of (account, collection) pairs: atomic batches in, pages and counts out.
+//!
+//! Accounts are numbers of the account table, collections are numbers of this index, which keeps
+//! their NSIDs. What is known of an account as a whole is its mark ([`Whole`]). The position in the
+//! event log that the index has reached is part of each batch, so that after a crash it goes on
+//! exactly there.
+//!
+//! All calls are synchronous. Reads see whole batches only, never wait for a batch that is being
+//! applied, and may read a few blocks of files; [`Index::apply`] syncs a file. Call both where
+//! blocking is permitted.
+
+use std::{path::Path, sync::Arc};
+
+use crate::domain::{AccountNo, Seq};
+
+mod memory;
+
+/// Number of a collection in this index, given in order of first sight; never reused.
+///
+/// Numbers of two indexes do not mean the same, so what leaves the index carries NSIDs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CollectionNo(pub u32);
+
+/// How well a pair is known that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PairState {
+    /// By a verified commit, or by the answer of the account's host.
+    Proven,
+    /// Imported from somebody else's list.
+    Believed,
+}
+
+/// Why pairs of an account may be missing or wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Doubt {
+    /// It had records before we saw its first commit.
+    OlderRecords,
+    /// A commit did not follow the one before it.
+    Discontinuity,
+    /// A `#sync` replaced its state.
+    Sync,
+    /// A commit was passed on whose inversion proves nothing.
+    Lenient,
+    /// The event log does not reach back to where the index was.
+    LogLost,
+    /// Only somebody else's list names it.
+    Imported,
+}
+
+impl Doubt {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::OlderRecords,
+        Self::Discontinuity,
+        Self::Sync,
+        Self::Lenient,
+        Self::LogLost,
+        Self::Imported,
+    ];
+
+    /// The name in answers and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OlderRecords => "older_records",
+            Self::Discontinuity => "discontinuity",
+            Self::Sync => "sync",
+            Self::Lenient => "lenient",
+            Self::LogLost => "log_lost",
+            Self::Imported => "imported",
+        }
+    }
+}
+
+/// What is known of all pairs of an account together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Whole {
+    /// Nothing was said about it.
+    #[default]
+    Unmarked,
+    /// Every pair is proven and none is missing.
+    Complete,
+    /// Some may be missing or wrong, until its host was asked.
+    Unsure(Doubt),
+    /// It was deleted and has none.
+    Gone,
+}
+
+/// One step of a [`Batch`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The account has records in the collection.
+    ///
+    /// A believed pair never lowers a proven one, and changes nothing at an account that is
+    /// [`Whole::Complete`] or [`Whole::Gone`], because more is known of it than a list can say.
+    Present {
+        /// Who.
+        account: AccountNo,
+        /// What.
+        collection: CollectionNo,
+        /// How that is known.
+        state: PairState,
+    },
+    /// The account has no records in the collection (any more); no row is left.
+    Absent {
+        /// Who.
+        account: AccountNo,
+        /// What.
+        collection: CollectionNo,
+    },
+    /// The account has records in exactly these collections, in any order, all proven; it becomes
+    /// [`Whole::Complete`].
+    Replace {
+        /// Who.
+        account: AccountNo,
+        /// All that it has.
+        collections: Vec<CollectionNo>,
+    },
+    /// What is known of the account as a whole. [`Whole::Gone`] removes all its pairs; the others
+    /// leave them as they are.
+    Mark {
+        /// Who.
+        account: AccountNo,
+        /// What is known from now on.
+        whole: Whole,
+    },
+}
+
+/// Changes that become durable and visible together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Batch {
+    /// Newest event of the log that is covered by this batch and all before it; `None` leaves the
+    /// position where it is.
+    pub position: Option<Seq>,
+    /// In order: a later one of the same account sees what an earlier one did.
+    pub changes: Vec<Change>,
+    /// Small notes of who fills the index, kept under a key; `None` removes one.
+    pub progress: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// Rows of one collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CollectionCount {
+    /// Accounts that have it by proof.
+    pub proven: u64,
+    /// Accounts that have it by somebody else's list.
+    pub believed: u64,
+}
+
+impl CollectionCount {
+    /// All rows.
+    pub fn rows(self) -> u64 {
+        self.proven.saturating_add(self.believed)
+    }
+}
+
+/// Totals, maintained with each batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Known collections, those without rows included.
+    pub collections: u64,
+    /// Proven pairs.
+    pub proven: u64,
+    /// Believed pairs.
+    pub believed: u64,
+    /// Accounts marked [`Whole::Complete`].
+    pub complete: u64,
+    /// Accounts marked [`Whole::Unsure`].
+    pub unsure: u64,
+    /// Accounts marked [`Whole::Gone`].
+    pub gone: u64,
+}
+
+/// A collection with its NSID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collection {
+    /// Its number here.
+    pub number: CollectionNo,
+    /// Its NSID.
+    pub nsid: Arc<str>,
+    /// Its rows.
+    pub count: CollectionCount,
+}
+
+/// How the index is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Bytes of memory that it may take (`RELAY_COLLECTIONS_MEMORY`).
+    pub memory_bytes: u64,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The disk is full. Nothing of the batch was applied; the same batch may be tried again, reads
+    /// go on.
+    #[error("{0}")]
+    Full(String),
+    /// A write or a sync failed, now or earlier: this process applies nothing any more, reads go on.
+    #[error("{0}")]
+    Failed(String),
+    /// A file of the index is damaged or cannot be read; the sentence says which and what to do.
+    #[error("{0}")]
+    Damaged(String),
+    /// The batch, a name or a number is beyond a limit. Nothing was applied.
+    #[error("{0}")]
+    Limit(String),
+}
+
+/// The index; cheap to clone, clones are the same one. The files are closed with the last.
+#[derive(Debug, Clone)]
+pub struct Index(Arc<memory::Memory>);
+
+impl Index {
+    /// Opens the index in this directory, created if missing, as the last applied batch left it.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] when its files are not sound, [`IndexError::Failed`] when the directory
+    /// cannot be used.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, IndexError> {
+        memory::Memory::open(dir, options).map(|memory| Self(Arc::new(memory)))
+    }
+
+    /// Newest event of the log that is applied durably; `None` before the first.
+    pub fn position(&self) -> Option<Seq> {
+        self.0.position()
+    }
+
+    /// Applies a batch as a whole, durably.
+    ///
+    /// # Errors
+    /// [`IndexError`]; nothing of the batch is visible then.
+    pub fn apply(&self, batch: &Batch) -> Result<(), IndexError> {
+        self.0.apply(batch)
+    }
+
+    /// The number of this collection, a new one if it is not known. It becomes durable with the next
+    /// batch that is applied.
+    ///
+    /// * `nsid` – valid; not checked here
+    ///
+    /// # Errors
+    /// [`IndexError::Limit`] when there are too many collections, or the name is too long.
+    pub fn number(&self, nsid: &str) -> Result<CollectionNo, IndexError> {
+        self.0.number(nsid)
+    }
+
+    /// The number of this collection if it is known.
+    pub fn find(&self, nsid: &str) -> Option<CollectionNo> {
+        self.0.find(nsid)
+    }
+
+    /// The NSID of a collection.
+    pub fn nsid(&self, collection: CollectionNo) -> Option<Arc<str>> {
+        self.0.nsid(collection)
+    }
+
+    /// Accounts that have the collection, by number, those after `after`; at most `limit`.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`].
+    pub fn page(
+        &self,
+        collection: CollectionNo,
+        after: Option<AccountNo>,
+        limit: usize,
+    ) -> Result<Vec<(AccountNo, PairState)>, IndexError> {
+        self.0.page(collection, after, limit)
+    }
+
+    /// What is known of an account: the whole, and its collections by number.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`].
+    pub fn of_account(
+        &self,
+        account: AccountNo,
+    ) -> Result<(Whole, Vec<(CollectionNo, PairState)>), IndexError> {
+        self.0.of_account(account)
+    }
+
+    /// Accounts marked [`Whole::Unsure`], by number, those after `after`; at most `limit`.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`].
+    pub fn unsure(
+        &self,
+        after: Option<AccountNo>,
+        limit: usize,
+    ) -> Result<Vec<(AccountNo, Doubt)>, IndexError> {
+        self.0.unsure(after, limit)
+    }
+
+    /// Totals.
+    pub fn counts(&self) -> Counts {
+        self.0.counts()
+    }
+
+    /// Rows of one collection.
+    pub fn count(&self, collection: CollectionNo) -> CollectionCount {
+        self.0.count(collection)
+    }
+
+    /// Collections whose NSID begins with `prefix`, by NSID, those after `after`; at most `limit`.
+    /// Those without rows are included.
+    pub fn collections(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Collection> {
+        self.0.collections(prefix, after, limit)
+    }
+
+    /// The note under this key.
+    pub fn progress(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.progress(key)
+    }
+
+    /// Notes whose key begins with `prefix`, by key, those after `after`; at most `limit`.
+    pub fn progresses(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.0.progresses(prefix, after, limit)
+    }
+}
+
+#[cfg(test)]
+mod tests;
