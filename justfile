@@ -142,6 +142,7 @@ simnet *flags:
 # What takes longer than CI has: a hundred kills, all faults on both databases, slow faults of the stack, other hosts, traffic, fuzzing, the mutants, the long bench, the package of Nix without a network.
 [group("test")]
 nightly:
+    cargo test --release -p relay-protocol --test protocol -- --ignored a_million
     TORTURE_KILLS=100 cargo test --release -p relay --test torture -- --nocapture random_moments
     {{ just_executable() }} torture 600 2
     {{ just_executable() }} torture 600 3

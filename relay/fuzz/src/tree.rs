@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use ipld_core::ipld::Ipld;
-use relay_protocol::{Blocks, Cid, DataCid, Inversion, Op, OpAction, check_applied, invert};
+use relay_protocol::{
+    Blocks, Cid, Collections, DataCid, Inversion, Nsid, Op, OpAction, check_applied, invert,
+    invert_and_learn,
+};
 use relay_simnet::{
     block::{self, Cid36, cid_of, cid_of_nothing, link},
     mst::{NodeData, Tree},
@@ -89,7 +92,11 @@ pub(crate) fn inversion(data: &[u8]) {
     let (root, whole) = case.tree.root_and_blocks();
     let judge = |blocks: &block::Blocks| {
         with_blocks(blocks.iter().map(|(cid, block)| (cid, block.as_slice())), |blocks| {
-            let undone = invert(&digest(&root), &digest(&prev_data), &ops, blocks);
+            let (undone, learned) =
+                invert_and_learn(&digest(&root), &digest(&prev_data), &ops, blocks);
+            if undone == Inversion::Ok {
+                check_learned(&learned, &case);
+            }
             (undone, check_applied(&digest(&root), &ops, blocks).is_ok())
         })
     };
@@ -120,6 +127,24 @@ pub(crate) fn inversion(data: &[u8]) {
     }
     if let (Inversion::Ok, _) = judge(&proof) {
         assert!(is_true, "less than a proof made true what is not: {:?}", case.ops);
+    }
+}
+
+/// Facts about collections hold in the tree after the operations, and say of each collection that an
+/// operation names whether it is there.
+fn check_learned(learned: &Collections<'_>, case: &Case) {
+    let names =
+        case.tree.leaves().keys().filter_map(|path| path.split_once('/')).map(|(name, _)| name);
+    let there: BTreeSet<&str> = names.filter(|name| Nsid::parse(name).is_ok()).collect();
+    let (present, absent): (BTreeSet<_>, BTreeSet<_>) =
+        (learned.present().collect(), learned.absent().collect());
+    assert!(present.is_subset(&there), "{present:?} of {there:?}");
+    assert!(absent.is_disjoint(&there), "{absent:?} of {there:?}");
+    assert!(!learned.is_whole() || present == there, "{present:?} are not {there:?}");
+    for op in &case.ops {
+        let Some((name, _)) = op.path.split_once('/') else { continue };
+        let is_shown = present.contains(name) || absent.contains(name);
+        assert!(is_shown || Nsid::parse(name).is_err(), "{name} is not shown");
     }
 }
 

@@ -6,13 +6,14 @@
 //! of the message and nothing is copied per operation (INV-9).
 //!
 //! Everything that the proof shows passes through [`Undo`] in key order, with the absent parts
-//! marked. What else can be learned from a proof is to be gathered there.
+//! marked. What else can be learned from a proof is told to a [`Witness`] there.
 
 use std::{cmp::Ordering, iter::Peekable, vec};
 
 use crate::{
-    Blocks, DataCid, Invalid, Op, OpAction,
-    mst::{Item, Rebuild, Steps, Walk, key_layer},
+    Blocks, Collections, DataCid, Invalid, Op, OpAction,
+    collections::{Nobody, Witness},
+    mst::{EMPTY_TREE, Item, Rebuild, Steps, Walk, key_layer},
     ops::{Rules, by_path},
 };
 
@@ -52,7 +53,26 @@ pub fn invert(
     ops: &[Op<'_>],
     blocks: &Blocks<'_>,
 ) -> Inversion {
-    invert_counted(root, prev_data, ops, blocks).0
+    invert_before((root, prev_data), ops, blocks, &mut Nobody).0
+}
+
+/// [`invert`], and what the proof shows of the account's collections after the commit, in the same
+/// pass. Nothing is known of them when the result is not [`Inversion::Ok`].
+///
+/// Cost: some hundredths of [`invert`], see `just bench`.
+pub fn invert_and_learn<'m>(
+    root: &DataCid,
+    prev_data: &DataCid,
+    ops: &[Op<'m>],
+    blocks: &Blocks<'_>,
+) -> (Inversion, Collections<'m>) {
+    let mut learned = Collections::default();
+    let (inversion, _) = invert_before((root, prev_data), ops, blocks, &mut learned);
+    if inversion == Inversion::Ok {
+        (inversion, learned)
+    } else {
+        (inversion, Collections::default())
+    }
 }
 
 /// [`invert`], and the number of steps it took: nodes, entries, and units of 64 bytes hashed, copied
@@ -63,8 +83,17 @@ pub fn invert_counted(
     ops: &[Op<'_>],
     blocks: &Blocks<'_>,
 ) -> (Inversion, u64) {
+    invert_before((root, prev_data), ops, blocks, &mut Nobody)
+}
+
+fn invert_before<'m>(
+    (root, prev_data): (&DataCid, &DataCid),
+    ops: &[Op<'m>],
+    blocks: &Blocks<'_>,
+    witness: &mut impl Witness<'m>,
+) -> (Inversion, u64) {
     let mut steps = Steps::default();
-    let inversion = match undo_all(root, ops, blocks, &mut steps) {
+    let inversion = match undo_all((root, ops), blocks, &mut steps, witness) {
         Err(invalid) => Inversion::Structure(invalid),
         Ok(Err(invalid)) => Inversion::Partial(invalid),
         Ok(Ok(found)) if found == *prev_data => Inversion::Ok,
@@ -84,7 +113,8 @@ pub fn check_applied(root: &DataCid, ops: &[Op<'_>], blocks: &Blocks<'_>) -> Res
     let Some(mut walk) = Walk::start(root, blocks, &mut steps)? else {
         return if ops.is_empty() { Ok(()) } else { Err(ABSENT_ROOT) };
     };
-    let mut undo = Undo::new(ops);
+    let mut nobody = Nobody;
+    let mut undo = Undo::new(ops, &mut nobody);
     undo.rebuild.give_up(Invalid::new("without the old values there is nothing to rebuild"));
     while let Some(item) = walk.next(&mut steps)? {
         undo.meet(item, &mut steps)?;
@@ -102,17 +132,21 @@ const ABSENT_ROOT: Invalid = Invalid::new("the root of the tree is absent");
 
 /// The root of the tree before `ops`. The outer error is [`Inversion::Structure`], the inner one
 /// [`Inversion::Partial`].
-fn undo_all(
-    root: &DataCid,
-    ops: &[Op<'_>],
+fn undo_all<'m>(
+    (root, ops): (&DataCid, &[Op<'m>]),
     blocks: &Blocks<'_>,
     steps: &mut Steps,
+    witness: &mut impl Witness<'m>,
 ) -> Result<Result<DataCid, Invalid>, Invalid> {
     let ops = by_path(ops, Rules::Inductive)?;
-    let Some(mut walk) = Walk::start(root, blocks, steps)? else {
+    let walk = Walk::start(root, blocks, steps)?;
+    if walk.is_some() || *root == EMPTY_TREE {
+        witness.begin();
+    }
+    let Some(mut walk) = walk else {
         return Ok(if ops.is_empty() { Ok(*root) } else { Err(ABSENT_ROOT) });
     };
-    let mut undo = Undo::new(ops);
+    let mut undo = Undo::new(ops, witness);
     while let Some(item) = walk.next(steps)? {
         undo.meet(item, steps)?;
         steps.check()?;
@@ -127,7 +161,8 @@ fn undo_all(
 }
 
 /// The stream of section 7.3: merges what the walk meets with the operations, both in key order.
-struct Undo<'v, 'm> {
+struct Undo<'v, 'm, 'w, W> {
+    witness: &'w mut W,
     ops: Peekable<vec::IntoIter<&'v Op<'m>>>,
     rebuild: Rebuild<'v>,
     /// Whether an absent subtree lies between the last known key and here.
@@ -136,9 +171,10 @@ struct Undo<'v, 'm> {
     unseen: Option<Invalid>,
 }
 
-impl<'v, 'm> Undo<'v, 'm> {
-    fn new(ops: Vec<&'v Op<'m>>) -> Self {
+impl<'v, 'm, 'w, W: Witness<'m>> Undo<'v, 'm, 'w, W> {
+    fn new(ops: Vec<&'v Op<'m>>, witness: &'w mut W) -> Self {
         Self {
+            witness,
             ops: ops.into_iter().peekable(),
             rebuild: Rebuild::new(),
             hidden: false,
@@ -151,6 +187,7 @@ impl<'v, 'm> Undo<'v, 'm> {
         match item {
             Item::Absent { digest, layer } => {
                 self.hidden = true;
+                self.witness.hidden();
                 self.rebuild.subtree(digest, layer);
             }
             Item::Leaf { key, layer, value } => {
@@ -163,6 +200,7 @@ impl<'v, 'm> Undo<'v, 'm> {
                     }
                     self.ops.next();
                 }
+                self.witness.key(key);
                 match here {
                     None => self.rebuild.leaf(key, layer, value, steps),
                     Some(op) => self.undo(op, layer, value, steps)?,
@@ -201,6 +239,7 @@ impl<'v, 'm> Undo<'v, 'm> {
         match (op.action, &op.prev) {
             (OpAction::Delete, Some(prev)) if !self.hidden => {
                 steps.spend(key.len());
+                self.witness.deleted(op.path);
                 self.rebuild.leaf(key, key_layer(key), &prev.digest, steps);
             }
             (OpAction::Delete, _) => {

@@ -13,6 +13,7 @@
 mod car;
 mod cbor;
 mod cid;
+mod collections;
 mod commit;
 mod did_doc;
 mod frame;
@@ -32,11 +33,12 @@ pub use cbor::{
     Kind, MapEntries, RECORD_BYTES_MAX, Reader, UintBytes, Writer, check_record, encode_uint,
 };
 pub use cid::{Cid, Codec, CommitCid, DataCid};
+pub use collections::Collections;
 pub use commit::Commit;
 pub use did_doc::{DOCUMENT_BYTES_MAX, DidDocument, Endpoint};
 pub use frame::{Envelope, FRAME_BYTES_MAX, FrameKind, error_frame, info_frame};
 pub use invalid::Invalid;
-pub use inversion::{Inversion, check_applied, invert, invert_counted};
+pub use inversion::{Inversion, check_applied, invert, invert_and_learn, invert_counted};
 pub use key::{Curve, VerifyingKey};
 pub use message::{
     Account, COMMIT_BLOCKS_BYTES_MAX, CommitMessage, Identity, Message, OPS_MAX, Op, OpAction,

@@ -93,7 +93,7 @@ pub fn is_record_key(text: &str) -> bool {
 }
 
 /// The regular expression of SYN-6 in one pass.
-fn is_nsid(text: &str) -> bool {
+pub(crate) fn is_nsid(text: &str) -> bool {
     let (mut dots, mut length, mut previous) = (0_usize, 0_usize, b'.');
     let (mut starts_with_letter, mut has_hyphen) = (false, false);
     for byte in text.bytes() {

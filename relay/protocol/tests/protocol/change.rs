@@ -1,7 +1,8 @@
 //! A change of a repository as a commit message carries it, made by the simulator's trees.
 
 use relay_protocol::{
-    Cid, DataCid, Invalid, Inversion, Op, OpAction, check_applied, check_records, invert_counted,
+    Cid, Collections, DataCid, Invalid, Inversion, Op, OpAction, check_applied, check_records,
+    invert_and_learn, invert_counted,
 };
 use relay_simnet::{
     block::{self, Cid36, cid_of, cid_of_nothing},
@@ -89,6 +90,15 @@ impl Change {
     pub(crate) fn invert_counted(&self) -> (Inversion, u64) {
         self.with_blocks(|ops, blocks| {
             invert_counted(&data(&self.root), &data(&self.prev_data), ops, blocks)
+        })
+    }
+
+    /// Undoing, and what `look` sees of the collections that the proof shows.
+    pub(crate) fn learn<T>(&self, look: impl FnOnce(&Collections<'_>) -> T) -> (Inversion, T) {
+        self.with_blocks(|ops, blocks| {
+            let (inversion, learned) =
+                invert_and_learn(&data(&self.root), &data(&self.prev_data), ops, blocks);
+            (inversion, look(&learned))
         })
     }
 

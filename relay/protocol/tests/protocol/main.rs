@@ -23,6 +23,7 @@ mod forge;
 mod frames;
 mod hosts;
 mod inversion;
+mod learned;
 mod limits;
 mod messages;
 mod mutations;
