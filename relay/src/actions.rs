@@ -12,6 +12,7 @@ mod accounts;
 mod action;
 mod alerts;
 mod by;
+mod collections;
 mod hosts;
 mod lists;
 mod policy;
@@ -30,6 +31,7 @@ pub use self::{
     action::Action,
     alerts::Alert,
     by::By,
+    collections::Fill,
     hosts::Steer,
     policy::{
         Change, HostPolicy, Policy, PolicyError, PolicyState, Wrong, parse as parse_policy,
@@ -39,6 +41,7 @@ pub use self::{
     siblings::{SiblingParts, SiblingView, Siblings},
 };
 use crate::{
+    backfill::Backfill,
     clock::Clock,
     discovery::Discovery,
     firehose::Firehose,
@@ -65,6 +68,8 @@ pub struct ActionParts {
     pub firehose: Firehose,
     /// Lists of others.
     pub discovery: Discovery,
+    /// Fills the index of collections.
+    pub backfill: Backfill,
     /// Rules for the whole relay.
     pub rules: Rules,
     /// Other relays of the same operators.
@@ -254,6 +259,8 @@ impl Actions {
             Action::PullHosts(from) => lists::pull(self, &from),
             Action::ScanDirectory { rate, add } => lists::scan(self, rate, add),
             Action::Resync(names) => lists::resync(self, &names).await,
+            Action::FillCollections(fill) => collections::fill(self, &fill).await,
+            Action::VerifyCollections(sample) => collections::verify(self, sample),
             Action::Steer(name, steer) => hosts::steer(self, by, &name, steer).await,
             Action::BanDomain(domain) => hosts::ban_domain(self, by, &domain).await,
             Action::UnbanDomain(domain) => hosts::unban_domain(self, by, &domain).await,

@@ -16,6 +16,7 @@ mod home;
 mod params;
 mod scrape;
 mod serve;
+mod sidecar;
 mod table;
 mod xrpc;
 
@@ -29,6 +30,7 @@ pub use serve::{Room, serve};
 
 use crate::{
     actions::Actions,
+    backfill::Backfill,
     clock::Clock,
     config::{Effective, Secret},
     discovery::Discovery,
@@ -64,6 +66,8 @@ pub struct ApiParts {
     pub hosts: Hosts,
     /// Lists of others that are read.
     pub discovery: Discovery,
+    /// Fills the index of collections.
+    pub backfill: Backfill,
     /// Identities.
     pub identities: Identities,
     /// Reasons of dropped events.
@@ -143,6 +147,7 @@ pub fn public_router(state: &ApiState) -> Router {
         .route("/", get(home::home))
         .route("/_health", get(health::public))
         .route("/xrpc/_health", get(health::public))
+        .route("/v1/listCollections", get(sidecar::list_collections))
         .merge(dash::public_routes())
         .merge(xrpc::routes())
         .with_state(state.clone())

@@ -1,8 +1,10 @@
 //! What a person types: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay hosts`, `relay
-//! log`, `relay tables`.
+//! collections`, `relay log`, `relay tables`.
 //!
 //! Answers go to stdout through [`print`], failures are one sentence on stderr and exit code 1.
 
+mod admin;
+mod collections;
 mod dev;
 mod health;
 mod hosts;
@@ -56,6 +58,10 @@ pub fn main() -> ExitCode {
             Command::Hosts(what, reach) => {
                 print::warnings(&config);
                 Box::pin(hosts::run(&config, what, &reach)).await
+            }
+            Command::Collections(what, reach) => {
+                print::warnings(&config);
+                Box::pin(collections::run(&config, what, &reach)).await
             }
             Command::Import(what) => {
                 print::warnings(&config);

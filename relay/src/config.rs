@@ -29,6 +29,7 @@ pub use self::{
     alerts::AlertSettings,
     cli::{
         Command, DevOptions, Flags, Invocation, LogCommand, Stop,
+        collections::CollectionsCommand,
         hosts::{HostsCommand, Reach},
         import::ImportOptions,
         parse,

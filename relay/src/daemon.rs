@@ -196,12 +196,17 @@ fn compose(
     let parts = ground.upstream_parts(&config, dialling, &ingest, &drops);
     let upstream = Upstream::start(parts, &tasks.upstream);
     let discovery = ground.start_discovery(&config, (&ingest, &identities), &tasks.upstream);
-    let actions = ground.actions(&config, (&ingest, &firehose, &discovery), &tasks.edge);
+    let checkpointer = ground.checkpointer(&ingest);
+    let filling = (&ingest, &discovery, &checkpointer);
+    let backfill = ground.start_backfill(filling, &tasks.upstream);
+    let acting = (&ingest, &firehose, (&discovery, &backfill));
+    let actions = ground.actions(&config, acting, &tasks.edge);
     let state = ApiState::new(ApiParts {
         store: ground.store.clone(),
         ingest: ingest.clone(),
         hosts: ground.hosts.clone(),
         discovery,
+        backfill,
         identities,
         drops: Arc::clone(&drops),
         log: ground.reader.clone(),
@@ -219,7 +224,6 @@ fn compose(
     });
     let room = room_for_clients(&ground.hosts, &firehose);
     let addresses = door.listeners.serve(&state, room, &config.trusted_proxies, &tasks.edge);
-    let checkpointer = ground.checkpointer(&ingest);
     tasks.fatal.start(checkpointer.clone().run(tasks.fatal.child()));
     keep_up_metrics(&tasks.edge);
     watch_log(&ground.reader, &tasks.fatal);

@@ -10,6 +10,7 @@ mod asking;
 mod candidates;
 mod directory;
 mod groups;
+mod introduce;
 mod listing;
 mod pull;
 mod repos;
@@ -39,6 +40,8 @@ use crate::{
 
 pub use self::{
     candidates::CandidateMode,
+    groups::Turn,
+    introduce::Introduced,
     listing::room_for,
     pull::{Place, pull},
     walks::WalkView,

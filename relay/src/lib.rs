@@ -15,6 +15,7 @@ pub mod accounts;
 pub mod actions;
 pub mod alerts;
 pub mod api;
+pub mod backfill;
 pub mod checkpoint;
 pub mod clients;
 pub mod clock;

@@ -270,6 +270,17 @@ impl Store {
         accounts::after(self.db(), after, limit).await
     }
 
+    /// The accounts of these numbers that have a row, in order of number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn accounts_numbered(
+        &self,
+        numbers: &[AccountNo],
+    ) -> Result<Vec<Account>, StoreError> {
+        accounts::by_number(self.db(), numbers).await
+    }
+
     /// Highest number given so far, 0 before the first.
     ///
     /// # Errors

@@ -64,6 +64,8 @@ pub(crate) struct RepoEntry {
     pub(crate) status: Option<String>,
     pub(crate) rev: u64,
     pub(crate) commit: Option<Cid36>,
+    /// Those that have a record.
+    pub(crate) collections: Vec<String>,
 }
 
 #[derive(Debug, Default)]

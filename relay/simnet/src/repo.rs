@@ -112,6 +112,21 @@ impl Default for DataRoot {
     }
 }
 
+impl Repo {
+    /// Collections that have a record, in order.
+    pub(crate) fn collections(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut from = String::new();
+        while let Some((key, _)) = self.tree.at_or_after(&from) {
+            let collection = key.split('/').next().unwrap_or_default().to_owned();
+            // The character behind a slash: the first key behind all of this collection.
+            from = format!("{collection}0");
+            found.push(collection);
+        }
+        found
+    }
+}
+
 /// A `#commit` or `#sync` whose parts can still be spoilt.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {

@@ -4,7 +4,7 @@ use relay_protocol::Did;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::{Alert, Steer, siblings::Forward};
+use super::{Alert, Steer, collections::Fill, siblings::Forward};
 use crate::{domain::LocalStatus, hosts::Edit, telemetry::escape};
 
 /// Names of a batch that are kept as its subject.
@@ -42,6 +42,10 @@ pub enum Action {
     },
     /// The lists of accounts of these hosts are read.
     Resync(Vec<String>),
+    /// The index of collections is filled from hosts or other relays.
+    FillCollections(Fill),
+    /// So many accounts of the index of collections are compared with what their hosts say.
+    VerifyCollections(u64),
     /// One host is banned, connected, limited, ….
     Steer(String, Steer),
     /// A domain and all below it is banned.
@@ -77,6 +81,8 @@ impl Action {
             Self::PullHosts(_) => "host.pull",
             Self::ScanDirectory { .. } => "host.scanDirectory",
             Self::Resync(_) => "host.resync",
+            Self::FillCollections(_) => "collections.backfill",
+            Self::VerifyCollections(_) => "collections.verify",
             Self::Steer(_, steer) => steer.name(),
             Self::BanDomain(_) => "domain.ban",
             Self::UnbanDomain(_) => "domain.unban",
@@ -118,6 +124,8 @@ impl Action {
                 several(&first.collect::<Vec<_>>(), hosts.len())
             }
             Self::ScanDirectory { .. } => "directory".to_owned(),
+            Self::FillCollections(fill) => fill.subject(),
+            Self::VerifyCollections(sample) => format!("{sample} accounts"),
             Self::DisconnectConsumer(id) => id.to_string(),
             Self::TakeCrawls(_) => "requestCrawl".to_owned(),
         }
@@ -188,7 +196,7 @@ pub(super) fn crawl(hostname: &str) -> Forward {
 }
 
 /// The first names, and how many more there are.
-fn several(first: &[String], count: usize) -> String {
+pub(super) fn several(first: &[String], count: usize) -> String {
     let first = first.join(", ");
     match count.saturating_sub(NAMED_MAX) {
         0 => first,
@@ -196,7 +204,7 @@ fn several(first: &[String], count: usize) -> String {
     }
 }
 
-fn subject(text: &str) -> String {
+pub(super) fn subject(text: &str) -> String {
     escape(text.trim(), SUBJECT_CHARS_MAX)
 }
 

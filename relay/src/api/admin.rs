@@ -6,6 +6,7 @@
 mod accounts;
 mod asked;
 mod audit;
+mod collections;
 mod consumers;
 mod discovery;
 mod domains;
@@ -75,13 +76,23 @@ pub(super) fn table() -> Table {
         .get("/admin/v1/candidates", discovery::candidates)
         .get("/admin/v1/readiness", discovery::readiness)
         .get("/admin/v1/resync", discovery::walks)
-        .post("/admin/v1/resync", discovery::resync);
+        .post("/admin/v1/resync", discovery::resync)
+        .get("/admin/v1/collections", collections::list)
+        .get("/admin/v1/collections/account", collections::account)
+        .get("/admin/v1/collections/backfill", collections::status)
+        .post("/admin/v1/collections/backfill", collections::fill)
+        .get("/admin/v1/collections/verify", collections::verified)
+        .post("/admin/v1/collections/verify", collections::verify)
+        .get("/admin/v1/collections/dump", collections::dump)
+        .post("/admin/v1/collections/dump", collections::take_dump)
+        .get("/admin/v1/collections/dump/taken", collections::dump_place);
     like_reference(table)
 }
 
 fn like_reference(table: Table) -> Table {
     table
         .post("/admin/pds/requestCrawl", pds::request_crawl)
+        .get("/admin/crawlStatus", pds::crawl_status)
         .get("/admin/pds/list", pds::list)
         .post("/admin/pds/changeLimits", pds::change_limits)
         .post("/admin/pds/block", pds::block)

@@ -44,6 +44,12 @@ impl Params {
         (!value.is_empty()).then_some(value)
     }
 
+    /// All values of a parameter that may be repeated, without empty ones.
+    pub(super) fn texts<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let values = self.0.iter().filter(move |(key, value)| key == name && !value.is_empty());
+        values.map(|(_, value)| value.as_str())
+    }
+
     pub(super) fn required(&self, name: &str) -> Result<&str, Error> {
         self.text(name).ok_or_else(|| Error::invalid(format!("parameter {name} is missing")))
     }

@@ -208,7 +208,7 @@ pub enum IndexError {
 
 /// The index; cheap to clone, clones are the same one. The files are closed with the last.
 #[derive(Debug, Clone)]
-pub struct Index(Arc<memory::Memory>);
+pub struct Index(Arc<memory::Memory>, Arc<parking_lot::Mutex<()>>);
 
 impl Index {
     /// Opens the index in this directory, created if missing, as the last applied batch left it.
@@ -217,7 +217,8 @@ impl Index {
     /// [`IndexError::Damaged`] when its files are not sound, [`IndexError::Failed`] when the directory
     /// cannot be used.
     pub fn open(dir: &Path, options: Options) -> Result<Self, IndexError> {
-        memory::Memory::open(dir, options).map(|memory| Self(Arc::new(memory)))
+        let memory = memory::Memory::open(dir, options)?;
+        Ok(Self(Arc::new(memory), Arc::default()))
     }
 
     /// Newest event of the log that is applied durably; `None` before the first.
@@ -230,7 +231,21 @@ impl Index {
     /// # Errors
     /// [`IndexError`]; nothing of the batch is visible then.
     pub fn apply(&self, batch: &Batch) -> Result<(), IndexError> {
+        let _turn = self.1.lock();
         self.0.apply(batch)
+    }
+
+    /// As [`Self::apply`], but only while the position is still this one: for what was found out beside
+    /// the log, and counts only if the log has not gone on meanwhile. Gives whether it was applied.
+    ///
+    /// # Errors
+    /// [`IndexError`]; nothing of the batch is visible then.
+    pub fn apply_at(&self, position: Option<Seq>, batch: &Batch) -> Result<bool, IndexError> {
+        let _turn = self.1.lock();
+        if self.0.position() != position {
+            return Ok(false);
+        }
+        self.0.apply(batch).map(|()| true)
     }
 
     /// The number of this collection, a new one if it is not known. It becomes durable with the next

@@ -2,7 +2,6 @@
 //!
 //! Answers on stdout, progress on stderr. Exit codes: 0 = done; 1 = failed, or refused for some.
 
-mod admin;
 mod pull;
 
 use std::{fs, io::Read as _, process::ExitCode};
@@ -10,8 +9,10 @@ use std::{fs, io::Read as _, process::ExitCode};
 use serde_json::{Value, json};
 use url::form_urlencoded::byte_serialize;
 
-use self::admin::Admin;
-use super::print::{self, Ended};
+use super::{
+    admin::Admin,
+    print::{self, Ended},
+};
 use crate::config::{Config, HostsCommand, Reach};
 
 /// Hosts of one page of the list.
@@ -98,7 +99,7 @@ fn added_line(host: &Value) -> String {
     }
 }
 
-fn read(file: &str) -> Result<String, String> {
+pub(super) fn read(file: &str) -> Result<String, String> {
     if file == "-" {
         let mut text = String::new();
         let read = std::io::stdin().lock().read_to_string(&mut text);
@@ -245,11 +246,11 @@ async fn all(admin: &Admin) -> Result<Vec<Value>, Ended> {
     }
 }
 
-fn text<'a>(object: &'a Value, key: &str) -> &'a str {
+pub(super) fn text<'a>(object: &'a Value, key: &str) -> &'a str {
     object.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn number(object: &Value, key: &str) -> u64 {
+pub(super) fn number(object: &Value, key: &str) -> u64 {
     object.get(key).and_then(Value::as_u64).unwrap_or_default()
 }
 

@@ -1,8 +1,9 @@
 //! The command line: `relay [serve]`, `relay config`, `relay dev`, `relay health`, `relay hosts`, `relay
-//! import`, `relay log`, `relay tables`, `relay completions`, `relay man`. Parses only; the last two are answers.
+//! collections`, `relay import`, `relay log`, `relay tables`, `relay completions`, `relay man`. Parses only; the last two are answers.
 //!
 //! Every setting is a flag, made from the table; it may stand before or after the command.
 
+pub(super) mod collections;
 pub(super) mod hosts;
 pub(super) mod import;
 
@@ -15,6 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, builder::PossibleValue, parser::ValueSour
 use clap_complete::Shell;
 
 use self::{
+    collections::CollectionsCommand,
     hosts::{HostsCommand, Reach},
     import::ImportOptions,
 };
@@ -46,6 +48,8 @@ pub enum Command {
     Tables,
     /// Add, list, show hosts; read lists of others.
     Hosts(HostsCommand, Reach),
+    /// Fill, list, check the index of collections.
+    Collections(CollectionsCommand, Reach),
     /// Take the place of a reference relay.
     Import(ImportOptions),
 }
@@ -167,6 +171,10 @@ pub fn parse(
             Some((command, reach, deepest)) => (Command::Hosts(command, reach), deepest),
             None => (Command::Serve, inner),
         },
+        Some(("collections", inner)) => match collections::parse(inner) {
+            Some((command, reach, deepest)) => (Command::Collections(command, reach), deepest),
+            None => (Command::Serve, inner),
+        },
         Some(("import", inner)) => match import::parse(inner) {
             Some(options) => (Command::Import(options), inner),
             None => (Command::Serve, inner),
@@ -258,6 +266,7 @@ fn model() -> clap::Command {
         .subcommand(log())
         .subcommand(policy())
         .subcommand(hosts::model())
+        .subcommand(collections::model())
         .subcommand(import::model())
         .subcommand(hosts::model_like_reference())
         .subcommand(clap::Command::new("tables").about(

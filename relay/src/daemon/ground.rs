@@ -17,8 +17,10 @@ use crate::{
     accounts::hidden::Hidden,
     actions::{self, ActionParts, Actions, PolicySettings, Rules, SiblingParts, Siblings},
     alerts::{AlertOptions, AlertParts},
+    backfill::{Backfill, BackfillParts},
     checkpoint::{self, Checkpointer},
     clock::Clock,
+    collections::index::{Index, Options},
     config::Config,
     discovery::{CandidateMode, Discovery, DiscoveryParts, Earlier},
     domain::{AccountNo, Seq},
@@ -41,6 +43,9 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(4);
 /// Newest records that readers find in memory; about ten seconds of the full network.
 const RECENT_BYTES: usize = 64 << 20;
 
+/// Memory that the index of collections may take.
+const INDEX_BYTES: u64 = 256 << 20;
+
 /// What belongs to this process alone.
 #[derive(Debug)]
 pub(super) struct Door {
@@ -60,6 +65,7 @@ pub(super) struct Ground {
     pub(super) appender: Appender,
     pub(super) reader: Reader,
     pub(super) hidden: Hidden,
+    pub(super) collections: Index,
     pub(super) rules: Rules,
     last_account: AccountNo,
     earlier: Earlier,
@@ -100,6 +106,7 @@ pub(super) async fn prepare(
                 appender: kept.appender,
                 reader: kept.reader,
                 hidden: kept.hidden,
+                collections: kept.collections,
                 rules: kept.rules,
                 last_account: kept.last_account,
                 earlier: kept.earlier,
@@ -159,7 +166,7 @@ impl Ground {
     pub(super) fn actions(
         &self,
         config: &Config,
-        (ingest, firehose, discovery): (&Ingest, &Firehose, &Discovery),
+        (ingest, firehose, (discovery, backfill)): (&Ingest, &Firehose, (&Discovery, &Backfill)),
         tasks: &Tasks,
     ) -> Actions {
         let siblings = SiblingParts {
@@ -174,6 +181,7 @@ impl Ground {
             ingest: ingest.clone(),
             firehose: firehose.clone(),
             discovery: discovery.clone(),
+            backfill: backfill.clone(),
             rules: self.rules.clone(),
             siblings: Siblings::start(siblings, &config.sibling_relays, tasks),
             settings: PolicySettings {
@@ -216,6 +224,26 @@ impl Ground {
         Discovery::start(parts, std::mem::take(&mut self.earlier), tasks)
     }
 
+    /// Fills the index of collections, from where it was left.
+    pub(super) fn start_backfill(
+        &self,
+        (ingest, discovery, checkpointer): (&Ingest, &Discovery, &Checkpointer),
+        tasks: &Tasks,
+    ) -> Backfill {
+        let parts = BackfillParts {
+            index: self.collections.clone(),
+            store: self.store.clone(),
+            ingest: ingest.clone(),
+            hosts: self.hosts.clone(),
+            discovery: discovery.clone(),
+            checkpointer: checkpointer.clone(),
+            log: self.reader.clone(),
+            net: self.net.clone(),
+            clock: self.clock.clone(),
+        };
+        Backfill::start(parts, tasks)
+    }
+
     pub(super) fn alert_parts(
         &self,
         config: &Config,
@@ -247,6 +275,7 @@ struct Kept {
     appender: Appender,
     reader: Reader,
     hidden: Hidden,
+    collections: Index,
     rules: Rules,
     last_account: AccountNo,
     earlier: Earlier,
@@ -266,11 +295,19 @@ impl Kept {
         allow_hosts(config, &hosts).await?;
         let rules = Rules::load(store, !config.disable_request_crawl).await.map_err(Fatal::new)?;
         let earlier = Earlier::read(store).await.map_err(Fatal::new)?;
+        let collections = open_index(config).await?;
         let (appender, reader) = open_log(config, store, (&hosts, clock), files).await?;
         match recover(store, &appender, &reader).await {
-            Ok((last_account, hidden)) => {
-                Ok(Self { hosts, appender, reader, hidden, rules, last_account, earlier })
-            }
+            Ok((last_account, hidden)) => Ok(Self {
+                hosts,
+                appender,
+                reader,
+                hidden,
+                collections,
+                rules,
+                last_account,
+                earlier,
+            }),
             Err(why) => {
                 appender.close().await;
                 Err(why)
@@ -349,6 +386,15 @@ pub(crate) fn host_options(config: &Config) -> HostOptions {
         grows: config.limits_grow,
         trusted,
     }
+}
+
+/// The index of collections, in a directory of its own.
+async fn open_index(config: &Config) -> Result<Index, Fatal> {
+    let dir = config.data_dir.join("collections");
+    let options = Options { memory_bytes: INDEX_BYTES };
+    // It reads files: not on a worker.
+    let opened = tokio::task::spawn_blocking(move || Index::open(&dir, options)).await;
+    opened.map_err(Fatal::new)?.map_err(Fatal::new)
 }
 
 async fn open_log(

@@ -77,7 +77,7 @@ struct Gate {
 
 /// The turn of a group; others of it wait until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub struct Turn {
     gate: OwnedMutexGuard<Gate>,
 }
 
@@ -107,7 +107,9 @@ impl Groups {
 
 impl Turn {
     /// The group asked us to come later.
-    pub(super) fn pause(mut self, retry_after: Option<Duration>) {
+    ///
+    /// * `retry_after` – how much later, if it said so
+    pub fn pause(mut self, retry_after: Option<Duration>) {
         let pause = retry_after.unwrap_or(PAUSE_USUAL).min(PAUSE_MAX);
         self.gate.paused_until = Some(Instant::now() + pause);
     }

@@ -84,7 +84,7 @@ impl Walker {
     }
 
     /// Whose budget the calls of this host are of.
-    async fn group(&self, host: &Host) -> String {
+    pub(super) async fn group(&self, host: &Host) -> String {
         let names: Vec<String> =
             self.hosts.all().iter().map(|host| host.hostname().to_string()).collect();
         let suffixes = Suffixes::of(&names);
@@ -201,7 +201,8 @@ impl Walker {
         matches!(probed, Probed::Status(now) if now == *status)
     }
 
-    async fn lookup_turn(&self) {
+    /// Waits until one more lookup is within the rate of all lists together.
+    pub(super) async fn lookup_turn(&self) {
         let at = {
             let mut next = self.next_lookup.lock();
             let at = next.unwrap_or_else(Instant::now).max(Instant::now());

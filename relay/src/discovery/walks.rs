@@ -63,6 +63,11 @@ impl Walks {
         Self { walker, tasks: tasks.clone(), began_ms, all }
     }
 
+    /// What they work with.
+    pub(super) fn walker(&self) -> &Walker {
+        &self.walker
+    }
+
     pub(super) fn views(&self) -> Vec<WalkView> {
         let view = |walk: &Walk| WalkView { row: walk.row.clone(), running: walk.running };
         self.all.lock().values().map(view).collect()

@@ -55,6 +55,19 @@ pub(super) async fn after(
     rows.iter().map(read).collect()
 }
 
+/// The accounts of these numbers that exist, in order of number.
+pub(super) async fn by_number(db: &Db, numbers: &[AccountNo]) -> Result<Vec<Account>, StoreError> {
+    let mut found = Vec::with_capacity(numbers.len());
+    for chunk in numbers.chunks(CHUNK_ROWS) {
+        let list = vec![chunk.iter().map(|number| Value::from(number.0)).collect()];
+        for row in db.fetch(Statement::rows(select!("WHERE a.number IN {rows}"), list)).await? {
+            found.push(read(&row)?);
+        }
+    }
+    found.sort_by_key(|account| account.number);
+    Ok(found)
+}
+
 /// Highest number given so far.
 pub(super) async fn last_number(db: &Db) -> Result<AccountNo, StoreError> {
     let sql = "SELECT max(number) FROM relay_account";

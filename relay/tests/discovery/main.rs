@@ -11,8 +11,10 @@ mod process;
 #[expect(dead_code, reason = "shared with the tests of the edge")]
 mod relay;
 
+mod backfill;
 mod candidates;
 mod commands;
+mod directory;
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the store")]
 mod postgres_cluster;

@@ -179,6 +179,7 @@ impl Account {
             status: state.status.clone(),
             rev: state.repo.rev,
             commit: state.repo.commit.as_ref().map(|(cid, _)| *cid),
+            collections: state.repo.collections(),
         };
         state.home.set_repo(&self.inner.did, Some(entry));
     }

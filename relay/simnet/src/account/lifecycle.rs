@@ -199,6 +199,7 @@ impl Account {
                 status: Some("deactivated".to_owned()),
                 rev: state.repo.rev,
                 commit: state.repo.commit.as_ref().map(|(cid, _)| *cid),
+                collections: state.repo.collections(),
             };
             old_home.set_repo(&self.inner.did, Some(gone));
             left.account_now(state, false, Some("deactivated"));

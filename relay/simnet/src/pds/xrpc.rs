@@ -28,6 +28,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/xrpc/com.atproto.sync.listRepos", get(list_repos))
         .route("/xrpc/com.atproto.sync.getRepoStatus", get(get_repo_status))
         .route("/xrpc/com.atproto.sync.getLatestCommit", get(get_latest_commit))
+        .route("/xrpc/com.atproto.repo.describeRepo", get(describe_repo))
         .route("/xrpc/_health", get(|| async { json_response(200, &json!({"version": "0"})) }))
         .fallback(not_implemented)
         .layer(from_fn_with_state(Arc::clone(&shared), common))
@@ -91,13 +92,8 @@ async fn list_repos(
     State(shared): State<Arc<Shared>>,
     Query(params): Query<ListParams>,
 ) -> Response {
-    let limiter = lock(&shared.script).limiter.clone();
-    if let Some(limiter) = limiter
-        && !limiter.pass().await
-    {
-        let mut response = error(429, "RateLimitExceeded", "too many calls");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
-        return response;
+    if let Some(refused) = over_limit(&shared).await {
+        return refused;
     }
     let limit = params.limit.unwrap_or(500);
     if !(1..=1000).contains(&limit) {
@@ -152,6 +148,46 @@ async fn get_repo_status(
         body["rev"] = json!(tid_text(repo.rev));
     }
     json_response(200, &body)
+}
+
+/// 429 when the limit of calls is reached that this host has with others.
+async fn over_limit(shared: &Shared) -> Option<Response> {
+    let limiter = lock(&shared.script).limiter.clone()?;
+    if limiter.pass().await {
+        return None;
+    }
+    let mut response = error(429, "RateLimitExceeded", "too many calls");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
+    Some(response)
+}
+
+#[derive(Debug, Deserialize)]
+struct RepoParam {
+    repo: String,
+}
+
+/// What a host says of an account beside its handle and document.
+async fn describe_repo(
+    State(shared): State<Arc<Shared>>,
+    Query(RepoParam { repo: did }): Query<RepoParam>,
+) -> Response {
+    if let Some(refused) = over_limit(&shared).await {
+        return refused;
+    }
+    let repos = lock(&shared.repos);
+    match repos.get(&did) {
+        Some(repo) if repo.active => {
+            let body = json!({
+                "handle": "handle.invalid",
+                "did": did,
+                "didDoc": {},
+                "collections": repo.collections,
+                "handleIsCorrect": false,
+            });
+            json_response(200, &body)
+        }
+        _ => error(400, "RepoNotFound", "could not find the repo"),
+    }
 }
 
 async fn get_latest_commit(

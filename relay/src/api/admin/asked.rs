@@ -47,7 +47,7 @@ pub(in crate::api) fn is_relayed(headers: &HeaderMap) -> bool {
 
 /// The fields of a JSON object. Their names have no case, as in the programs that scripts for the
 /// reference relay were written against; of two that differ in nothing else the exact one counts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
@@ -75,6 +75,15 @@ impl Fields {
     pub(super) fn text(&self, name: &str) -> Result<&str, Error> {
         let text = self.maybe_text(name)?.map(str::trim).filter(|text| !text.is_empty());
         text.ok_or_else(|| Error::invalid(format!("the field {name} is missing")))
+    }
+
+    /// A list of texts; empty when it is absent.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, Error> {
+        let Some(value) = self.value(name) else { return Ok(Vec::new()) };
+        let texts = value.as_array().map(|all| all.iter().map(Value::as_str).collect());
+        let texts: Option<Vec<&str>> = texts.unwrap_or_default();
+        let texts = texts.ok_or_else(|| wrong(name, "a list of texts", value))?;
+        Ok(texts.into_iter().map(ToOwned::to_owned).collect())
     }
 
     /// A number from 0 on that may be absent.

@@ -1,6 +1,10 @@
 //! `/admin/pds/*` of the reference relay: hosts, in the form that its scripts know.
 
-use axum::{body::Body, extract::State, response::Response};
+use axum::{
+    body::Body,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -15,16 +19,57 @@ use crate::{
 /// Hosts in the list of the reference relay, which has no pages.
 pub(super) const LIST_MAX: usize = 10_000;
 
-/// `POST /admin/pds/requestCrawl {"hostname"}`: 200 without a body.
+/// `POST /admin/pds/requestCrawl {"hostname"}`: 200 without a body. With `hosts`, or with `?host=`, as the
+/// sidecar for collections has it: the lists of accounts of these hosts are read too, now, and it says
+/// that it is well.
 pub(super) async fn request_crawl(
     State(state): State<ApiState>,
     by: By,
+    params: Params,
     body: Body,
-) -> Result<StatusCode, Error> {
-    let fields = Fields::read(body).await?;
-    let name = fields.text("hostname")?.to_owned();
-    state.actions.run(fields.by(by)?, Action::AddHost(name)).await?;
-    Ok(StatusCode::OK)
+) -> Result<Response, Error> {
+    let only = params.text("host").map(ToOwned::to_owned);
+    let fields = match &only {
+        Some(_) => Fields::default(),
+        None => Fields::read(body).await?,
+    };
+    let mut names = fields.texts("hosts")?;
+    if names.is_empty() && only.is_none() {
+        let name = fields.text("hostname")?.to_owned();
+        state.actions.run(fields.by(by)?, Action::AddHost(name)).await?;
+        return Ok(StatusCode::OK.into_response());
+    }
+    names.extend(fields.maybe_text("hostname")?.map(ToOwned::to_owned));
+    names.extend(only);
+    let by = fields.by(by)?;
+    let added = state.actions.run(by.clone(), Action::AddHosts(names.clone())).await?;
+    let refused = added.answer.as_array().into_iter().flatten();
+    let refused = refused.filter(|host| host.get("id").is_none()).count();
+    let known = |name: &String| state.hosts.by_name(&name.trim().to_ascii_lowercase()).is_some();
+    let (known, unknown): (Vec<_>, Vec<_>) = names.into_iter().partition(known);
+    tracing::debug!(refused, unknown = unknown.len(), "hosts to crawl");
+    if !known.is_empty() {
+        state.actions.run(by, Action::Resync(known)).await?;
+        state.backfill.hurry();
+    }
+    answer(&json!({ "message": "ok" }))
+}
+
+/// `GET /admin/crawlStatus`: hosts whose lists of accounts are being read, as the sidecar tells it.
+pub(super) async fn crawl_status(State(state): State<ApiState>) -> Result<Response, Error> {
+    let starts: serde_json::Map<String, Value> = state
+        .discovery
+        .walks()
+        .iter()
+        .filter(|walk| walk.row.finished_ms.is_none())
+        .filter_map(|walk| {
+            let host = state.hosts.get(walk.row.host)?.hostname().to_string();
+            let start = time_text(walk.row.started_ms);
+            Some((host, json!({ "start": start, "seen": walk.row.listed })))
+        })
+        .collect();
+    let now = time_text(state.clock.now_ms());
+    answer(&json!({ "host_starts": starts, "server_time": now }))
 }
 
 /// `POST /admin/pds/changeLimits {"host","repo_limit"?,"account_limit_alerts_silenced"?}`.

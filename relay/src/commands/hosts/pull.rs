@@ -6,13 +6,13 @@ use std::time::Duration;
 use relay_protocol::Hostname;
 use serde_json::{Value, json};
 
-use super::{
-    admin::{Admin, NoAnswer},
-    number, text,
-};
+use super::{number, text};
 use crate::{
     clock::Clock,
-    commands::print::{self, Ended},
+    commands::{
+        admin::{Admin, NoAnswer},
+        print::{self, Ended},
+    },
     config::{Config, Reach},
     daemon::{
         host_options,

@@ -178,7 +178,7 @@ pub(super) fn model() -> clap::Command {
         )
 }
 
-fn reach_arguments() -> [Arg; 3] {
+pub(super) fn reach_arguments() -> [Arg; 3] {
     [
         Arg::new("admin")
             .long("admin")

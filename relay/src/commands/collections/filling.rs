@@ -1,0 +1,214 @@
+//! `relay collections backfill`, `status` and `verify`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{get, words};
+use crate::commands::{
+    admin::Admin,
+    hosts::{number, read, text},
+    print::{self, Ended},
+};
+
+const STATUS: &str = "/admin/v1/collections/backfill";
+
+/// How often the running relay is asked how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long an address with names of collections may take.
+const NAMES_MAX: Duration = Duration::from_secs(30);
+
+/// Names of collections from a file or an address.
+pub(super) async fn names(list: &str) -> Result<Vec<String>, String> {
+    let text = if list.starts_with("https://") || list.starts_with("http://") {
+        crate::net::install_crypto();
+        let asked = async {
+            let client = reqwest::Client::builder().timeout(NAMES_MAX).build()?;
+            client.get(list).send().await?.error_for_status()?.text().await
+        };
+        asked.await.map_err(|error| format!("the list {list} cannot be read: {error}"))?
+    } else {
+        read(list)?
+    };
+    let names: Vec<String> = words(&text).into_iter().map(ToOwned::to_owned).collect();
+    if names.is_empty() {
+        return Err(format!("{list} names no collections: one name a line is expected"));
+    }
+    Ok(names)
+}
+
+/// Asks for it, and says how far it is. Gives whether all that was asked for was done, as far as it was
+/// waited for.
+pub(super) async fn start(
+    admin: &Admin,
+    body: &Value,
+    (wait, json): (bool, bool),
+) -> Result<bool, Ended> {
+    let mut answer = admin.post(STATUS, body).await.map_err(String::from)?;
+    let unknown = answer.get("unknown").and_then(Value::as_array).cloned().unwrap_or_default();
+    for did in unknown.iter().filter_map(Value::as_str) {
+        print::note(&format!("{did}: this relay does not know the account"));
+    }
+    let from = body.get("from").and_then(Value::as_array).cloned().unwrap_or_default();
+    let ours = |import: &&Value| {
+        let named = |name: &Value| {
+            let name = name.as_str().unwrap_or_default();
+            name.trim_start_matches("https://").trim_start_matches("http://")
+                == text(import, "from")
+        };
+        from.iter().any(named)
+    };
+    let mut said = String::new();
+    let ok = loop {
+        let imports = answer.get("imports").and_then(Value::as_array);
+        let imports: Vec<&Value> = imports.into_iter().flatten().filter(ours).collect();
+        let waiting = number(&answer["resolving"], "waiting");
+        let running = if from.is_empty() {
+            waiting > 0
+        } else {
+            imports.iter().any(|import| text(import, "status") == "running")
+        };
+        if !wait || !running {
+            break !wait || imports.iter().all(|import| text(import, "status") == "finished");
+        }
+        let lines: Vec<String> = imports.iter().map(|import| import_line(import)).collect();
+        let now = if from.is_empty() { format!("{waiting} to ask") } else { lines.join("\n") };
+        if now != said {
+            print::note(&now);
+            said = now;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        answer = get(admin, STATUS).await?;
+    };
+    show(&answer, json)?;
+    Ok(ok && unknown.is_empty())
+}
+
+/// How far everything is.
+pub(super) fn show(answer: &Value, json: bool) -> Result<(), Ended> {
+    if json {
+        return print::line(&answer.to_string());
+    }
+    let (totals, resolving) = (&answer["totals"], &answer["resolving"]);
+    print::line(&format!(
+        "{} collections, {} entries: {} proven, {} believed ({})",
+        number(totals, "collections"),
+        number(totals, "pairs"),
+        number(totals, "proven"),
+        number(totals, "believed"),
+        percent(&totals["believedShare"]),
+    ))?;
+    print::line(&format!(
+        "{} accounts complete, {} uncertain ({}), {} deleted",
+        number(totals, "complete"),
+        number(totals, "unsure"),
+        percent(&totals["unsureShare"]),
+        number(totals, "gone"),
+    ))?;
+    let left = resolving["minutesLeft"].as_u64();
+    print::line(&format!(
+        "hosts: {} accounts to ask now, {} resolved since the start, {} in the last minute, {}",
+        number(resolving, "waiting"),
+        number(resolving, "resolved"),
+        number(resolving, "perMinute"),
+        left.map_or("no estimate".to_owned(), |minutes| format!("about {minutes} min left")),
+    ))?;
+    let hosts = answer.get("hosts").and_then(Value::as_array);
+    for host in hosts.into_iter().flatten() {
+        let why = host.get("lastError").and_then(Value::as_str);
+        print::line(&format!(
+            "{}\t{} to ask, {} asked, {} resolved, {} not told{}",
+            text(host, "hostname"),
+            number(host, "waiting"),
+            number(host, "asked"),
+            number(host, "resolved"),
+            number(host, "failed"),
+            why.map_or(String::new(), |why| format!("; {why}")),
+        ))?;
+    }
+    let imports = answer.get("imports").and_then(Value::as_array);
+    imports.into_iter().flatten().try_for_each(|import| print::line(&import_line(import)))
+}
+
+fn import_line(import: &Value) -> String {
+    let mut line = format!(
+        "from {}: {}, {} of {} collections, {} pages, {} entries, {} accounts new, {} of unknown hosts",
+        text(import, "from"),
+        text(import, "status"),
+        number(import, "done"),
+        number(import, "collections"),
+        number(import, "pages"),
+        number(import, "pairs"),
+        number(import, "new"),
+        number(import, "unknown"),
+    );
+    for (key, words) in [("refused", "not listed there"), ("withoutRows", "without any account")] {
+        let names = import.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        if !names.is_empty() {
+            let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+            line.extend(["; ", words, ": ", names.join(" ").as_str()]);
+        }
+    }
+    if let Some(why) = import.get("lastError").and_then(Value::as_str) {
+        line.push_str("; stopped: ");
+        line.push_str(why);
+    }
+    line
+}
+
+/// Compares with the hosts, waits for the end. Gives whether nothing is wrong.
+pub(super) async fn verify(admin: &Admin, sample: u64, json: bool) -> Result<bool, Ended> {
+    const PATH: &str = "/admin/v1/collections/verify";
+    let body = json!({ "sample": sample });
+    let mut answer = admin.post(PATH, &body).await.map_err(String::from)?;
+    let mut said = 0;
+    loop {
+        let found = &answer["verification"];
+        let looked = number(found, "checked") + number(found, "skipped");
+        if text(found, "status") == "finished" {
+            break;
+        }
+        if looked != said {
+            print::note(&format!("{looked} of {} accounts", number(found, "sample")));
+            said = looked;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        answer = get(admin, PATH).await?;
+    }
+    let found = &answer["verification"];
+    let wrong = number(found, "missing") + number(found, "ghosts");
+    let failed = found.get("lastError").and_then(Value::as_str);
+    if json {
+        print::line(&found.to_string())?;
+        return Ok(wrong == 0 && failed.is_none());
+    }
+    for one in found["examples"].as_array().into_iter().flatten() {
+        let names = |key: &str| {
+            let names = one[key].as_array().into_iter().flatten().filter_map(Value::as_str);
+            names.collect::<Vec<_>>().join(" ")
+        };
+        let did = text(one, "did");
+        print::line(&format!("{did}\tmissing: {}\tghosts: {}", names("missing"), names("ghosts")))?;
+    }
+    print::line(&format!(
+        "{} accounts compared, {} not ({} of the compared uncertain): {wrong} of {} entries wrong ({}), \
+         {} missing, {} ghosts; {} wrong where it should be certain",
+        number(found, "checked"),
+        number(found, "skipped"),
+        number(found, "unsure"),
+        number(found, "entries"),
+        percent(&found["wrongShare"]),
+        number(found, "missing"),
+        number(found, "ghosts"),
+        number(found, "wrongOfComplete"),
+    ))?;
+    match failed {
+        Some(why) => Err(format!("the comparison ended early: {why}").into()),
+        None => Ok(wrong == 0),
+    }
+}
+
+fn percent(share: &Value) -> String {
+    format!("{:.3} %", share.as_f64().unwrap_or(0.0) * 100.0)
+}
