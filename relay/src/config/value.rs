@@ -1,13 +1,15 @@
 //! Kinds of values: what is allowed, how a text is read, how a value is shown. Pure.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+mod addresses;
+
+use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
-use relay_protocol::Hostname;
 
+pub use self::addresses::sibling;
+use self::addresses::{
+    base_url, endpoint, holds_placeholder, is_database, listen_address, name_server,
+};
 use super::secret::{REDACTED, Secret, redacted_address};
 use crate::{
     clients,
@@ -297,29 +299,6 @@ impl Parsed {
     }
 }
 
-/// Address of a sibling relay without slash at the end; a name alone is reached by https.
-///
-/// * `dev` – plain http to anywhere; else only to private addresses, because a password goes with it
-pub fn sibling(text: &str, dev: bool) -> Option<String> {
-    if !text.contains("://") {
-        let hostname = Hostname::parse(text, true).ok()?;
-        let scheme = if hostname.is_secure() { "https" } else { "http" };
-        return sibling(&format!("{scheme}://{hostname}"), dev);
-    }
-    let url = base_url(text)?;
-    (dev || !url.starts_with("http://") || is_private(&url)).then_some(url)
-}
-
-fn is_private(url: &str) -> bool {
-    let Ok(url) = url::Url::parse(url) else { return false };
-    match url.host() {
-        Some(url::Host::Ipv4(v4)) => v4.is_private() || v4.is_loopback(),
-        Some(url::Host::Ipv6(v6)) => v6.is_unique_local() || v6.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
 fn size(least: u64, most: u64) -> String {
     format!(
         "a size from {} to {}, such as `500GiB`",
@@ -334,60 +313,6 @@ fn switch(text: &str) -> Option<bool> {
         "false" | "f" | "0" | "no" | "off" => Some(false),
         _ => None,
     }
-}
-
-/// `:2470` is every interface; `[::]` takes IPv4 too.
-fn listen_address(text: &str) -> Option<SocketAddr> {
-    if let Some(port) = text.strip_prefix(':') {
-        return Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port.parse().ok()?)));
-    }
-    if let Some(port) = text.strip_prefix("localhost:") {
-        return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().ok()?)));
-    }
-    text.parse().ok()
-}
-
-fn name_server(text: &str) -> Option<SocketAddr> {
-    text.parse().ok().or_else(|| Some(SocketAddr::from((text.parse::<IpAddr>().ok()?, 53))))
-}
-
-/// The spellings that the store takes; what follows is its matter.
-fn is_database(text: &str) -> bool {
-    ["sqlite://", "sqlite=", "sqlite:", "postgres://", "postgresql://", "postgres="]
-        .iter()
-        // The first that fits: `sqlite://` begins with `sqlite:`.
-        .find_map(|prefix| text.strip_prefix(prefix))
-        .is_some_and(|rest| !rest.is_empty())
-}
-
-/// Whether the password of a database address is the placeholder of a runbook.
-fn holds_placeholder(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    [":changeme@", "password=changeme", "password='changeme'"]
-        .iter()
-        .any(|placeholder| lower.contains(placeholder))
-}
-
-fn base_url(text: &str) -> Option<String> {
-    let url = url::Url::parse(text).ok()?;
-    let plain = matches!(url.scheme(), "http" | "https")
-        && url.host().is_some()
-        && url.path() == "/"
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none();
-    plain.then(|| url.as_str().trim_end_matches('/').to_owned())
-}
-
-/// Without the slash at the end; empty when there is none.
-fn endpoint(text: &str) -> Option<String> {
-    if text.is_empty() {
-        return Some(String::new());
-    }
-    let url = url::Url::parse(text).ok()?;
-    let fits = matches!(url.scheme(), "http" | "https") && url.has_host();
-    fits.then(|| text.trim_end_matches('/').to_owned())
 }
 
 /// A secret, or none.
