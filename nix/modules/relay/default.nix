@@ -31,6 +31,7 @@ let
   );
   own = [
     "ExecStart"
+    "ExecReload"
     "EnvironmentFile"
     "LoadCredential"
     "Environment"
@@ -157,6 +158,8 @@ in
             ]
             ++ map lib.escapeShellArg cfg.extraArgs
           );
+          # Reads the policy file again; nobody is disconnected by it.
+          ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
           # The disk may be new, and its top belongs to root then.
           ExecStartPre = [
             "+${pkgs.coreutils}/bin/install -d -m 0750 -o ${cfg.user} -g ${cfg.group} ${lib.concatStringsSep " " directories}"

@@ -3,7 +3,8 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     process::{Child, Stdio},
@@ -52,6 +53,16 @@ fn written(dir: &Path, engine: &str) -> Result<()> {
 
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// The banned domains, as the relay answers.
+fn domains(admin: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(admin)?;
+    let lines = ["GET /admin/v1/domains HTTP/1.0", "Authorization: Bearer of-a-file-alone", "", ""];
+    stream.write_all(lines.join("\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// A container that ends with the value.
@@ -103,6 +114,7 @@ fn docker_runs_the_relay_of_an_archive() -> Result<()> {
     fs::create_dir(&data)?;
     fs::create_dir_all(&image)?;
     symlink(&image, dir.path().join("programs/current"))?;
+    fs::write(data.join("policy.toml"), "")?;
     fs::write(&secrets, "admin_passwords = \"of-a-file-alone\"\n")?;
     for path in [&data, &secrets] {
         chown(path, Some(NOBODY), Some(NOBODY))?;
@@ -126,6 +138,7 @@ fn docker_runs_the_relay_of_an_archive() -> Result<()> {
         .envs([("RELAY_API_BIND", &api), ("RELAY_METRICS_LISTEN", &metrics)])
         .env("RELAY_ADMIN_BIND", &admin)
         .env("RELAY_DATA_DIR", &data)
+        .env("RELAY_POLICY_FILE", data.join("policy.toml"))
         .env("RELAY_CONFIG", "/run/relay/relay.toml")
         .stdin(Stdio::null());
     let child = command.spawn().context("start what runs the container")?;
@@ -141,6 +154,10 @@ fn docker_runs_the_relay_of_an_archive() -> Result<()> {
     let environment = run(&["docker", "inspect", "--format", "{{.Config.Env}}", &name])?;
     assert!(!environment.contains("of-a-file-alone"), "{environment}");
     assert!(data.join("relay.sqlite").is_file(), "the data lie elsewhere");
+    // It reads its policy file again, and goes on.
+    fs::write(data.join("policy.toml"), "banned_domains = [\"spam.example\"]\n")?;
+    run(&[&shown, "reload"])?;
+    wait("the policy is read again", || Ok(domains(&admin)?.contains("spam.example")))?;
     run(&[&shown, "stop"])?;
     wait("it has ended", || Ok(running.child.try_wait()?.is_some()))?;
     let ended = run(&["docker", "ps", "--quiet", "--filter", &format!("name={name}")])?;

@@ -10,10 +10,11 @@ use crate::{binaries::root, evaluator::evaluate};
 type Fields = BTreeMap<String, Vec<String>>;
 
 /// What has to differ, because packages, secrets and limits come another way: see `nix/modules/relay`.
-const DIFFERENT: [&str; 8] = [
+const DIFFERENT: [&str; 9] = [
     "Service.Environment",
     "Service.EnvironmentFile",
     "Service.ExecStart",
+    "Service.ExecReload",
     "Service.ExecStartPre",
     "Service.LoadCredential",
     "Service.RuntimeDirectory",

@@ -10,6 +10,7 @@
     expect =
       m:
       m.is m.unit.User "relay"
+      ++ m.has m.unit.ExecReload "/bin/kill -HUP $MAINPID"
       ++ m.is m.unit.ReadWritePaths [ "/var/lib/relay" ]
       ++ m.is m.unit.LimitNOFILE 65536
       ++ m.is (m.unit ? LoadCredential) false
