@@ -114,8 +114,10 @@ impl Host {
             })?;
         let mut variables = shared(deployment)?;
         variables.extend(own.clone());
-        let known: Known = serde_json::from_value(Value::Object(variables.clone()))
-            .with_context(|| format!("{shown}: the host {name} lacks something"))?;
+        let known: Known =
+            serde_json::from_value(Value::Object(variables.clone())).with_context(|| {
+                format!("{shown}: correct what it says of the host {name}, which cannot be used")
+            })?;
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let (ipv4, ipv6) = (given(known.ipv4), given(known.ipv6));
         let address = given(known.ansible_host).or_else(|| ipv4.clone()).or_else(|| ipv6.clone());
@@ -198,6 +200,30 @@ mod tests {
         assert_eq!((host.ipv4.as_deref(), host.ipv6.as_deref()), (Some("192.0.2.7"), None));
         assert_eq!(host.data_disks[0].mount, "/data/relay");
         assert_eq!(host.list("hosts_from"), Some(vec!["bsky.network".to_owned()]));
+        Ok(())
+    }
+
+    /// A word for the system that nobody knows is refused with those that are known; the known ones are
+    /// read, and without one it is Debian.
+    #[test]
+    fn a_system_that_is_not_known_is_refused_with_those_that_are() -> Result<()> {
+        let with = |os: &str| INVENTORY.replace("      ipv6: null\n", &format!("      os: {os}\n"));
+        for os in ["windows", "NixOS", "debian12", "\"\"", "7", "[nixos]"] {
+            let (_dir, found) = deployment(&with(os))?;
+            let refused = format!("{:#}", found.host().expect_err(os));
+            assert!(refused.contains("inventory.yml"), "{os}: {refused}");
+            assert!(refused.contains("correct what it says of the host ash"), "{os}: {refused}");
+        }
+        let (_dir, found) = deployment(&with("windows"))?;
+        let refused = format!("{:#}", found.host().expect_err("windows"));
+        assert!(refused.contains("`debian` or `nixos`"), "{refused}");
+        for (text, os) in [
+            (with("nixos"), System::Nixos),
+            (with("debian"), System::Debian),
+            (INVENTORY.to_owned(), System::Debian),
+        ] {
+            assert_eq!(deployment(&text)?.1.host()?.os, os, "{text}");
+        }
         Ok(())
     }
 

@@ -140,9 +140,21 @@ async fn built(place: &Path, name: &str, part: &str, stop: &Stop) -> Result<Stri
         place.display(),
         last_words(&output.stderr)
     );
-    let made: Value = serde_json::from_slice(&output.stdout).context("read what Nix built")?;
-    let path = made[0]["outputs"]["out"].as_str().context("Nix does not say what it built")?;
-    ensure!(path.starts_with("/nix/store/"), "Nix built `{}`", harmless(path, 200));
+    made(&output.stdout).with_context(|| format!("build {part} of {}", place.display()))
+}
+
+/// The path in the answer of `nix build --json`.
+fn made(answer: &[u8]) -> Result<String> {
+    let not_understood = || {
+        format!(
+            "`nix build --json` answered what is not understood: `{}`; see `nix --version`, which has to be 2.4 or \
+             newer, and whether a `nix` of your own comes first in PATH",
+            harmless(&text(answer), 200)
+        )
+    };
+    let made: Value = serde_json::from_slice(answer).with_context(not_understood)?;
+    let path = made[0]["outputs"]["out"].as_str().with_context(not_understood)?;
+    ensure!(path.starts_with("/nix/store/"), "{}", not_understood());
     Ok(path.to_owned())
 }
 
@@ -287,6 +299,34 @@ mod tests {
             let said = instead_of(book, "ash");
             assert!(said.contains("NixOS") && said.contains(says), "{said}");
         }
+    }
+
+    /// An answer of Nix that is no JSON, or JSON of something else, is shown with what to look at; nothing
+    /// of it is taken for a path.
+    #[test]
+    fn an_answer_of_nix_that_is_not_understood_is_shown() -> Result<()> {
+        let right =
+            br#"[{"drvPath": "/nix/store/a.drv", "outputs": {"out": "/nix/store/a-system"}}]"#;
+        assert_eq!(made(right)?, "/nix/store/a-system");
+        for wrong in [
+            "",
+            "error: no such flag",
+            "{",
+            "[]",
+            "null",
+            r#"{"outputs": {"out": "/nix/store/a"}}"#,
+            r#"[{"outputs": {}}]"#,
+            r#"[{"outputs": {"out": 7}}]"#,
+            r#"[{"outputs": {"out": "/etc/passwd"}}]"#,
+            r#"[{"outputs": {"out": "--flag"}}]"#,
+        ] {
+            let refused = format!("{:#}", made(wrong.as_bytes()).expect_err(wrong));
+            assert!(refused.contains("`nix build --json`"), "{wrong}: {refused}");
+            assert!(refused.contains("nix --version"), "{wrong}: {refused}");
+        }
+        let terminal = format!("{:#}", made(b"\x1b[2Jgone").expect_err("a terminal's word"));
+        assert!(!terminal.contains('\x1b'), "{terminal}");
+        Ok(())
     }
 
     /// A host with another system is erased only when its deployment's name was typed, and only while

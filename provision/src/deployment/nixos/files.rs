@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -28,9 +28,10 @@ const PASSWORD: &str = "/etc/relay-secrets/admin-password";
 pub(super) fn known(deployment: &Deployment) -> Result<Option<Value>> {
     let path = deployment.file("nixos/host.json");
     let Some(text) = files::read(&path)? else { return Ok(None) };
-    let value = serde_json::from_str(&text).with_context(|| {
-        format!("{} is no JSON; remove it, and it is made anew", path.display())
-    })?;
+    let shown = path.display();
+    let value: Value = serde_json::from_str(&text)
+        .with_context(|| format!("{shown} is no JSON; remove it, and it is made anew"))?;
+    ensure!(value.is_object(), "{shown} holds no host; remove it, and it is made anew");
     Ok(Some(value))
 }
 
@@ -197,6 +198,24 @@ mod tests {
         let secrets = secrets(&deployment)?;
         let kept = secrets.path().join("etc/relay-secrets/admin-password");
         assert_eq!(fs::read_to_string(kept)?, "not in the store\n");
+        Ok(())
+    }
+
+    /// A file that somebody spoilt is named, with what makes it anew; nothing of it is guessed.
+    #[test]
+    fn a_host_file_that_is_broken_is_named_and_not_used() -> Result<()> {
+        let (_dir, deployment) = deployment()?;
+        let path = deployment.file("nixos/host.json");
+        assert!(known(&deployment)?.is_none(), "before the first run");
+        for broken in ["", "{", "not JSON", r#"{"name": "ash""#, "[]", "7", "null", "\u{0}"] {
+            files::write(&path, broken, 0o644)?;
+            let refused = format!("{:#}", known(&deployment).expect_err(broken));
+            assert!(refused.contains("nixos/host.json"), "{broken:?}: {refused}");
+            assert!(refused.contains("remove it"), "{broken:?}: {refused}");
+        }
+        files::write(&path, r#"{"system_disk": "/dev/disk/by-id/nvme-SYSTEM"}"#, 0o644)?;
+        let read = known(&deployment)?.context("host.json")?;
+        assert_eq!(read["system_disk"], "/dev/disk/by-id/nvme-SYSTEM");
         Ok(())
     }
 
