@@ -1,9 +1,13 @@
 //! Defects of the reference relay that are seen at the edge; docs/reference-defects.md has them all.
 
-use relay_simnet::{AccountOptions, Consumer, Kind, Start};
+use relay::domain::HostStatus;
+use relay_simnet::{AccountOptions, Consumer, Kind, Pds, Start};
 use serde_json::json;
 
-use crate::{http::post, relay::Relay};
+use crate::{
+    http::post,
+    relay::{PASSWORD, Relay},
+};
 
 /// Defect 18: a program that walks a list need not know that there may be none.
 #[tokio::test]
@@ -16,6 +20,28 @@ async fn an_empty_list_is_a_list() {
         assert_eq!(relay.sync(method).await.json()[list], json!([]), "{method}");
     }
     assert_eq!(relay.admin("/admin/v1/hosts").await.json()["hosts"], json!([]));
+    relay.stop().await;
+}
+
+/// Defect 14: a host that an operator disconnected is not dialled by the next start, but when it asks.
+#[tokio::test]
+async fn a_host_that_was_disconnected_stays_so_over_a_restart() {
+    let relay = Relay::start().await;
+    let (alpha, beta) = (relay.host("alpha").await, relay.host("beta").await);
+    let kill = format!("/admin/subs/killUpstream?host={}", alpha.hostname());
+    let password = format!("Authorization: Bearer {PASSWORD}");
+    assert_eq!(post(relay.running.admin, &kill, &[&password], "").await.status, 200);
+    alpha.disconnected().await.unwrap();
+
+    let relay = relay.restarted().await;
+
+    let view = |pds: &Pds| relay.running.hosts.view(&pds.hostname()).unwrap();
+    relay.until("the other host is read again", || view(&beta).connected).await;
+    assert_eq!((view(&alpha).status, view(&alpha).connected), (HostStatus::Idle, false));
+    let body = json!({ "hostname": alpha.hostname() }).to_string();
+    let crawl = "/xrpc/com.atproto.sync.requestCrawl";
+    assert_eq!(post(relay.api(), crawl, &[], &body).await.status, 200);
+    alpha.connected().await.unwrap();
     relay.stop().await;
 }
 
