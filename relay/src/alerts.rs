@@ -6,6 +6,7 @@
 //! when it is over. What is open outlives a restart in a small file. Nothing of this is on the way of an
 //! event: the queue to each receiver is bounded, and what it does not take is counted and said.
 
+mod board;
 mod finding;
 mod ledger;
 mod post;
@@ -27,7 +28,10 @@ use crate::{
     telemetry::metrics as names, upstream::Upstream,
 };
 
-pub use self::finding::Kind;
+pub use self::{
+    board::{AlertView, Alerts},
+    finding::Kind,
+};
 
 /// The file in the data directory that says which alerts are open.
 const FILE: &str = "alerts.json";
@@ -79,21 +83,25 @@ pub struct AlertParts {
     pub options: AlertOptions,
 }
 
-/// Looks for what people should know, until the tasks stop. Does nothing when nobody is to be told.
-pub fn start(parts: AlertParts, tasks: &Tasks) {
+/// Looks for what people should know, until the tasks stop. When nobody is to be told it only stands
+/// where it can be read.
+pub fn start(parts: AlertParts, tasks: &Tasks) -> Alerts {
     let receivers = post::start(&parts, tasks);
-    if receivers.is_empty() {
-        return;
-    }
-    let stopping = tasks.stopping().clone();
+    let alerts = Alerts::default();
+    let (stopping, board) = (tasks.stopping().clone(), alerts.clone());
     tasks.start(async move {
-        stopping.run_until_cancelled(look(parts, receivers)).await;
+        stopping.run_until_cancelled(look(parts, receivers, board)).await;
     });
+    alerts
 }
 
-async fn look(parts: AlertParts, receivers: Vec<Receiver>) {
-    let kept = Kept::new(parts.data_dir.join(FILE));
-    let mut ledger = kept.read().await;
+async fn look(parts: AlertParts, receivers: Vec<Receiver>, board: Alerts) {
+    // Without receivers there is nothing to be told twice.
+    let kept = (!receivers.is_empty()).then(|| Kept::new(parts.data_dir.join(FILE)));
+    let mut ledger = match &kept {
+        Some(kept) => kept.read().await,
+        None => Ledger::default(),
+    };
     let mut watch = Watch::default();
     let mut ticks = tokio::time::interval(parts.options.look_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -103,6 +111,8 @@ async fn look(parts: AlertParts, receivers: Vec<Receiver>) {
         let found = watch.look(&parts);
         let (notices, changed) = ledger.judge(found, parts.clock.now_ms(), repeat_ms);
         show(&ledger);
+        board.set(ledger.views(), parts.clock.now_ms());
+        let Some(kept) = &kept else { continue };
         if changed {
             // First kept: a crash in between costs a message, not a message per restart.
             kept.write(&ledger).await;

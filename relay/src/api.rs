@@ -30,6 +30,7 @@ pub use serve::{Room, serve};
 
 use crate::{
     actions::Actions,
+    alerts::Alerts,
     backfill::Backfill,
     clock::Clock,
     config::{Effective, Secret},
@@ -88,6 +89,8 @@ pub struct ApiParts {
     pub contact: String,
     /// `--dev`.
     pub dev: bool,
+    /// What people are told of.
+    pub alerts: Alerts,
     /// What operators do.
     pub actions: Actions,
     /// Settings in effect, secrets redacted.

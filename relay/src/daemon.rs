@@ -201,7 +201,9 @@ fn compose(
     let backfill = ground.start_backfill(filling, &tasks.upstream);
     let acting = (&ingest, &firehose, (&discovery, &backfill));
     let actions = ground.actions(&config, acting, &tasks.edge);
+    let alerts = alerts::start(ground.alert_parts(&config, alerting, &upstream), &tasks.edge);
     let state = ApiState::new(ApiParts {
+        alerts,
         store: ground.store.clone(),
         ingest: ingest.clone(),
         hosts: ground.hosts.clone(),
@@ -228,7 +230,6 @@ fn compose(
     keep_up_metrics(&tasks.edge);
     watch_log(&ground.reader, &tasks.fatal);
     keep_claim(&ground.store, &tasks.fatal);
-    alerts::start(ground.alert_parts(&config, alerting, &upstream), &tasks.edge);
     crawl(config.crawl, ground.hosts.clone(), &tasks.upstream);
 
     let Ground { hosts, store, appender, reader, .. } = ground;

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::finding::{Finding, Kind};
+use super::{
+    board::AlertView,
+    finding::{Finding, Kind},
+};
 
 /// What a message says of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,8 @@ struct Open {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Ledger {
     open: BTreeMap<(Kind, Option<String>), Open>,
+    /// What is so and nobody is told of; found anew at each look.
+    silenced: Vec<Finding>,
 }
 
 impl Ledger {
@@ -62,16 +67,18 @@ impl Ledger {
         repeat_ms: u64,
     ) -> (Vec<Notice>, bool) {
         let mut notices = Vec::new();
+        self.silenced.clear();
         let mut still = BTreeMap::new();
         let mut changed = false;
         for finding in found {
-            let Finding { kind, host, words, silenced } = finding;
-            let before = self.open.remove(&(kind, host.clone()));
-            if silenced {
+            let before = self.open.remove(&(finding.kind, finding.host.clone()));
+            if finding.silenced {
                 // Who was told not to hear of it does not hear of its end either.
                 changed |= before.is_some();
+                self.silenced.push(finding);
                 continue;
             }
+            let Finding { kind, host, words, .. } = finding;
             let state = match &before {
                 None => Some(State::Began),
                 Some(open) if now_ms.saturating_sub(open.told_ms) >= repeat_ms => {
@@ -97,6 +104,25 @@ impl Ledger {
         (notices, changed)
     }
 
+    /// All that is so, the silenced last.
+    pub(super) fn views(&self) -> Vec<AlertView> {
+        let open = self.open.values().map(|open| AlertView {
+            kind: open.kind,
+            host: open.host.clone(),
+            words: open.words.clone(),
+            since_ms: Some(open.since_ms),
+            silenced: false,
+        });
+        let silenced = self.silenced.iter().map(|finding| AlertView {
+            kind: finding.kind,
+            host: finding.host.clone(),
+            words: finding.words.clone(),
+            since_ms: None,
+            silenced: true,
+        });
+        open.chain(silenced).collect()
+    }
+
     /// Open alerts of a kind.
     pub(super) fn count(&self, kind: Kind) -> usize {
         self.open.keys().filter(|(open, _)| *open == kind).count()
@@ -108,9 +134,8 @@ impl Ledger {
 
     fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         let open: Vec<Open> = serde_json::from_slice(bytes)?;
-        Ok(Self {
-            open: open.into_iter().map(|open| ((open.kind, open.host.clone()), open)).collect(),
-        })
+        let open = open.into_iter().map(|open| ((open.kind, open.host.clone()), open)).collect();
+        Ok(Self { open, silenced: Vec::new() })
     }
 }
 
@@ -203,9 +228,13 @@ mod tests {
         assert_eq!(states(&mut ledger, vec![finding("a")], 0).len(), 1);
         let silenced = || vec![Finding { silenced: true, ..finding("a") }];
         assert_eq!(states(&mut ledger, silenced(), HOUR), []);
+        let views = ledger.views();
+        assert!(matches!(&*views, [one] if one.silenced && one.since_ms.is_none()), "{views:?}");
         assert_eq!(states(&mut ledger, silenced(), 20 * HOUR), []);
         assert_eq!(states(&mut ledger, Vec::new(), 21 * HOUR), []);
         assert_eq!(states(&mut ledger, vec![finding("a")], 22 * HOUR)[0].0, State::Began);
+        let views = ledger.views();
+        assert!(matches!(&*views, [one] if one.since_ms == Some(22 * HOUR)), "{views:?}");
     }
 
     /// Hosts and kinds are told apart.

@@ -4,6 +4,7 @@
 //! [`Action`](crate::actions::Action), which leaves a row in the audit log.
 
 mod accounts;
+mod alerts;
 mod asked;
 mod audit;
 mod collections;
@@ -62,6 +63,7 @@ pub(super) fn table() -> Table {
         .get("/admin/v1/domains", domains::list)
         .post("/admin/v1/domains/ban", domains::ban)
         .post("/admin/v1/domains/unban", domains::unban)
+        .get("/admin/v1/alerts", alerts::list)
         .get("/admin/v1/siblings", siblings::list)
         .get("/admin/v1/settings", settings::list)
         .get("/admin/v1/policy", policy::show)

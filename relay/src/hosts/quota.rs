@@ -27,6 +27,19 @@ pub struct Usage {
     pub losing: bool,
 }
 
+impl Usage {
+    /// The used parts of the limits per second, hour and day, in percent.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "held between 0 and a thousand"
+    )]
+    pub fn percent(&self) -> [u32; 3] {
+        self.shares.map(|share| (share * 100.0).clamp(0.0, 1_000.0).round() as u32)
+    }
+}
+
 impl Host {
     /// Whether the next event may come now (VAL-14); counts it then. Called for every event, and by
     /// nobody but the subscription.

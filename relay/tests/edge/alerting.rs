@@ -17,9 +17,12 @@ use axum::{
 use parking_lot::Mutex;
 use relay::{alerts::AlertOptions, clock::Clock, daemon::Extras, tasks::Tasks};
 use relay_simnet::{Account, Consumer, Pds, Start, clock::wall_micros};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{http::send, relay::Relay};
+use crate::{
+    http::{post, send},
+    relay::{PASSWORD, Relay},
+};
 
 const MINUTE: u64 = 60_000_000;
 
@@ -210,6 +213,62 @@ async fn people_hear_of_a_host_near_its_limit_again_and_when_it_is_over() {
     expected.push(alert("over", &full));
     scene.told(&expected).await;
     Box::pin(scene.stop()).await;
+}
+
+/// The first alert, when there is one that is silenced or is not.
+async fn shown(relay: &Relay, silenced: bool) -> Value {
+    let looked = async {
+        loop {
+            let answer = relay.admin("/admin/v1/alerts").await.json();
+            let first = &answer["alerts"][0];
+            if first["silenced"] == silenced {
+                return answer;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), looked).await.unwrap()
+}
+
+/// Operators read which alerts are open and which are silenced, also where nobody is told; and of each
+/// host how much of its limits it uses.
+#[tokio::test]
+async fn open_and_silenced_alerts_are_read_also_where_nobody_is_told() {
+    let clock = Clock::manual(wall_micros());
+    let alerts = AlertOptions { look_every: Duration::from_millis(10), ..AlertOptions::default() };
+    let extras = Extras { clock: clock.clone(), alerts, ..Extras::default() };
+    let relay = Relay::start_from(extras, &[("RELAY_DEFAULT_ACCOUNT_LIMIT", "2")]).await;
+    let pds = relay.host("alpha").await;
+    accounts(&relay, &pds, 1).await;
+    let host = relay.admin("/admin/v1/hosts").await.json()["hosts"][0].clone();
+    assert_eq!((&host["usage"]["near"], &host["heldAccounts"]), (&json!(false), &json!(0)));
+    assert_eq!(relay.admin("/admin/v1/alerts").await.json()["alerts"], json!([]));
+
+    let third = relay.account(&pds, "second").await;
+    third.post("one more").await.unwrap();
+    relay.settled().await;
+    clock.advance_us(10 * MINUTE);
+
+    let open = shown(&relay, false).await;
+    let alert = &open["alerts"][0];
+    assert_eq!((&alert["kind"], &alert["host"]), (&json!("account_limit"), &json!(pds.hostname())));
+    assert!(alert["words"].as_str().unwrap().contains("2 of 2 accounts"), "{alert}");
+    assert!(alert["since"].is_string() && open["lookedAt"].is_string(), "{open}");
+    let host = relay.admin("/admin/v1/hosts").await.json()["hosts"][0].clone();
+    assert_eq!(host["usage"]["near"], true, "{host}");
+    assert_eq!(
+        (&host["usage"]["losing"], &host["usage"]["behindSeconds"]),
+        (&json!(false), &json!(0))
+    );
+
+    let body = json!({ "host": pds.hostname(), "silenced": true }).to_string();
+    let password = format!("Authorization: Bearer {PASSWORD}");
+    let silence = "/admin/v1/hosts/silence";
+    assert_eq!(post(relay.running.admin, silence, &[&password], &body).await.status, 200);
+    clock.advance_us(10 * MINUTE);
+    let silenced = shown(&relay, true).await;
+    assert_eq!(silenced["alerts"][0]["since"], Value::Null, "{silenced}");
+    assert_eq!(silenced["alerts"].as_array().map(Vec::len), Some(1), "{silenced}");
+    relay.stop().await;
 }
 
 /// What is open outlives a restart: people are not told once more what they know.

@@ -12,7 +12,7 @@ use crate::{
     api::{ApiState, error::Error, params, params::Params, time_text, xrpc::json as answer},
     discovery::room_for,
     domain::Strictness,
-    hosts::HostView,
+    hosts::{HostView, Usage},
 };
 
 const LIMIT_USUAL: usize = 200;
@@ -58,6 +58,8 @@ pub(super) fn host_json(host: &HostView) -> Value {
             "perHour": host.own_limits.per_hour,
             "perDay": host.own_limits.per_day,
         },
+        "usage": usage_json(&host.usage),
+        "heldAccounts": host.held_accounts,
         "growthPercent": host.growth,
         "strict": host.strict,
         "strictness": strictness.as_text(),
@@ -73,6 +75,19 @@ pub(super) fn host_json(host: &HostView) -> Value {
         "events": host.events,
         "bytes": host.bytes,
         "unsettled": host.unsettled,
+    })
+}
+
+/// How much of its limits a host uses, and what comes of it.
+fn usage_json(usage: &Usage) -> Value {
+    let [second, hour, day] = usage.percent();
+    json!({
+        "perSecondPercent": second,
+        "perHourPercent": hour,
+        "perDayPercent": day,
+        "near": usage.near,
+        "behindSeconds": usage.behind_ms / 1_000,
+        "losing": usage.losing,
     })
 }
 

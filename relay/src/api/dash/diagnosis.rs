@@ -12,6 +12,9 @@ use super::words::{several, span};
 const HARMLESS: [DropReason; 3] =
     [DropReason::Stale, DropReason::SyncUnchanged, DropReason::Redundant];
 
+/// A host that sends in bursts is behind for a moment again and again.
+const BEHIND_TOLD_MS: u64 = 60_000;
+
 /// One sentence or two, and how bad it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
@@ -41,8 +44,34 @@ pub(super) fn of_host(view: &HostView, totals: &[(DropReason, u64)], now_ms: u64
         );
         found.push(finding("warn", words));
     }
+    found.extend(limited(view));
+    found
+}
+
+/// What its limits do to a host.
+fn limited(view: &HostView) -> Vec<Finding> {
+    let mut found = Vec::new();
     if view.account_count > view.account_limit {
         found.push(finding("bad", over_limit(view)));
+    } else if view.held_accounts > 0 {
+        let held = several(view.held_accounts, "account");
+        found.push(finding("warn", format!("{held} of it wait for room below its limit.")));
+    }
+    let usage = view.usage;
+    let behind = || span(usage.behind_ms);
+    if usage.losing {
+        let words = format!(
+            "Its limits keep it from being read to its newest event for {}: soon it deletes what was not \
+             read. Raise its limits.",
+            behind()
+        );
+        found.push(finding("bad", words));
+    } else if usage.behind_ms >= BEHIND_TOLD_MS {
+        let words =
+            format!("Its limits keep it from being read to its newest event for {}.", behind());
+        found.push(finding("warn", words));
+    } else if usage.near && view.account_count <= view.account_limit {
+        found.push(finding("dim", "It uses more than four fifths of one of its limits."));
     }
     found
 }

@@ -131,11 +131,14 @@ fn buttons(session: &Session, view: &HostView) -> Markup {
 
 fn limits(session: &Session, view: &HostView) -> Markup {
     let (now, own) = (view.limits, view.own_limits);
+    let [second, hour, day] = view.usage.percent();
+    let accounts = view.account_count.saturating_mul(100) / now.accounts.max(1);
+    let accounts = u32::try_from(accounts).unwrap_or(u32::MAX);
     let rows = [
-        ("accounts", "Accounts", now.accounts, own.accounts),
-        ("per_second", "Events per second", now.per_second, own.per_second),
-        ("per_hour", "Events per hour", now.per_hour, own.per_hour),
-        ("per_day", "Events per day", now.per_day, own.per_day),
+        ("accounts", "Accounts", (now.accounts, accounts), own.accounts),
+        ("per_second", "Events per second", (now.per_second, second), own.per_second),
+        ("per_hour", "Events per hour", (now.per_hour, hour), own.per_hour),
+        ("per_day", "Events per day", (now.per_day, day), own.per_day),
     ];
     html! {
         section.panel {
@@ -149,11 +152,12 @@ fn limits(session: &Session, view: &HostView) -> Markup {
                 input type="hidden" name="name" value=(view.hostname);
                 table.rows.limits {
                     thead { tr {
-                        th { "Limit" } th.num { "In effect" } th { "For this host alone" }
+                        th { "Limit" } th.num { "In effect" } th.num { "Used" } th { "For this host alone" }
                     } }
-                    tbody { @for (field, title, in_effect, own) in rows { tr {
+                    tbody { @for (field, title, (in_effect, used), own) in rows { tr {
                         th scope="row" { label for=(field) { (title) } }
                         td.num { (grouped(in_effect)) }
+                        td.num { (used) " %" }
                         td { input id=(field) type="text" inputmode="numeric" name=(field)
                             value=[own] placeholder="by the rules" autocomplete="off"
                             maxlength="20"; }
