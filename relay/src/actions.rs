@@ -257,7 +257,7 @@ impl Actions {
             }
             Action::AddHostsFor(hosts) => hosts::add_many(self, &hosts).await,
             Action::PullHosts(from) => lists::pull(self, &from),
-            Action::ScanDirectory { rate, add } => lists::scan(self, rate, add),
+            Action::ScanDirectory { rate, add } => lists::scan(self, rate, add).await,
             Action::Resync(names) => lists::resync(self, &names).await,
             Action::FillCollections(fill) => collections::fill(self, &fill).await,
             Action::VerifyCollections(sample) => collections::verify(self, sample),

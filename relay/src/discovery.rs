@@ -12,8 +12,10 @@ mod directory;
 mod groups;
 mod introduce;
 mod listing;
+mod measure;
 mod pull;
 mod repos;
+mod scans;
 pub mod takeover;
 mod walk;
 mod walks;
@@ -32,7 +34,7 @@ use crate::{
     identity::Identities,
     ingest::Ingest,
     net::Net,
-    store::{CandidateRow, PullRow, Store, StoreError, WalkRow},
+    store::{CandidateRow, PullRow, ScanWish, Store, StoreError, WalkRow},
     tasks::Tasks,
     telemetry::escape,
     units::time_text,
@@ -47,10 +49,7 @@ pub use self::{
     walks::WalkView,
 };
 use self::{
-    candidates::Candidates,
-    directory::{DIRECTORY, Scan},
-    groups::Groups,
-    walk::Walker,
+    candidates::Candidates, directory::DIRECTORY, groups::Groups, measure::List, walk::Walker,
     walks::Walks,
 };
 
@@ -95,6 +94,7 @@ pub struct Earlier {
     pulls: Vec<PullRow>,
     walks: Vec<WalkRow>,
     candidates: Vec<CandidateRow>,
+    scan: Option<ScanWish>,
 }
 
 impl Earlier {
@@ -107,6 +107,7 @@ impl Earlier {
             pulls: store.pulls().await?,
             walks: store.walks().await?,
             candidates: store.candidates().await?,
+            scan: store.scan_wish().await?,
         })
     }
 }
@@ -177,11 +178,13 @@ impl Discovery {
     /// Goes on with what an earlier process left, and reads what the settings name.
     pub fn start(parts: DiscoveryParts, earlier: Earlier, tasks: &Tasks) -> Self {
         let mut interrupted = Vec::new();
+        let mut interrupted_scan = None;
         let mut pulls = BTreeMap::new();
         for row in earlier.pulls {
-            let is_relay = row.source != DIRECTORY;
-            if is_relay && row.finished_ms.is_none() && row.last_error.is_none() {
-                interrupted.push(source_of(&row));
+            match row.finished_ms.is_none() && row.last_error.is_none() {
+                true if row.source == DIRECTORY => interrupted_scan = Some(row.clone()),
+                true => interrupted.push(source_of(&row)),
+                false => {}
             }
             pulls.insert(row.source.clone(), Pull { row, running: false, tried_ms: None });
         }
@@ -203,6 +206,9 @@ impl Discovery {
         let discovery = Self { inner: Arc::new(inner) };
         for source in interrupted.into_iter().flatten() {
             discovery.pull(&source);
+        }
+        if let Some(row) = interrupted_scan {
+            discovery.scan(row, earlier.scan.unwrap_or_default());
         }
         if !discovery.inner.parts.bootstrap_from.is_empty() {
             let (keeper, stopping) = (discovery.clone(), tasks.stopping().clone());
@@ -228,6 +234,7 @@ impl Discovery {
         };
         let pull = Pull { row: row.clone(), running: true, tried_ms: None };
         pulls.insert(row.source.clone(), pull);
+        measure_running(&pulls);
         drop(pulls);
         let (own, stopping) = (self.clone(), self.inner.tasks.stopping().clone());
         self.inner.tasks.start(async move {
@@ -241,48 +248,6 @@ impl Discovery {
         let pulls = self.inner.pulls.lock();
         let view = |pull: &Pull| PullView { row: pull.row.clone(), running: pull.running };
         pulls.values().map(view).collect()
-    }
-
-    /// Reads the operations of the PLC directory from where they were left; each host that they name and
-    /// that is not known becomes a candidate. Gives `false` when that is under way already.
-    ///
-    /// * `rate` – pages of a thousand operations a second at most
-    /// * `add` – admit them
-    pub fn scan_directory(&self, rate: u32, add: bool) -> bool {
-        let parts = &self.inner.parts;
-        let mut pulls = self.inner.pulls.lock();
-        let known = pulls.get(DIRECTORY);
-        if known.is_some_and(|known| known.running) {
-            return false;
-        }
-        // After the newest that was seen, also when it was read to its end: there are new ones.
-        let next_page = known.and_then(|known| known.row.next_page.clone());
-        let row = PullRow {
-            source: DIRECTORY.to_owned(),
-            next_page,
-            started_ms: parts.clock.now_ms(),
-            ..PullRow::default()
-        };
-        pulls.insert(row.source.clone(), Pull { row: row.clone(), running: true, tried_ms: None });
-        drop(pulls);
-        let scan = Scan {
-            store: parts.store.clone(),
-            net: parts.net.clone(),
-            clock: parts.clock.clone(),
-            url: parts.plc_url.clone(),
-            rate,
-            add,
-            dev: parts.dev,
-        };
-        let (own, stopping) = (self.clone(), self.inner.tasks.stopping().clone());
-        self.inner.tasks.start(async move {
-            let ran = async {
-                let ended = scan.run(&own.inner.candidates, row, |row| own.note(row, true)).await;
-                own.note(&ended, false);
-            };
-            stopping.run_until_cancelled(Box::pin(ran)).await;
-        });
-        true
     }
 
     /// Hosts that DID documents name and that were not known, by name.
@@ -325,7 +290,13 @@ impl Discovery {
     fn note(&self, row: &PullRow, running: bool) {
         let tried_ms = (!running).then(|| self.inner.parts.clock.steady_ms());
         let pull = Pull { row: row.clone(), running, tried_ms };
-        self.inner.pulls.lock().insert(row.source.clone(), pull);
+        let mut pulls = self.inner.pulls.lock();
+        let before = pulls.insert(row.source.clone(), pull).map_or(0, |before| before.row.added);
+        if running {
+            // After each page; once more at the end.
+            list_of(row).page(row.last_error.is_none(), row.added.saturating_sub(before));
+        }
+        measure_running(&pulls);
     }
 
     /// Asks the relays of the settings whenever it is time.
@@ -346,6 +317,17 @@ impl Discovery {
         let Some(pull) = pulls.get(source.as_str()) else { return true };
         let tried_ms = pull.tried_ms.map(|at_ms| clock.steady_ms().saturating_sub(at_ms));
         !pull.running && is_due(pull.row.finished_ms, tried_ms, clock.now_ms())
+    }
+}
+
+fn list_of(row: &PullRow) -> List {
+    if row.source == DIRECTORY { List::Directory } else { List::Hosts }
+}
+
+fn measure_running(pulls: &BTreeMap<String, Pull>) {
+    for list in [List::Hosts, List::Directory] {
+        let runs = |pull: &&Pull| pull.running && list_of(&pull.row) == list;
+        list.running(pulls.values().filter(runs).count());
     }
 }
 

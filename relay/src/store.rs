@@ -33,7 +33,7 @@ pub use self::hosts::HostRow;
 use self::{address::Address, db::Db};
 pub use self::{
     audit::{AuditEntry, AuditFilter, Begun},
-    discovery::{CandidateRow, PullRow, WalkRow},
+    discovery::{CandidateRow, PullRow, ScanWish, WalkRow},
     indigo::{Indigo, IndigoAccount, IndigoHost},
     keywords::keywords,
     outbox::Letter,

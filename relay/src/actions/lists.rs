@@ -4,7 +4,7 @@ use relay_protocol::Hostname;
 use serde_json::json;
 
 use super::{Actions, Done, Refused};
-use crate::telemetry::escape;
+use crate::{store::ScanWish, telemetry::escape};
 
 /// Relays in one request.
 const SOURCES_MAX: usize = 20;
@@ -39,11 +39,11 @@ pub(super) fn pull(actions: &Actions, from: &[String]) -> Result<Done, Refused> 
     Ok(Done { after: json!({ "from": names }), ..Done::default() })
 }
 
-pub(super) fn scan(actions: &Actions, rate: u32, add: bool) -> Result<Done, Refused> {
+pub(super) async fn scan(actions: &Actions, rate: u32, add: bool) -> Result<Done, Refused> {
     if !(1..=RATE_MAX).contains(&rate) {
         return Err(Refused::Invalid(format!("rate must be from 1 to {RATE_MAX}, not {rate}")));
     }
-    let started = actions.parts().discovery.scan_directory(rate, add);
+    let started = actions.parts().discovery.scan_directory(ScanWish { rate, add }).await?;
     Ok(Done { after: json!({ "rate": rate, "add": add, "started": started }), ..Done::default() })
 }
 

@@ -1,24 +1,33 @@
 //! Hosts that DID documents name and that nobody has told us of.
 //!
 //! Whoever has a DID can name any host. A name is only kept, or goes through the same admission as a
-//! request to crawl, so that it costs no more than such a request. Bounded: names that are kept, and
-//! admissions under way.
+//! request to crawl, so that it costs no more than such a request. Bounded: names that are kept, for how
+//! long, and admissions under way.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::TICK;
+use super::{TICK, measure};
 use crate::{
     clock::Clock,
     hosts::{Hosts, Refusal},
     identity::Sighting,
-    store::{CandidateRow, Store},
+    store::{CandidateRow, Store, StoreError},
 };
 
 /// Names that are kept; the next one is not.
 const KEPT_MAX: usize = 20_000;
+
+/// How long a name is kept that nothing came of; whoever fills the list with names fills it for so long.
+const AGE_MAX_MS: u64 = 90 * 86_400_000;
+
+/// How long one is kept whose host is known by now, so that people can see how that came.
+const KNOWN_AGE_MAX_MS: u64 = 7 * 86_400_000;
+
+/// How often old names are looked for.
+const PRUNE_EVERY_MS: u64 = 3_600_000;
 
 /// Admissions at a time: each asks a host that may not answer.
 const AT_ONCE: usize = 4;
@@ -53,12 +62,30 @@ pub(super) struct Kept {
     rows: BTreeMap<String, CandidateRow>,
     /// Names whose rows differ from the store.
     dirty: Vec<String>,
+    /// Names that are still in the store and no more here.
+    gone: Vec<String>,
+    /// When old names were looked for last, by the steady clock.
+    pruned_ms: Option<u64>,
 }
 
 impl Kept {
+    /// Leaves out the names that are too old; a clock that was set back makes none old.
+    fn prune(&mut self, is_known: impl Fn(&str) -> bool, now_ms: u64) {
+        let Self { rows, gone, .. } = self;
+        rows.retain(|name, row| {
+            let age_ms = now_ms.saturating_sub(row.first_seen_ms);
+            let most = if is_known(name) { KNOWN_AGE_MAX_MS } else { AGE_MAX_MS };
+            let stays = age_ms < most;
+            if !stays {
+                gone.push(name.clone());
+            }
+            stays
+        });
+    }
+
     pub(super) fn of(rows: Vec<CandidateRow>) -> Self {
         let rows = rows.into_iter().map(|row| (row.hostname.clone(), row)).collect();
-        Self { rows, dirty: Vec::new() }
+        Self { rows, ..Self::default() }
     }
 }
 
@@ -119,7 +146,10 @@ impl Candidates {
 
     async fn work(&self) {
         loop {
-            self.save().await;
+            self.prune().await;
+            if let Err(error) = self.save().await {
+                tracing::debug!(%error, "candidates are kept later");
+            }
             let wanted = self.wanted();
             let admitted = wanted.iter().map(|name| self.admit(name));
             futures_util::future::join_all(admitted).await;
@@ -127,7 +157,37 @@ impl Candidates {
         }
     }
 
-    async fn save(&self) {
+    /// Forgets old names, here at once and in the store as soon as it takes it.
+    async fn prune(&self) {
+        let gone: Vec<String> = {
+            let mut kept = self.kept.lock();
+            let steady_ms = self.clock.steady_ms();
+            let is_due = kept
+                .pruned_ms
+                .is_none_or(|at_ms| steady_ms.saturating_sub(at_ms) >= PRUNE_EVERY_MS);
+            if is_due {
+                kept.pruned_ms = Some(steady_ms);
+                kept.prune(|name| self.hosts.by_name(name).is_some(), self.clock.now_ms());
+            }
+            measure::candidates(kept.rows.len(), KEPT_MAX);
+            let Kept { rows, gone, .. } = &mut *kept;
+            // Who was named again meanwhile is kept.
+            std::mem::take(gone).into_iter().filter(|name| !rows.contains_key(name)).collect()
+        };
+        if gone.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.forget_candidates(&gone).await {
+            tracing::debug!(%error, "candidates are forgotten later");
+            self.kept.lock().gone.extend(gone);
+        }
+    }
+
+    /// Writes what changed.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then it is written later.
+    pub(super) async fn save(&self) -> Result<(), StoreError> {
         let (names, rows) = {
             let mut kept = self.kept.lock();
             let names = std::mem::take(&mut kept.dirty);
@@ -136,12 +196,13 @@ impl Candidates {
             (names, rows)
         };
         if rows.is_empty() {
-            return;
+            return Ok(());
         }
-        if let Err(error) = self.store.save_candidates(&rows).await {
-            tracing::debug!(%error, "candidates are kept later");
+        let saved = self.store.save_candidates(&rows).await;
+        if saved.is_err() {
             self.kept.lock().dirty.extend(names);
         }
+        saved
     }
 
     /// Some that are to be admitted now.
@@ -179,4 +240,34 @@ impl Candidates {
 fn is_due(tried_ms: Option<u64>, now_ms: u64) -> bool {
     // A clock that was set back must not put it off for longer than that.
     tried_ms.is_none_or(|at_ms| now_ms.abs_diff(at_ms) >= AGAIN_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list full of names that somebody made up empties by itself, and what is known by now goes first.
+    #[test]
+    fn names_that_nothing_came_of_are_kept_for_a_season() {
+        const NOW: u64 = 1_800_000_000_000;
+        let row = |hostname: &str, age_ms: u64| CandidateRow {
+            hostname: hostname.to_owned(),
+            first_seen_ms: NOW - age_ms,
+            ..CandidateRow::default()
+        };
+        let mut kept = Kept::of(vec![
+            row("new.example", 0),
+            row("ripe.example", AGE_MAX_MS - 1),
+            row("old.example", AGE_MAX_MS),
+            row("known.example", KNOWN_AGE_MAX_MS - 1),
+            row("long-known.example", KNOWN_AGE_MAX_MS),
+        ]);
+        let is_known = |name: &str| name.contains("known");
+        kept.prune(is_known, NOW - 2 * AGE_MAX_MS);
+        assert_eq!(kept.rows.len(), 5, "a clock that was set back");
+        kept.prune(is_known, NOW);
+        let names: Vec<_> = kept.rows.keys().map(String::as_str).collect();
+        assert_eq!(names, ["known.example", "new.example", "ripe.example"]);
+        assert_eq!(kept.gone, ["long-known.example", "old.example"]);
+    }
 }

@@ -50,7 +50,12 @@ impl Scan {
         loop {
             let turn = tokio::time::sleep(Duration::from_secs(1) / self.rate.max(1));
             row.last_error = self.step(candidates, &mut row).await.err();
-            if let Err(error) = self.store.save_pull(&row).await {
+            // What a page named is kept before the place behind it, or a restart would lose it.
+            let kept = async {
+                candidates.save().await?;
+                self.store.save_pull(&row).await
+            };
+            if let Err(error) = kept.await {
                 row.last_error.get_or_insert(error.to_string());
             }
             tell(&row);

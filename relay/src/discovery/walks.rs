@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::{TICK, walk::Walker};
+use super::{TICK, measure::List, walk::Walker};
 use crate::{
     domain::{HostId, HostStatus},
     hosts::Host,
@@ -151,6 +151,7 @@ impl Walks {
             }
         };
         all.insert(row.host, Walk { row: row.clone(), running: true, failed_ms: None });
+        measure_running(&all);
         Some(row)
     }
 
@@ -167,8 +168,19 @@ impl Walks {
         let failed = !running && row.finished_ms.is_none();
         let failed_ms = failed.then(|| self.walker.clock.steady_ms());
         let walk = Walk { row: row.clone(), running, failed_ms };
-        self.all.lock().insert(row.host, walk);
+        let mut all = self.all.lock();
+        let before = all.insert(row.host, walk).map_or(0, |before| before.row.added);
+        if running {
+            // After each page; once more at the end.
+            let found = row.added.saturating_sub(before);
+            List::Accounts.page(row.last_error.is_none(), found);
+        }
+        measure_running(&all);
     }
+}
+
+fn measure_running(all: &BTreeMap<HostId, Walk>) {
+    List::Accounts.running(all.values().filter(|walk| walk.running).count());
 }
 
 /// * `failed_ms` – how long ago this process failed

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Db, StoreError,
-    db::{CHUNK_ROWS, Row, Statement, Value},
+    Db, Store, StoreError,
+    db::{CHUNK_ROWS, Row, Statement, Tx, Value},
+    meta,
 };
 use crate::domain::HostId;
 
@@ -80,6 +81,76 @@ pub struct CandidateRow {
     pub outcome: Option<String>,
 }
 
+/// How the operations of the PLC directory are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanWish {
+    /// Pages of a thousand operations a second at most.
+    pub rate: u32,
+    /// Admit the hosts that they name.
+    pub add: bool,
+}
+
+/// The usual: slow, and nothing is admitted.
+impl Default for ScanWish {
+    fn default() -> Self {
+        Self { rate: 1, add: false }
+    }
+}
+
+impl ScanWish {
+    /// As it is kept.
+    fn to_text(self) -> String {
+        format!("{} {}", self.rate, if self.add { "add" } else { "list" })
+    }
+
+    /// What was kept; `None` when that is of another version.
+    fn from_text(text: &str) -> Option<Self> {
+        let (rate, then) = text.split_once(' ')?;
+        let add = match then {
+            "add" => true,
+            "list" => false,
+            _ => return None,
+        };
+        Some(Self { rate: rate.parse().ok()?, add })
+    }
+}
+
+impl Store {
+    /// How the last scan of the directory was to be done; `None` when there was none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn scan_wish(&self) -> Result<Option<ScanWish>, StoreError> {
+        let text = meta::scan(self.db()).await?;
+        Ok(text.as_deref().and_then(ScanWish::from_text))
+    }
+
+    /// Keeps that a scan of the directory begins, so that it goes on after a restart.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn begin_scan(&self, row: &PullRow, wish: ScanWish) -> Result<(), StoreError> {
+        let mut tx = self.db().begin().await?;
+        meta::set_scan(&mut tx, &wish.to_text()).await?;
+        write_pull(&mut tx, row).await?;
+        tx.commit().await
+    }
+
+    /// Forgets candidates.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was removed then.
+    pub async fn forget_candidates(&self, hostnames: &[String]) -> Result<(), StoreError> {
+        let sql = "DELETE FROM relay_candidate WHERE hostname IN {rows}";
+        let mut tx = self.db().begin().await?;
+        for chunk in hostnames.chunks(CHUNK_ROWS) {
+            let list = chunk.iter().map(|name| name.as_str().into()).collect();
+            tx.execute(Statement::rows(sql, vec![list])).await?;
+        }
+        tx.commit().await
+    }
+}
+
 /// All candidates, by name.
 pub(super) async fn candidates(db: &Db) -> Result<Vec<CandidateRow>, StoreError> {
     let sql = "SELECT hostname, did, first_seen_ms, wanted, tried_ms, outcome FROM relay_candidate \
@@ -136,6 +207,12 @@ pub(super) async fn pulls(db: &Db) -> Result<Vec<PullRow>, StoreError> {
 
 /// Writes one of them over what was there.
 pub(super) async fn save_pull(db: &Db, row: &PullRow) -> Result<(), StoreError> {
+    let mut tx = db.begin().await?;
+    write_pull(&mut tx, row).await?;
+    tx.commit().await
+}
+
+async fn write_pull(tx: &mut Tx, row: &PullRow) -> Result<(), StoreError> {
     let sql = "INSERT INTO relay_pull (source, secure, next_page, listed, added, known, \
                passed_over, refused, started_ms, finished_ms, last_error) VALUES {rows} \
                ON CONFLICT (source) DO UPDATE SET secure = excluded.secure, \
@@ -156,7 +233,7 @@ pub(super) async fn save_pull(db: &Db, row: &PullRow) -> Result<(), StoreError> 
         time(row.finished_ms),
         error(row.last_error.as_deref()),
     ];
-    write(db, sql, values).await
+    tx.execute(Statement::rows(sql, vec![values])).await.map(drop)
 }
 
 /// All runs through lists of accounts, in order of host.
@@ -188,10 +265,6 @@ pub(super) async fn save_walk(db: &Db, row: &WalkRow) -> Result<(), StoreError> 
         time(row.finished_ms),
         error(row.last_error.as_deref()),
     ];
-    write(db, sql, values).await
-}
-
-async fn write(db: &Db, sql: &str, values: Vec<Value>) -> Result<(), StoreError> {
     let mut tx = db.begin().await?;
     tx.execute(Statement::rows(sql, vec![values])).await?;
     tx.commit().await
@@ -239,4 +312,20 @@ fn read_walk(row: &Row) -> Result<WalkRow, StoreError> {
         finished_ms: row.maybe_int(8)?.map(i64::cast_unsigned),
         last_error: row.maybe_text(9)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was asked for is done after a restart too; what another version wrote is not guessed at.
+    #[test]
+    fn what_was_said_of_a_scan_is_read_back() {
+        for wish in [ScanWish::default(), ScanWish { rate: 10, add: true }] {
+            assert_eq!(ScanWish::from_text(&wish.to_text()), Some(wish));
+        }
+        for other in ["", "1", "add 1", "1 remove", "-1 add", "1 add 2"] {
+            assert_eq!(ScanWish::from_text(other), None, "{other}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ const INSTANCE_ID: &str = "instance_id";
 const CHECKPOINT: &str = "checkpoint";
 const MARK: &str = "checkpoint_mark";
 const SEQ_FLOOR: &str = "seq_floor";
+const SCAN: &str = "directory_scan";
 
 /// Gives a new database its id; an old one keeps its own.
 pub(super) async fn create_instance_id(db: &Db) -> Result<(), StoreError> {
@@ -77,6 +78,18 @@ pub(super) async fn raise_seq_floor(db: &Db, floor: Seq) -> Result<(), StoreErro
     let values = vec![SEQ_FLOOR.into(), floor.to_string().as_str().into()];
     tx.execute(Statement::new(sql, values)).await?;
     tx.commit().await
+}
+
+/// What was said of the scan of the directory that was begun last.
+pub(super) async fn scan(db: &Db) -> Result<Option<String>, StoreError> {
+    get(db, SCAN).await
+}
+
+/// Keeps it.
+pub(super) async fn set_scan(tx: &mut Tx, text: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO relay_meta (name, value) VALUES ($1, $2) \
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    tx.execute(Statement::new(sql, vec![SCAN.into(), text.into()])).await.map(drop)
 }
 
 /// Answers when the database answers.

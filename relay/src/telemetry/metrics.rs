@@ -213,9 +213,23 @@ pub const ACTIONS_LETTERS_OLDEST_SECONDS: &str = "relay_actions_letters_oldest_a
 /// Requests to sibling relays, by `outcome` (`delivered`, `refused`: never again, `failed`: again later).
 pub const ACTIONS_LETTERS: &str = "relay_actions_letters_total";
 
+// discovery
+
+/// Pages of lists of others, by `list` (`hosts`: of other relays, `accounts`: of hosts, `directory`: the
+/// operations of the PLC directory) and `outcome` (`read`, `failed`).
+pub const DISCOVERY_PAGES: &str = "relay_discovery_pages_total";
+/// What such lists named and was not known before, by `list`: hosts, accounts, or candidates.
+pub const DISCOVERY_FOUND: &str = "relay_discovery_found_total";
+/// Lists that are being read now, by `list`.
+pub const DISCOVERY_RUNNING: &str = "relay_discovery_running";
+/// Hosts that DID documents name and that were not known.
+pub const DISCOVERY_CANDIDATES_DEPTH: &str = "relay_discovery_candidates_depth";
+/// Most of them that are kept; further ones are not.
+pub const DISCOVERY_CANDIDATES_LIMIT: &str = "relay_discovery_candidates_limit";
+
 // alerts
 
-/// Alerts that people were told of and that are not over, by `kind`.
+/// Alerts that are open and not silenced, by `kind`; people were told of them, where anybody is.
 pub const ALERTS_OPEN: &str = "relay_alerts_open";
 /// Messages that a receiver took, by `way` (`webhook`, `slack`).
 pub const ALERTS_SENT: &str = "relay_alerts_sent_total";
