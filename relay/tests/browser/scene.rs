@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use relay_simnet::{Account, Consumer, Fault, NameServer, NameTrick, Pds, Start};
+use relay::{
+    domain::Actor,
+    hosts::{Edit, LimitsEdit},
+};
+use relay_simnet::{
+    Account, Consumer, Fault, NameServer, NameTrick, Pds, Start, clock::wall_micros,
+};
 
 use crate::{
     http::post,
@@ -42,6 +48,7 @@ impl Scene {
     /// Enough for a picture.
     pub(crate) async fn large() -> Self {
         let scene = Self::of(24).await;
+        scene.trouble().await;
         for (verb, note) in [("takeDown", "spam in every post"), ("restore", "an error of ours")] {
             let did = scene.good[1].did();
             let body = serde_json::json!({ "did": did, "note": note }).to_string();
@@ -51,6 +58,26 @@ impl Scene {
             assert_eq!(answer.status, 200, "{answer:?}");
         }
         scene
+    }
+
+    /// A host that is banned, one that is throttled after a minute, and one that was tried for long.
+    async fn trouble(&self) {
+        let hosts = &self.relay.running.hosts;
+        let ann = Actor::admin("ann");
+        hosts.ban(LOST[1], &ann, "nothing but spam").await.unwrap();
+        let loud = self.relay.host("loud").await;
+        let limits = LimitsEdit { per_hour: Edit::Set(40), ..LimitsEdit::default() };
+        hosts.set_limits(&loud.hostname(), limits, &ann, "it sends in bursts").await.unwrap();
+        let account = self.relay.account(&loud, "echo").await;
+        for _ in 0..120 {
+            account.post("again and again").await.unwrap();
+        }
+        // An hour of tries takes an hour: what the last of them would say is said now.
+        let lost = hosts.by_name(LOST[2]).unwrap();
+        self.relay
+            .until("it was tried", || hosts.view(LOST[2]).unwrap().last_error.is_some())
+            .await;
+        lost.waiting(wall_micros() / 1_000 + 240_000, 17, true);
     }
 
     /// Traffic that comes and goes, for so long.

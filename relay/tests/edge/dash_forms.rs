@@ -5,7 +5,7 @@ use relay_simnet::{Consumer, Start};
 use crate::{
     dash::{hidden, page, session, url_encoded},
     http::{Answer, post},
-    relay::Relay,
+    relay::{PASSWORD, Relay},
 };
 
 /// Sends a form of the page as a browser does; gives where it leads, or what went wrong.
@@ -154,5 +154,40 @@ async fn hosts_are_added_and_consumers_closed_by_forms() {
     let closed = send_form(&relay, &session, "/dash/consumers", &format!("id={id}")).await;
     assert_eq!(closed.header("location"), Some("/dash/consumers?done=disconnected"));
     assert!(consumer.take(1).await.is_err(), "its connection ended");
+    relay.stop().await;
+}
+
+/// Of many suspended accounts and consumers a page shows some, and leads to the others.
+#[tokio::test]
+async fn long_lists_of_decisions_and_consumers_come_in_pages() {
+    let relay = Relay::start().await;
+    let session = session(&relay).await;
+    let password = format!("Authorization: Bearer {PASSWORD}");
+    let did = |number: usize| format!("did:web:a{number:03}.example.com");
+    let shown = |page: &str| (0..101).filter(|number| page.contains(&did(*number))).count();
+    for number in 0..101 {
+        let body = serde_json::json!({ "did": did(number) }).to_string();
+        let path = "/admin/v1/accounts/suspend";
+        let answer = post(relay.running.admin, path, &[&password], &body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let first = page(&relay, &session, "/dash/moderation").await.body;
+    assert_eq!(shown(&first), 100);
+    let mut links = first.split("href=\"").filter_map(|rest| rest.split('"').next());
+    let next = links.find(|to| to.starts_with("/dash/moderation?suspended=")).unwrap();
+    let second = page(&relay, &session, next.split('#').next().unwrap()).await.body;
+    assert_eq!(shown(&second), 1, "{second}");
+    assert!(second.contains(&did(100)) && second.contains("First"), "{second}");
+
+    let url = format!("http://{}", relay.api());
+    let _one = Consumer::connect(&url, Start::Live).await.unwrap();
+    let _two = Consumer::connect(&url, Start::Live).await.unwrap();
+    relay.until("both are there", || relay.running.firehose.count() == 2).await;
+    for (from, rows) in [("", 2), ("?from=1", 1), ("?from=2", 0), ("?from=99", 0), ("?from=x", 2)] {
+        let list = page(&relay, &session, &format!("/dash/consumers{from}")).await.body;
+        assert!(list.contains("2 consumers"), "{list}");
+        assert_eq!(list.matches("name=\"id\"").count(), rows, "{from}: {list}");
+        assert_eq!(list.contains("First"), rows < 2, "{from}");
+    }
     relay.stop().await;
 }

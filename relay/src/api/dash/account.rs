@@ -75,7 +75,8 @@ fn did_in(text: &str) -> Option<Did> {
     Did::parse(rest.get(..end)?).ok()
 }
 
-/// What is no DID may be a host; a handle is for others to resolve.
+/// What is no DID may be a host. A handle is for others to resolve: whoever owns its domain would decide
+/// what this relay connects to and how long the page waits, and no event names an account by it.
 fn other(state: &ApiState, session: &Session, asked: &str) -> Response {
     let name = Hostname::parse(asked, state.dev).ok();
     if let Some(name) = &name

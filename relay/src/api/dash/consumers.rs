@@ -9,7 +9,7 @@ use super::{
     acts,
     layout::{self, Tab},
     session::Session,
-    words::{ago, several},
+    words::{ago, link, several},
 };
 use crate::{
     api::{ApiState, params::Params},
@@ -18,8 +18,8 @@ use crate::{
     units,
 };
 
-/// Consumers that are shown.
-const SHOWN_MAX: usize = 500;
+/// Consumers of a page.
+const PAGE: usize = 200;
 
 /// The handler.
 pub(super) async fn page(
@@ -29,21 +29,31 @@ pub(super) async fn page(
 ) -> Response {
     let content = html! {
         (acts::said(&params))
-        div data-live="/dash/live?view=consumers" { (content(&state, &session)) }
+        div data-live=(format!("/dash/live?view=consumers&from={}", from(&params))) {
+            (content(&state, &session, &params))
+        }
     };
     layout::page(&state, (Tab::Consumers, &session), "Consumers", None, &content)
 }
 
+/// How many are on the pages before.
+fn from(params: &Params) -> usize {
+    params.text("from").and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 /// All of it, for the page and for its live updates.
-pub(super) fn content(state: &ApiState, session: &Session) -> Markup {
+pub(super) fn content(state: &ApiState, session: &Session, params: &Params) -> Markup {
     let head = state.log.window().head.0;
     let mut consumers = state.firehose.consumers();
     let count = u64::try_from(consumers.len()).unwrap_or(u64::MAX);
     consumers.sort_by_key(|one| (Reverse(head.saturating_sub(one.seq)), one.id));
-    consumers.truncate(SHOWN_MAX);
+    let before = from(params).min(consumers.len());
+    consumers.drain(..before);
+    let next = (consumers.len() > PAGE).then_some(before + PAGE);
+    consumers.truncate(PAGE);
     html! {
         div.heading { h1 { "Consumers" } span.dim { (several(count, "consumer")) " connected" } }
-        @if consumers.is_empty() { p.empty { "Nobody reads the firehose now." } }
+        @if consumers.is_empty() && before == 0 { p.empty { "Nobody reads the firehose now." } }
         @else {
             table.rows {
                 thead { tr {
@@ -52,6 +62,14 @@ pub(super) fn content(state: &ApiState, session: &Session) -> Markup {
                     th { span.visually-hidden { "Disconnect" } }
                 } }
                 tbody { @for one in &consumers { (row(state, session, one, head)) } }
+            }
+            @if before > 0 || next.is_some() {
+                nav.pager aria-label="Pages of the list" {
+                    @if before > 0 { a href="/dash/consumers" { "First" } }
+                    @if let Some(next) = next {
+                        a href=(link("consumers", "from", &next.to_string())) rel="next" { "More" }
+                    }
+                }
             }
         }
     }

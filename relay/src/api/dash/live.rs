@@ -72,7 +72,7 @@ async fn content(state: &ApiState, session: &Session, params: &Params) -> Result
         "overview" => Ok(overview::content(state).await),
         "hosts" => Ok(hosts::list(state, &hosts::Wish::read(params))),
         "host" => Ok(host::content(state, &host::asked(state, params)?)),
-        "consumers" => Ok(consumers::content(state, session)),
+        "consumers" => Ok(consumers::content(state, session, params)),
         _ => Err(Error::invalid("view must be overview, hosts, host or consumers")),
     }
 }

@@ -14,8 +14,36 @@ use crate::{
     domain::{DomainBan, LocalStatus},
 };
 
-/// Accounts that are shown at once.
-const PAGE: u32 = 200;
+/// Accounts of a list that are shown at once.
+const PAGE: u32 = 100;
+
+/// A page of the accounts about which something was decided.
+struct Decided {
+    title: &'static str,
+    /// Name of the parameter that says where its page begins, also the name of its place.
+    after: &'static str,
+    dids: Vec<String>,
+    /// Where the next page begins; `None` on the last.
+    next: Option<String>,
+    is_first: bool,
+}
+
+impl Decided {
+    async fn read(
+        state: &ApiState,
+        params: &Params,
+        (local, after, title): (LocalStatus, &'static str, &'static str),
+    ) -> Result<Self, Error> {
+        let begin = params.text(after).unwrap_or_default();
+        // One more than is shown says whether there are more.
+        let mut found = state.store.decided(local, begin, PAGE + 1).await?;
+        let more = found.len() > PAGE as usize;
+        found.truncate(PAGE as usize);
+        let next = found.last().filter(|_| more).map(|(_, cursor)| cursor.clone());
+        let dids = found.into_iter().map(|(did, _)| did.to_string()).collect();
+        Ok(Self { title, after, dids, next, is_first: begin.is_empty() })
+    }
+}
 
 /// The handler.
 pub(super) async fn page(
@@ -23,34 +51,22 @@ pub(super) async fn page(
     Extension(session): Extension<Session>,
     params: Params,
 ) -> Response {
-    let after = params.text("after").unwrap_or_default();
     let found = async {
-        let down = state.store.decided(LocalStatus::Takendown, after, PAGE).await?;
-        let suspended = state.store.decided(LocalStatus::Suspended, "", PAGE).await?;
-        Ok::<_, Error>((down, suspended))
+        let down = (LocalStatus::Takendown, "after", "Accounts taken down here");
+        let suspended = (LocalStatus::Suspended, "suspended", "Accounts suspended here");
+        let down = Decided::read(&state, &params, down).await?;
+        Ok::<_, Error>((down, Decided::read(&state, &params, suspended).await?))
     };
     let (down, suspended) = match found.await {
         Ok(found) => found,
         Err(error) => return layout::failure(&state, Some(&session), &error),
     };
-    let next =
-        down.last().filter(|_| down.len() >= PAGE as usize).map(|(_, cursor)| cursor.clone());
-    let dids = |found: Vec<(relay_protocol::Did, String)>| -> Vec<String> {
-        found.into_iter().map(|(did, _)| did.to_string()).collect()
-    };
     let content = html! {
         div.heading { h1 { "Moderation" } }
         (acts::said(&params))
         (take_down(&session))
-        (accounts(&session, "Accounts taken down here", &dids(down)))
-        @if let Some(next) = next {
-            nav.pager aria-label="Pages of the list" {
-                a href=(link("moderation", "after", &next)) rel="next" { "More" }
-            }
-        }
-        @if !suspended.is_empty() {
-            (accounts(&session, "Accounts suspended here", &dids(suspended)))
-        }
+        (accounts(&session, &down))
+        @if !(suspended.dids.is_empty() && suspended.is_first) { (accounts(&session, &suspended)) }
         (ban_domain(&session))
         (domains(&session, &state.hosts.domain_bans(), state.clock.now_ms()))
     };
@@ -81,19 +97,28 @@ fn take_down(session: &Session) -> Markup {
     }
 }
 
-fn accounts(session: &Session, title: &str, dids: &[String]) -> Markup {
+fn accounts(session: &Session, list: &Decided) -> Markup {
     html! {
-        section.panel {
-            h2 { (title) }
-            @if dids.is_empty() { p.dim { "None." } }
+        section.panel id=(list.after) {
+            h2 { (list.title) }
+            @if list.dids.is_empty() { p.dim { "None." } }
             @else {
                 table.rows {
                     thead { tr { th { "Account" } th { span.visually-hidden { "End it" } } } }
-                    tbody { @for did in dids { tr {
+                    tbody { @for did in &list.dids { tr {
                         th scope="row" { a.did href=(link("account", "q", did)) { (did) } }
                         td.num { (acts::button(session, "/dash/account",
                             &[("do", "restore"), ("did", did)], "Restore")) }
                     } } }
+                }
+            }
+            @if list.next.is_some() || !list.is_first {
+                nav.pager aria-label=(format!("Pages of: {}", list.title)) {
+                    @if !list.is_first { a href="/dash/moderation" { "First" } }
+                    @if let Some(next) = &list.next {
+                        a href=(format!("{}#{}", link("moderation", list.after, next), list.after))
+                            rel="next" { "More" }
+                    }
                 }
             }
         }
