@@ -11,9 +11,11 @@ mod account;
 mod acts;
 mod assets;
 mod audit;
+mod collections;
 mod consumers;
 mod diagnosis;
 mod door;
+mod filling;
 mod history;
 mod host;
 mod hosts;
@@ -67,6 +69,8 @@ pub(super) fn table() -> Table {
         .post("/dash/host", steering::steer)
         .get("/dash/account", account::page)
         .post("/dash/account", acts::on_account)
+        .get("/dash/collections", collections::page)
+        .post("/dash/collections", filling::fill)
         .get("/dash/consumers", consumers::page)
         .post("/dash/consumers", acts::on_consumer)
         .get("/dash/moderation", moderation::page)

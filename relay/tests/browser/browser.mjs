@@ -68,6 +68,7 @@ export const views = () => [
   ['hosts', '/dash/hosts'],
   ['host', `/dash/host?name=${encodeURIComponent(scene.badHost)}`],
   ['account', `/dash/account?q=${encodeURIComponent(scene.badDid)}`],
+  ['collections', `/dash/collections?did=${encodeURIComponent(scene.goodDid)}`],
   ['consumers', '/dash/consumers'],
   ['moderation', '/dash/moderation'],
   ['audit', '/dash/audit'],

@@ -53,6 +53,7 @@ async fn drive(scene: &Scene, script: &str, pictures: &Path) {
         "password": PASSWORD,
         "badHost": scene.bad_host(),
         "badDid": scene.bad_did(),
+        "goodDid": scene.good_did(),
         "newHost": scene.new_host(),
         "pictures": pictures,
     });

@@ -9,6 +9,7 @@ use relay::{
 use relay_simnet::{
     Account, Consumer, Fault, NameServer, NameTrick, Pds, Start, clock::wall_micros,
 };
+use serde_json::{Value, json};
 
 use crate::{
     http::post,
@@ -51,13 +52,18 @@ impl Scene {
         scene.trouble().await;
         for (verb, note) in [("takeDown", "spam in every post"), ("restore", "an error of ours")] {
             let did = scene.good[1].did();
-            let body = serde_json::json!({ "did": did, "note": note }).to_string();
-            let password = format!("Authorization: Bearer {PASSWORD}");
-            let path = format!("/admin/v1/accounts/{verb}");
-            let answer = post(scene.relay.running.admin, &path, &[&password], &body).await;
-            assert_eq!(answer.status, 200, "{answer:?}");
+            let body = json!({ "did": did, "note": note });
+            scene.admin(&format!("accounts/{verb}"), &body).await;
         }
         scene
+    }
+
+    async fn admin(&self, path: &str, body: &Value) {
+        let password = format!("Authorization: Bearer {PASSWORD}");
+        let path = format!("/admin/v1/{path}");
+        let at = self.relay.running.admin;
+        let answer = post(at, &path, &[&password], &body.to_string()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
     }
 
     /// A host that is banned, one that is throttled after a minute, and one that was tried for long.
@@ -132,6 +138,8 @@ impl Scene {
             scene.misbehave(place, *times).await;
         }
         scene.relay.settled().await;
+        scene.relay.running.checkpoint().await.unwrap();
+        scene.admin("collections/backfill", &json!({ "dids": [scene.good_did()] })).await;
         scene
     }
 
@@ -150,6 +158,11 @@ impl Scene {
     /// The account of these events.
     pub(crate) fn bad_did(&self) -> String {
         self.bad.1.did().to_owned()
+    }
+
+    /// An account that writes as it should.
+    pub(crate) fn good_did(&self) -> String {
+        self.good[0].did().to_owned()
     }
 
     /// A host that the relay does not know yet.

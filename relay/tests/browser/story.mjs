@@ -62,6 +62,19 @@ async function bans(page) {
   await page.getByRole('status').getByText('The ban of the domain is ended').waitFor()
 }
 
+/** Finds a collection by its name, and what one account has. */
+async function collects(page) {
+  await page.getByRole('link', { name: 'Collections', exact: true }).first().click()
+  await page.getByRole('searchbox', { name: 'Name begins with' }).fill('app.bsky.feed')
+  await page.getByRole('searchbox', { name: 'Account (DID)' }).fill(scene.goodDid)
+  await page.getByRole('button', { name: 'Show' }).click()
+  await page.getByRole('heading', { name: scene.goodDid }).waitFor()
+  await page.getByRole('row', { name: /app\.bsky\.feed\.post.*proven/ }).waitFor()
+  assert.match(await text(page), /Collections with the most accounts[^]*app\.bsky\.feed\.post/)
+  await page.getByRole('button', { name: 'Ask the hosts of all uncertain accounts' }).click()
+  await page.getByRole('status').getByText('are asked now').waitFor()
+}
+
 /** Adds a host that the relay did not know, and sees it connected. */
 async function adds(page) {
   await page.getByRole('link', { name: 'Hosts', exact: true }).first().click()
@@ -113,6 +126,7 @@ try {
   await bans(page)
   await moderates(page)
   await adds(page)
+  await collects(page)
   await lives(page)
   await keyboard(page)
   for (const colorScheme of ['light', 'dark']) {

@@ -10,6 +10,7 @@ mod corpus;
 mod crawling;
 mod crowds;
 mod dash;
+mod dash_collections;
 mod dash_forms;
 mod defects;
 mod dressing;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What is said after an action, by a word in the address: nothing else of it reaches the page.
-const SAID: [(&str, &str); 14] = [
+const SAID: [(&str, &str); 17] = [
     ("takendown", "The account was taken down, and consumers were told."),
     ("suspended", "The account was suspended, and consumers were told."),
     ("restored", "What was decided about the account is ended, and consumers were told."),
@@ -26,6 +26,9 @@ const SAID: [(&str, &str); 14] = [
     ("steered", "Its validation is set, and holds from now on."),
     ("domain-banned", "The domain is banned: no host of it is read."),
     ("domain-unbanned", "The ban of the domain is ended; its hosts are read again."),
+    ("resolving", "The hosts of all uncertain accounts are asked now."),
+    ("importing", "The lists of that relay are read; how far it is stands below."),
+    ("asking", "The hosts of these accounts are asked before all others."),
     ("disconnected", "The consumer was disconnected. It may connect again."),
 ];
 

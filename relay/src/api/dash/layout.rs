@@ -16,6 +16,7 @@ pub(super) enum Tab {
     Overview,
     Hosts,
     Account,
+    Collections,
     Consumers,
     Moderation,
     Audit,
@@ -23,10 +24,11 @@ pub(super) enum Tab {
 }
 
 impl Tab {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Overview,
         Self::Hosts,
         Self::Account,
+        Self::Collections,
         Self::Consumers,
         Self::Moderation,
         Self::Audit,
@@ -38,6 +40,7 @@ impl Tab {
             Self::Overview => "Overview",
             Self::Hosts => "Hosts",
             Self::Account => "Why?",
+            Self::Collections => "Collections",
             Self::Consumers => "Consumers",
             Self::Moderation => "Moderation",
             Self::Audit => "Audit log",
@@ -50,6 +53,7 @@ impl Tab {
             Self::Overview => "/dash",
             Self::Hosts => "/dash/hosts",
             Self::Account => "/dash/account",
+            Self::Collections => "/dash/collections",
             Self::Consumers => "/dash/consumers",
             Self::Moderation => "/dash/moderation",
             Self::Audit => "/dash/audit",

@@ -17,7 +17,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{consumers, host, hosts, overview, session::Session};
+use super::{collections, consumers, host, hosts, overview, session::Session};
 use crate::api::{ApiState, error::Error, params::Params};
 
 /// Open streams at once: the admin listener has few connections, and a browser keeps one per page.
@@ -72,7 +72,8 @@ async fn content(state: &ApiState, session: &Session, params: &Params) -> Result
         "overview" => Ok(overview::content(state).await),
         "hosts" => Ok(hosts::list(state, &hosts::Wish::read(params))),
         "host" => Ok(host::content(state, &host::asked(state, params)?)),
+        "collections" => Ok(collections::content(state)),
         "consumers" => Ok(consumers::content(state, session, params)),
-        _ => Err(Error::invalid("view must be overview, hosts, host or consumers")),
+        _ => Err(Error::invalid("view must be overview, hosts, host, collections or consumers")),
     }
 }
