@@ -11,6 +11,7 @@ use std::sync::{
 use crate::domain::{Account, AccountNo, HostId, UpstreamStatus};
 
 pub mod hidden;
+pub mod levels;
 pub mod limits;
 pub mod probe;
 

@@ -43,6 +43,7 @@ use self::{schema::setting, sources::Sources, value::Parsed};
 use crate::{
     clients::TrustedProxies,
     crash,
+    domain::AccountLimits,
     telemetry::{LogFormat, TraceOptions},
     units::Day,
 };
@@ -115,6 +116,8 @@ pub struct Config {
     pub new_hosts_per_day: u64,
     /// Whether limits of hosts grow with good behaviour.
     pub limits_grow: bool,
+    /// What one account may send (HOST-12, VAL-20).
+    pub account_limits: AccountLimits,
     /// No requestCrawl from outside.
     pub disable_request_crawl: bool,
     /// What this relay is for; `production` refuses development mode.
@@ -310,6 +313,12 @@ impl Values {
             trusted_domains: self.list("trusted_domains"),
             new_hosts_per_day: self.number("new_hosts_per_day"),
             limits_grow: self.switch("limits_grow"),
+            account_limits: AccountLimits {
+                per_second: self.number("account_events_per_second"),
+                per_hour: self.number("account_events_per_hour"),
+                per_day: self.number("account_events_per_day"),
+                discontinuities_per_day: self.number("account_discontinuities_per_day"),
+            },
             contact: self.text("contact"),
             dev: self.switch("dev"),
             lenient: self.switch("lenient"),

@@ -4,6 +4,7 @@
 //! Owns nothing, bounds nothing; strings that came from outside are cut where a type says so.
 
 mod account;
+mod account_limits;
 mod actor;
 mod host_rules;
 mod numbers;
@@ -11,6 +12,7 @@ mod reasons;
 mod status;
 
 pub use account::{Account, LastEvent, RepoState};
+pub use account_limits::{AccountLimits, HeldFor, Hold};
 pub use actor::Actor;
 pub use host_rules::{
     DomainBan, HOST_CHANGES_MAX, HostChange, HostChangeKind, OwnLimits, Strictness,

@@ -50,7 +50,9 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
-    domain::{Actor, DomainBan, Epoch, HostId, HostSeq, HostStatus, OwnLimits, Strictness},
+    domain::{
+        AccountLimits, Actor, DomainBan, Epoch, HostId, HostSeq, HostStatus, OwnLimits, Strictness,
+    },
     net::Net,
     store::{HostRow, Store, StoreError},
     telemetry::metrics as names,
@@ -75,6 +77,8 @@ pub struct HostOptions {
     pub new_per_day: u64,
     /// Whether limits grow with good behaviour (HOST-8).
     pub grows: bool,
+    /// What one account may send (HOST-12, VAL-20).
+    pub account_limits: AccountLimits,
     /// Domains whose hosts have large limits (HOST-6): `pds.example.com`, or `*.example.com` for all
     /// below a domain.
     pub trusted: Vec<String>,
@@ -88,6 +92,7 @@ impl Default for HostOptions {
             unsettled_max: host::EVENTS_MAX,
             new_per_day: newcomers::PER_DAY,
             grows: true,
+            account_limits: AccountLimits::default(),
             trusted: vec![TRUSTED_DEFAULT.to_owned()],
         }
     }
@@ -267,7 +272,7 @@ impl Hosts {
         clock: Clock,
         options: HostOptions,
     ) -> Result<Self, StoreError> {
-        let HostOptions { dev, leniency, unsettled_max, new_per_day, grows, trusted } = options;
+        let HostOptions { dev, leniency, unsettled_max, new_per_day, grows, .. } = options;
         let rows = store.hosts().await?;
         let bans = store.domain_bans().await?;
         let newcomers = Newcomers::load(&store, &rows, new_per_day).await?;
@@ -277,7 +282,8 @@ impl Hosts {
             leniency: Arc::new(leniency),
             clock: clock.clone(),
             events_max: unsettled_max,
-            trusted: Arc::new(RwLock::new(trusted)),
+            account_limits: options.account_limits,
+            trusted: Arc::new(RwLock::new(options.trusted)),
         };
         let grown_ms = AtomicU64::new(clock.steady_ms());
         let (wake_ups, _) = broadcast::channel(WAKE_UPS_MAX);

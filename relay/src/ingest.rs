@@ -53,7 +53,7 @@ mod shard;
 mod table;
 mod verdict;
 
-pub use commands::{Listed, Reconciled};
+pub use commands::{AccountUsage, Listed, Reconciled};
 pub use failures::Failure;
 pub use replay::replay;
 
@@ -271,6 +271,13 @@ impl Ingest {
             return Ok(Some(account));
         }
         Ok(self.inner.room.store.accounts(std::slice::from_ref(did)).await?.pop())
+    }
+
+    /// What the account used of its limits; `None` when it is not in memory (HOST-12).
+    pub async fn usage(&self, did: &Did) -> Option<AccountUsage> {
+        let (answer, answered) = oneshot::channel();
+        self.command(did, Command::Usage(did.clone(), answer)).await.ok()?;
+        answered.await.ok()?
     }
 
     /// Dirty accounts: all with a number above `after` (new ones and changed ones alike), to overlay

@@ -2,6 +2,8 @@
 //!
 //! Pure: time is a parameter. A bucket is eight bytes, so that half a million accounts can have some.
 
+use super::levels::Discontinuities;
+
 /// How often something may happen: `burst` at once, then one per `period_ms`.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
@@ -39,9 +41,25 @@ const PROBE_PAUSE_MS: (u64, u64) = (5 * 60_000, 60 * 60_000);
 pub struct Bucket(u64);
 
 impl Bucket {
+    /// Nothing was taken yet.
+    pub const fn empty() -> Self {
+        Self(0)
+    }
+
     /// Whether one more fits now.
     pub fn has(self, rate: Rate, now_ms: u64) -> bool {
-        self.0 <= now_ms.saturating_add(rate.burst.saturating_sub(1).saturating_mul(rate.period_ms))
+        self.wait_ms(rate, now_ms) == 0
+    }
+
+    /// Time until one more fits, ms.
+    pub fn wait_ms(self, rate: Rate, now_ms: u64) -> u64 {
+        let room_ms = rate.burst.saturating_sub(1).saturating_mul(rate.period_ms);
+        self.0.saturating_sub(now_ms.saturating_add(room_ms))
+    }
+
+    /// How many were taken and have not sunk yet.
+    pub fn used(self, rate: Rate, now_ms: u64) -> u64 {
+        self.0.saturating_sub(now_ms).div_ceil(rate.period_ms.max(1))
     }
 
     /// Takes one, whether it fits or not.
@@ -83,6 +101,8 @@ pub struct Recent {
     sync_repeated_ms: u64,
     probe_after_ms: u64,
     probe_pause_ms: u64,
+    /// Commits that did not follow the one before (VAL-20).
+    pub discontinuities: Discontinuities,
     /// When a lookup last changed key or host.
     pub identity_changed_ms: u64,
     /// The host that the DID document names, when we do not know it.
@@ -105,6 +125,7 @@ impl Recent {
             sync_repeated_ms: 0,
             probe_after_ms: 0,
             probe_pause_ms: 0,
+            discontinuities: Discontinuities::none(),
             identity_changed_ms: 0,
             named_host: None,
         }

@@ -165,6 +165,22 @@ settings! {
     "limits_grow", Kind::Switch, HOSTS, "true", env ["RELAY_LIMITS_GROW"], flags ["limits-grow"],
         "Raises the limits of a host by half of what it has by the rules for each week in which its \
          events were valid, up to ten times.";
+    "account_events_per_second", Kind::Number(0, 1000), HOSTS, "10",
+        env ["RELAY_ACCOUNT_EVENTS_PER_SECOND"], flags ["account-events-per-second"],
+        "Events that one account may send per second in the long run, and five times as many at once; \
+         more of them wait. 0 is no limit, here and in the next three.";
+    "account_events_per_hour", Kind::Number(0, 3_600_000), HOSTS, "5000",
+        env ["RELAY_ACCOUNT_EVENTS_PER_HOUR"], flags ["account-events-per-hour"],
+        "The same per hour. An account that sends more is throttled for ten minutes at least. One of \
+         several accounts never has more than half of what its host may send.";
+    "account_events_per_day", Kind::Number(0, 86_400_000), HOSTS, "35000",
+        env ["RELAY_ACCOUNT_EVENTS_PER_DAY"], flags ["account-events-per-day"],
+        "The same per day.";
+    "account_discontinuities_per_day", Kind::Number(0, 1_000_000), HOSTS, "1000",
+        env ["RELAY_ACCOUNT_DISCONTINUITIES_PER_DAY"], flags ["account-discontinuities-per-day"],
+        "Commits per day that do not follow the one before, each of which makes consumers fetch a whole \
+         repo. An account with more of them, or with more than half of its last hundred commits, is \
+         throttled for six hours.";
     "contact", Kind::Text, HOSTS, "", env ["RELAY_CONTACT"], flags ["contact"],
         "Where hosts reach the people of this relay: a URL or `mailto:`. It is part of the \
          User-Agent of every request.";

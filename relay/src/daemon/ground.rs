@@ -384,6 +384,7 @@ pub(crate) fn host_options(config: &Config) -> HostOptions {
         unsettled_max: config.host_concurrency,
         new_per_day: config.new_hosts_per_day,
         grows: config.limits_grow,
+        account_limits: config.account_limits,
         trusted,
     }
 }

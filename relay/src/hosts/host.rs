@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    domain::{Actor, Epoch, HostChange, HostChangeKind, HostId, HostSeq, HostStatus},
+    domain::{
+        AccountLimits, Actor, Epoch, HostChange, HostChangeKind, HostId, HostSeq, HostStatus,
+    },
     store::HostRow,
 };
 
@@ -46,6 +48,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// Unsettled events of one host.
     pub(super) events_max: usize,
+    /// What one account may send (HOST-12).
+    pub(super) account_limits: AccountLimits,
     /// Domains that are trusted (HOST-6); looked at whenever it matters.
     pub(super) trusted: Arc<RwLock<Vec<String>>>,
 }
@@ -84,6 +88,8 @@ pub struct Host {
     pub(super) refused: AtomicU64,
     /// Levels of its events against its limits.
     pub(super) pace: Mutex<Pace>,
+    /// What one of its accounts may send, and until when this reading counts, ms of the steady clock.
+    pub(super) of_account: Mutex<(AccountLimits, u64)>,
     /// Since when it is slower than it would be, ms of the steady clock; 0 = it is not.
     pub(super) behind_since_ms: AtomicU64,
     pub(super) clean_commits: AtomicU64,
@@ -119,6 +125,7 @@ impl Host {
             valid: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             pace: Mutex::default(),
+            of_account: Mutex::default(),
             behind_since_ms: AtomicU64::new(0),
             clean_commits: AtomicU64::new(row.clean_commits),
             strict_for_good: AtomicBool::new(row.strict_for_good || is_late_comer),

@@ -1,6 +1,6 @@
 //! How much a host may send and hold (HOST-6, HOST-7, HOST-8). Pure.
 
-use crate::domain::OwnLimits;
+use crate::domain::{AccountLimits, OwnLimits};
 
 /// Accounts of a host whose domain is trusted.
 const TRUSTED_ACCOUNTS: u64 = 10_000_000;
@@ -95,6 +95,31 @@ impl Limits {
     }
 }
 
+/// What one account may send (HOST-12): of the limits of its host no more than half when there are
+/// others. Hosts of development mode have none but what was set.
+///
+/// * `accounts` – of the host
+pub(super) fn of_account(
+    set: AccountLimits,
+    trust: Trust,
+    host: Limits,
+    accounts: u64,
+) -> AccountLimits {
+    if trust == Trust::Development {
+        return if set == AccountLimits::default() { AccountLimits::NONE } else { set };
+    }
+    let at_most = |set: u64, host: u64| match (set, accounts) {
+        (0, _) => 0,
+        (set, 0 | 1) => set,
+        (set, _) => set.min(host.div_ceil(2).max(1)),
+    };
+    AccountLimits {
+        per_hour: at_most(set.per_hour, host.per_hour),
+        per_day: at_most(set.per_day, host.per_day),
+        ..set
+    }
+}
+
 /// Whether a pattern covers a host name: `example.com` is that host alone, `*.example.com` are all
 /// hosts below it and not itself.
 pub(super) fn pattern_covers(pattern: &str, hostname: &str) -> bool {
@@ -157,6 +182,26 @@ mod tests {
             limits(Grounds { trust: Trust::Trusted, ..set }),
             [5_000, 5_000, 10, 500_000_000]
         );
+    }
+
+    /// HOST-12: one account of many never has more than half of its host; the only one has all.
+    #[test]
+    fn one_account_of_many_has_half_of_its_host_at_most() {
+        let set = AccountLimits::default();
+        let host = Limits::of(STRANGER);
+        let of = |trust, accounts| {
+            let AccountLimits { per_second, per_hour, per_day, .. } =
+                of_account(set, trust, host, accounts);
+            [per_second, per_hour, per_day]
+        };
+        assert_eq!(of(Trust::Stranger, 1), [10, 5_000, 35_000]);
+        assert_eq!(of(Trust::Stranger, 2), [10, 1_300, 10_500]);
+        assert_eq!(of(Trust::Development, 2), [0, 0, 0]);
+        let more = AccountLimits { per_second: 3, per_hour: 0, ..set };
+        assert_eq!(of_account(more, Trust::Development, host, 2), more, "what was set counts");
+        assert_eq!(of_account(more, Trust::Stranger, host, 2).per_hour, 0, "none stays none");
+        let trusted = Limits::of(Grounds { trust: Trust::Trusted, ..STRANGER });
+        assert_eq!(of_account(set, Trust::Trusted, trusted, 1_000), set);
     }
 
     /// HOST-6: as the reference has it, the bare domain is not below itself.

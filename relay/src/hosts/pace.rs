@@ -117,6 +117,16 @@ impl Pace {
         Turn::After(duration(wait_us))
     }
 
+    /// Takes one event out of the levels of an hour and a day again. That of a second stays: it keeps
+    /// the relay itself from too much work.
+    pub(super) fn give_back(&mut self) {
+        for (used, span) in self.used.iter_mut().zip(Span::ALL) {
+            if span != Span::Second {
+                *used = (*used - 1.0).max(0.0);
+            }
+        }
+    }
+
     /// How long a host that was disconnected still has to wait; zero when it may be read again.
     pub(super) fn resume_in(&mut self, now_us: u64, limits: Limits) -> Duration {
         self.limits = None;
@@ -258,6 +268,19 @@ mod tests {
             }
         }
         assert!((1_500_000..1_510_000).contains(&passed), "{passed}");
+    }
+
+    /// HOST-12: events that came to nothing for their account's sake use up the host's second alone.
+    #[test]
+    fn events_given_back_leave_the_hour_to_others() {
+        let mut pace = Pace::default();
+        for _ in 0..50 {
+            assert_eq!(pace.turn(START, || LIMITS), Turn::Now);
+            pace.give_back();
+        }
+        assert_eq!(pace.turn(START, || LIMITS), Turn::After(Duration::from_millis(20)));
+        let [_, hour, day] = pace.shares(START, LIMITS);
+        assert!(hour.max(day) < 0.001, "{hour} {day}");
     }
 
     /// HOST-7: a limit that is raised lets a host go on at once; a clock that stands still or goes back

@@ -7,11 +7,14 @@ use super::{
     life::{Phase, span},
     pace::{NEAR, Span, Turn},
 };
-use crate::domain::HostStatus;
+use crate::domain::{AccountLimits, HostStatus};
 
 /// How long a host may be behind before somebody should look: half of the day for which hosts keep
 /// their events unless they are told otherwise.
 const BEHIND_MS_MAX: u64 = 12 * 3_600_000;
+
+/// How long one reading of the limits of an account counts, ms: they follow those of the host.
+const OF_ACCOUNT_MS: u64 = 1_000;
 
 /// How much of its limits a host uses, and what comes of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,6 +63,25 @@ impl Host {
             }
         }
         turn
+    }
+
+    /// An event that was taken and came to nothing because its account is held: the limits of an hour and
+    /// a day are there for the host's other accounts (HOST-12).
+    pub fn give_turn_back(&self) {
+        self.pace.lock().give_back();
+    }
+
+    /// What one of its accounts may send now (HOST-12): what the settings say, and of the host's own
+    /// limits of an hour and a day no more than half as long as it has other accounts.
+    pub fn account_limits(&self) -> AccountLimits {
+        let now_ms = self.shared.clock.steady_ms();
+        let mut kept = self.of_account.lock();
+        if now_ms >= kept.1 {
+            let set = self.shared.account_limits;
+            *kept =
+                (self.of_account(set, self.account_count()), now_ms.saturating_add(OF_ACCOUNT_MS));
+        }
+        kept.0
     }
 
     /// The host was disconnected because it was over a limit for too long.

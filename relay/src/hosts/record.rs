@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 
 use super::{
     host::Host,
-    limits::{Grounds, Limits, Trust, pattern_covers},
+    limits::{self, Grounds, Limits, Trust, pattern_covers},
 };
 use crate::{
-    domain::{HostChange, HostId, OwnLimits, Strictness},
+    domain::{AccountLimits, HostChange, HostId, OwnLimits, Strictness},
     store::HostRow,
 };
 
@@ -86,6 +86,11 @@ impl Host {
             return Trust::Development;
         }
         Trust::Stranger
+    }
+
+    /// What one account may send at this host, with so many of them.
+    pub(super) fn of_account(&self, set: AccountLimits, accounts: u64) -> AccountLimits {
+        limits::of_account(set, self.trust(), self.limits(), accounts)
     }
 
     /// Accounts this host may have (HOST-7).

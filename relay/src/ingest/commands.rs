@@ -5,13 +5,15 @@ use std::sync::Arc;
 use relay_protocol::{Did, DidDocument};
 use tokio::sync::oneshot;
 
-use crate::domain::{Account, AccountNo, HostId, LocalStatus, UpstreamStatus};
+use crate::domain::{Account, AccountLimits, AccountNo, HostId, LocalStatus, UpstreamStatus};
 
 /// A command to one shard; each carries where the answer goes.
 #[derive(Debug)]
 pub(super) enum Command {
     /// The row as it is in memory.
     Account(Did, oneshot::Sender<Option<Account>>),
+    /// What it used of its limits.
+    Usage(Did, oneshot::Sender<Option<AccountUsage>>),
     /// Unwritten rows above a number.
     DirtyAfter(AccountNo, usize, oneshot::Sender<Vec<Account>>),
     /// Copies of all unwritten rows.
@@ -20,6 +22,17 @@ pub(super) enum Command {
     Checkpointed(u64, oneshot::Sender<()>),
     /// Something about one account, in the order of its events.
     Order(Did, Order),
+}
+
+/// What one account used of its limits (HOST-12, VAL-20).
+#[derive(Debug, Clone, Copy)]
+pub struct AccountUsage {
+    /// The limits.
+    pub limits: AccountLimits,
+    /// Events counted now against those of an hour and a day.
+    pub used: [u64; 2],
+    /// How many of its last hundred commits did not follow the one before.
+    pub discontinuities: u32,
 }
 
 /// A shard's part of a snapshot.

@@ -1,9 +1,10 @@
-//! Accounts over the limit of their host: held when they come, released in order when there is room
-//! (ACC-8, ACC-9).
+//! Accounts over a limit: of their host, held when they come and released in order when there is room
+//! (ACC-8, ACC-9); of their own, held for a while (HOST-12, VAL-20).
 //!
-//! A shard sees at once that an account is one too many and drops its events from then on. This task
+//! A shard sees at once that an account is over a limit and drops its events from then on. This task
 //! makes the decision durable, has it announced, and looks every few seconds which hosts have room
-//! again. What an operator decides about an account is stronger and is never undone here.
+//! again and whose time has come. What an operator decides about an account is stronger and is never
+//! undone here.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{Ingest, commands::Decision};
 use crate::{
-    domain::{HostId, LocalStatus},
+    domain::{HeldFor, Hold, HostId, LocalStatus},
     hosts::Host,
     store::StoreError,
 };
@@ -36,9 +37,11 @@ const UNWRITTEN_MS: u64 = 120_000;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Works until the daemon stops.
-pub(super) async fn keep(ingest: Ingest, mut asked: mpsc::Receiver<Did>) {
+pub(super) async fn keep(ingest: Ingest, mut asked: mpsc::Receiver<Hold>) {
     let stopping = ingest.inner.room.tasks.stopping().clone();
     let mut batch = Vec::with_capacity(BATCH);
+    // Holds of the process before may be over already.
+    let mut due_ms = 0;
     loop {
         let clock = &ingest.inner.room.clock;
         tokio::select! {
@@ -47,7 +50,17 @@ pub(super) async fn keep(ingest: Ingest, mut asked: mpsc::Receiver<Did>) {
             () = clock.sleep(REVIEW) => {}
         }
         let work = async {
-            if batch.is_empty() { review(&ingest).await } else { hold(&ingest, &mut batch).await }
+            if !batch.is_empty() {
+                for hold in batch.iter().filter(|hold| hold.until_ms > 0) {
+                    due_ms = due_ms.min(hold.until_ms);
+                }
+                return hold(&ingest, &mut batch).await;
+            }
+            review(&ingest).await?;
+            if clock.now_ms() >= due_ms {
+                due_ms = release_due(&ingest).await?;
+            }
+            Ok(())
         };
         let done = tokio::select! {
             () = stopping.cancelled() => return,
@@ -63,10 +76,19 @@ pub(super) async fn keep(ingest: Ingest, mut asked: mpsc::Receiver<Did>) {
 }
 
 /// Those that were not held stay in `batch`.
-async fn hold(ingest: &Ingest, batch: &mut Vec<Did>) -> Result<(), StoreError> {
-    ingest.inner.room.store.hold_accounts(batch).await?;
+async fn hold(ingest: &Ingest, batch: &mut Vec<Hold>) -> Result<(), StoreError> {
+    let store = &ingest.inner.room.store;
+    let (of_hosts, of_their_own): (Vec<Hold>, Vec<Hold>) =
+        batch.iter().cloned().partition(|hold| hold.why == HeldFor::HostFull);
+    if !of_hosts.is_empty() {
+        let dids: Vec<Did> = of_hosts.into_iter().map(|hold| hold.did).collect();
+        store.hold_accounts(&dids).await?;
+    }
+    if !of_their_own.is_empty() {
+        store.hold_until(&of_their_own).await?;
+    }
     let held = std::mem::take(batch);
-    for did in held {
+    for Hold { did, .. } in held {
         let decision = Decision {
             local: LocalStatus::Throttled,
             is_news: true,
@@ -75,6 +97,29 @@ async fn hold(ingest: &Ingest, batch: &mut Vec<Did>) -> Result<(), StoreError> {
         ingest.announce(&did, decision).await?;
     }
     Ok(())
+}
+
+/// Releases the accounts whose time has come; gives when the next one's does, ms since 1970.
+async fn release_due(ingest: &Ingest) -> Result<u64, StoreError> {
+    let room = &ingest.inner.room;
+    for did in room.store.due_holds(room.clock.now_ms(), RELEASED_MAX).await? {
+        release_one(ingest, &did).await?;
+    }
+    Ok(room.store.next_due_hold().await?.unwrap_or(u64::MAX))
+}
+
+/// Gives whether it was held until now.
+async fn release_one(ingest: &Ingest, did: &Did) -> Result<bool, StoreError> {
+    if !ingest.inner.room.store.release_account(did).await? {
+        return Ok(false);
+    }
+    let decision = Decision {
+        local: LocalStatus::None,
+        is_news: true,
+        instead_of: Some(LocalStatus::Throttled),
+    };
+    ingest.announce(did, decision).await?;
+    Ok(true)
 }
 
 async fn review(ingest: &Ingest) -> Result<(), StoreError> {
@@ -119,13 +164,7 @@ async fn release(ingest: &Ingest, host: &Host, held: u64) -> Result<(), StoreErr
     let dids = room.store.held_accounts(host.id(), free.min(RELEASED_MAX)).await?;
     tracing::info!(host = %host.hostname(), accounts = dids.len(), "the host has room: accounts are released");
     for did in dids {
-        if room.store.release_account(&did).await? {
-            let decision = Decision {
-                local: LocalStatus::None,
-                is_news: true,
-                instead_of: Some(LocalStatus::Throttled),
-            };
-            ingest.announce(&did, decision).await?;
+        if release_one(ingest, &did).await? {
             host.released_one();
         }
     }

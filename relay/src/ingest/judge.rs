@@ -9,6 +9,7 @@ use relay_protocol::{Blocks, Commit, CommitCid, Did, Message, Rev, VerifyingKey}
 use crate::{
     accounts::{
         NO_HOST,
+        levels::AccountTurn,
         limits::{Doubt, Recent},
     },
     domain::{Account, DropReason, Epoch, EventKind, HostId, HostSeq, LocalStatus},
@@ -37,6 +38,8 @@ pub(super) struct Facts<'a> {
     pub(super) key: Option<&'a VerifyingKey>,
     /// What it did lately.
     pub(super) recent: &'a Recent,
+    /// Whether it may send one more event now (HOST-12).
+    pub(super) turn: AccountTurn,
     /// The host that sent the message.
     pub(super) host: HostId,
     /// Epoch of that host when the message came.
@@ -197,6 +200,16 @@ fn status(facts: &Facts<'_>, account: &Account) -> Result<(), Stop> {
             }
         ),
     ))
+}
+
+/// VAL-14, HOST-12: the limits of one account. Asked after its host and its rev, so that neither strangers
+/// nor repeats use them up.
+fn in_turn(facts: &Facts<'_>) -> Result<(), Stop> {
+    match facts.turn {
+        AccountTurn::Now => Ok(()),
+        AccountTurn::After(wait_ms) => Err(Stop::Later(wait_ms)),
+        AccountTurn::Over(exceeded) => Err(Stop::Over(exceeded)),
+    }
 }
 
 /// VAL-8.

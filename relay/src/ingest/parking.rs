@@ -53,6 +53,15 @@ pub(super) enum On {
     Answer(Ask),
     /// The time to ask again.
     Retry(Ask),
+    /// Its account may send one more after this time, ms (HOST-12).
+    Turn(u64),
+}
+
+impl On {
+    /// No answer is in sight, so that events give their places back.
+    fn is_long(self) -> bool {
+        matches!(self, Self::Retry(_) | Self::Turn(_))
+    }
 }
 
 /// The queue of one DID.
@@ -112,7 +121,7 @@ impl Parking {
     pub(super) fn push(&mut self, mut queued: Queued, now_ms: u64) -> Result<(), Queued> {
         let Some(waiting) = self.queues.get_mut(&queued.arrival.did) else { return Err(queued) };
         let bytes = queued.arrival.frame.len();
-        let in_retry = matches!(waiting.on, On::Retry(_));
+        let in_retry = waiting.on.is_long();
         if in_retry && !waiting.has_room_for(bytes) {
             return Err(queued);
         }
@@ -162,7 +171,7 @@ impl Parking {
                 self.loose_bytes = self.loose_bytes.saturating_add(arrival.frame.len());
             }
         }
-        if matches!(waiting.on, On::Retry(_)) {
+        if waiting.on.is_long() {
             for item in waiting.items.iter_mut().take(DID_EVENTS_MAX) {
                 if let Item::Event(queued) = item {
                     loosen(queued, &mut self.loose, &mut self.loose_bytes);

@@ -15,7 +15,7 @@ use std::{
 };
 
 use lru::LruCache;
-use relay_protocol::{Did, account_frame};
+use relay_protocol::Did;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::Instant,
@@ -24,20 +24,19 @@ use tracing::trace_span;
 
 use super::{
     VerdictLine,
-    commands::{Command, Decision, Order},
+    commands::{Command, Order},
     failures::Failures,
     judge::Asked,
     keys::{ACCOUNTS_PER_KEY, Keys},
     meters::Meters,
-    note::Note,
     parking::{Item, On, Parking, Queued, Waiting},
     queue::{Inside, LineOut},
-    table::{Moved, Table},
+    table::Table,
 };
 use crate::{
-    accounts::{Numbers, hidden::Hidden, limits::Bucket, probe::Probes},
+    accounts::{Numbers, hidden::Hidden, levels::Levels, limits::Bucket, probe::Probes},
     clock::Clock,
-    domain::{Epoch, EventKind, HostId, HostSeq, LocalStatus, UpstreamStatus, effective},
+    domain::{AccountNo, Hold, HostId, LocalStatus},
     drops::Drops,
     eventlog::{Appender, Entry},
     hosts::Hosts,
@@ -49,12 +48,14 @@ use crate::{
 
 mod answers;
 mod asking;
+mod decided;
 mod listed;
 mod passing;
 mod pieces;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod throttling;
 
 use answers::Finding;
 use asking::{Lookups, Timer};
@@ -74,6 +75,10 @@ const NAP: Duration = Duration::from_millis(200);
 /// DIDs without an account whose lookup said that their events are not for us.
 const STRANGERS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
 
+/// Accounts whose levels are kept per shard, 2 MB. One that is forgotten sent nothing for so long that a
+/// limit is far: some seconds at the rate of the full network.
+const LEVELS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(32_767);
+
 /// What all shards share.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -86,8 +91,8 @@ pub(super) struct Room {
     pub(super) clock: Clock,
     pub(super) numbers: Numbers,
     pub(super) hidden: Hidden,
-    /// Accounts over the limit of their host, on the way to the store.
-    pub(super) holding: mpsc::Sender<Did>,
+    /// Accounts that are held, on the way to the store.
+    pub(super) holding: mpsc::Sender<Hold>,
     pub(super) tasks: Tasks,
     pub(super) inside: Inside,
     pub(super) failures: Failures,
@@ -118,6 +123,8 @@ pub(super) struct Shard {
     loads: Vec<Did>,
     loading: bool,
     strangers: LruCache<Did, Stranger>,
+    /// What accounts that sent something lately used of their limits (HOST-12).
+    levels: LruCache<AccountNo, Levels>,
     /// SEC-3: lookups caused by hosts with events that are not theirs to send.
     host_lookups: HashMap<HostId, Bucket>,
     /// Judged, in order, on the way to the log.
@@ -168,6 +175,7 @@ impl Shard {
             loads: Vec::new(),
             loading: false,
             strangers: LruCache::new(STRANGERS_MAX),
+            levels: LruCache::new(LEVELS_MAX),
             host_lookups: HashMap::new(),
             out: Vec::new(),
             held: Vec::new(),
@@ -257,7 +265,7 @@ impl Shard {
         match self.process(queued, false, Asked::default()) {
             Step::Done => {}
             Step::Load(queued) => self.wait(queued, On::Row),
-            Step::Wait(queued, ask) => self.wait(queued, On::Answer(ask)),
+            Step::Wait(queued, on) => self.wait(queued, on),
         }
     }
 
@@ -280,7 +288,7 @@ impl Shard {
                     continue;
                 }
                 Step::Load(queued) => (queued, On::Row),
-                Step::Wait(queued, ask) => (queued, On::Answer(ask)),
+                Step::Wait(queued, on) => (queued, on),
             };
             waiting.attempt = 0;
             self.wait_again(did, waiting, Some(queued), on);
@@ -294,6 +302,7 @@ impl Shard {
                 let row = self.table.peek(&did).map(|entry| entry.account.clone());
                 reply(answer, row);
             }
+            Command::Usage(did, answer) => reply(answer, self.usage(&did)),
             Command::DirtyAfter(after, limit, answer) => {
                 reply(answer, self.table.dirty_after(after, limit));
             }
@@ -322,7 +331,7 @@ impl Shard {
                 self.parking.open(did.clone(), On::Row, Item::Order(order));
                 self.loads.push(did);
             }
-            Some(On::Row) => {
+            Some(On::Row | On::Turn(_)) => {
                 if let Err(order) = self.parking.push_order(&did, order) {
                     self.order(&did, order, None);
                 }
@@ -351,85 +360,6 @@ impl Shard {
                 }
                 reply(answer, known);
             }
-        }
-    }
-
-    /// Applies a decision that is in the store already and announces it (ACC-3). The answer comes when
-    /// the announcement was handed to the log.
-    fn set_local(&mut self, did: &Did, decision: Decision, answer: oneshot::Sender<bool>) {
-        let Decision { local, is_news, instead_of } = decision;
-        let hidden = &self.room.hidden;
-        let set = self.table.change(did, |entry| {
-            let now = entry.account.local;
-            if instead_of.is_some_and(|expected| now != expected && now != local) {
-                return false;
-            }
-            hidden.set(entry.account.number, local == LocalStatus::Takendown);
-            std::mem::replace(&mut entry.account.local, local) != local
-        });
-        match set {
-            Some((differs, moved)) if differs || is_news => {
-                self.counted(did, moved);
-                self.announce(did);
-                self.decided.push(answer);
-            }
-            Some(_) => reply(answer, true),
-            None => reply(answer, false),
-        }
-    }
-
-    /// Emits an `#account` of our own making with the effective status (ACC-2, ACC-3).
-    fn announce(&mut self, did: &Did) {
-        let now_ms = self.room.clock.steady_ms();
-        let now_text = self.room.clock.now_text();
-        let made = self.table.change(did, |entry| {
-            let account = &entry.account;
-            let told = effective(&account.upstream, account.local);
-            let frame = account_frame(did.as_str(), &now_text, told.active, told.status);
-            let derived = UpstreamStatus::from_wire(told.active, told.status);
-            let note = Note {
-                identity: entry
-                    .identity_unlogged
-                    .then_some((account.identity_checked_ms, account.key)),
-                // Our own records name no host, so replay keeps the one it has; a row that no record
-                // has named yet, or that lost its host, needs it.
-                host: Some(account.host),
-                upstream: (derived != account.upstream).then(|| account.upstream.clone()),
-            };
-            let (number, active) = (account.number, told.active);
-            entry.identity_unlogged = false;
-            // Whatever the host says next is no repetition of this: 0 is no hash of a host's word
-            // in practice.
-            entry.recent_mut().account_passed(0, active, now_ms);
-            (number, frame, note.encode())
-        });
-        let Some(((account, frame, note), moved)) = made else { return };
-        self.counted(did, moved);
-        self.out.push(Entry {
-            kind: EventKind::Account,
-            account,
-            host: HostId::RELAY,
-            epoch: Epoch(0),
-            host_seq: HostSeq(0),
-            note,
-            frame,
-        });
-    }
-
-    /// Tells hosts about accounts that came or left (ACC-8). One that comes to a host without room is
-    /// held there (ACC-9).
-    fn counted(&self, did: &Did, moved: Moved) {
-        if let Some(host) = moved.from.and_then(|host| self.room.hosts.get(host)) {
-            host.remove_account();
-        }
-        let Some(host) = moved.to.and_then(|host| self.room.hosts.get(host)) else { return };
-        if host.admit_account() {
-            // It may be held because of the host that it came from.
-            host.review_accounts();
-        } else if self.room.holding.try_send(did.clone()).is_ok() {
-            host.note_held();
-        } else {
-            tracing::warn!(%did, "too many accounts at once are over the limit of their host");
         }
     }
 

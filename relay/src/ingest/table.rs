@@ -11,7 +11,7 @@ use relay_protocol::Did;
 use super::commands::Copied;
 use crate::{
     accounts::{counted_at, limits::Recent},
-    domain::{Account, AccountNo, HostId},
+    domain::{Account, AccountLimits, AccountNo, HostId},
 };
 
 /// Rows that are looked at for one that may be forgotten, per new row. Unwritten ones among them go
@@ -65,7 +65,14 @@ impl Entry {
         }
     }
 
-    /// The same, to write to.
+    /// Notes whether a commit followed the one before; gives whether too many did not (VAL-20).
+    pub(super) fn note_commit(&mut self, broken: bool, limits: AccountLimits, now_ms: u64) -> bool {
+        // Of an account without a record all commits followed.
+        (broken || self.recent.is_some())
+            && self.recent_mut().discontinuities.note(broken, limits, now_ms)
+    }
+
+    /// What it did lately, to write to.
     pub(super) fn recent_mut(&mut self) -> &mut Recent {
         let is_new = self.is_new;
         self.recent.get_or_insert_with(|| Box::new(Recent::new(!is_new)))

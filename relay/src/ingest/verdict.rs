@@ -2,7 +2,10 @@
 
 use relay_protocol::Edit;
 
-use crate::domain::{DropReason, RepoState, UpstreamStatus};
+use crate::{
+    accounts::levels::Exceeded,
+    domain::{DropReason, RepoState, UpstreamStatus},
+};
 
 /// The decision about one message: it passes, or it stops for a reason or for a question.
 pub(super) type Verdict<'m> = Result<Pass<'m>, Stop>;
@@ -14,6 +17,10 @@ pub(super) enum Stop {
     Drop(DropReason, String),
     /// Not before this was asked; then the message is judged again.
     Ask(Ask),
+    /// Not before this time has passed, ms (HOST-12); then the message is judged again.
+    Later(u64),
+    /// Never, and the account is held from now on, because it went over this limit (HOST-12).
+    Over(Exceeded),
 }
 
 impl Stop {

@@ -44,6 +44,11 @@ const MIGRATIONS: &[Migration] = &[
         readable_from: 1,
         sql: include_str!("../../migrations/0005_discovery.sql"),
     },
+    Migration {
+        version: 7,
+        readable_from: 1,
+        sql: include_str!("../../migrations/0007_held_accounts.sql"),
+    },
 ];
 
 /// Made before the first migration; remembers which ones ran.

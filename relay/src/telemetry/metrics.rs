@@ -161,6 +161,8 @@ pub const INGEST_DIRTY_LIMIT: &str = "relay_ingest_dirty_limit";
 pub const INGEST_STALL_SECONDS: &str = "relay_ingest_stall_seconds";
 /// The longest of these, in milliseconds, since start.
 pub const INGEST_STALL_MS_MAX: &str = "relay_ingest_stall_ms_max";
+/// Accounts that were held because they sent too much, by `reason` (`rate`, `discontinuities`).
+pub const INGEST_HELD_TOTAL: &str = "relay_ingest_held_total";
 /// Identity lookups asked for, by `cause`.
 pub const INGEST_LOOKUPS_TOTAL: &str = "relay_ingest_lookups_total";
 /// Status probes, by `outcome`.

@@ -1,6 +1,7 @@
 //! The real daemon in this process, a simulated network around it, one file per promise.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod account_limits;
 mod account_status;
 mod adversaries;
 mod at_scale;

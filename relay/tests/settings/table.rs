@@ -49,6 +49,26 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("trusted_domains", "e2e/new_hosts.rs", "hosts_of_trusted_domains_have_large_limits"),
     ("new_hosts_per_day", "e2e/new_hosts.rs", "strangers_add_as_many_hosts_as_they_may"),
     ("limits_grow", "e2e/new_hosts.rs", "limits_grow_only_where_they_are_told_to"),
+    (
+        "account_events_per_second",
+        "e2e/account_limits.rs",
+        "an_account_in_a_hurry_is_slowed_down_and_its_neighbour_is_not",
+    ),
+    (
+        "account_events_per_hour",
+        "e2e/account_limits.rs",
+        "an_account_over_its_limit_is_held_and_released_by_itself",
+    ),
+    (
+        "account_events_per_day",
+        "e2e/account_limits.rs",
+        "an_account_over_its_limit_is_held_and_released_by_itself",
+    ),
+    (
+        "account_discontinuities_per_day",
+        "e2e/account_limits.rs",
+        "an_account_whose_commits_do_not_follow_is_held",
+    ),
     ("contact", "settings/hosts.rs", "hosts_read_whom_to_write_to"),
     ("dev", "settings/rules.rs", "only_development_mode_takes_hosts_of_this_machine"),
     ("lenient", "settings/rules.rs", "leniency_passes_what_strictness_drops_and_counts_it"),

@@ -2,8 +2,8 @@
 
 use relay::{
     domain::{
-        Account, Actor, DomainBan, HOST_CHANGES_MAX, HostChange, HostChangeKind, HostId,
-        HostStatus, LocalStatus, Seq,
+        Account, Actor, DomainBan, HOST_CHANGES_MAX, HeldFor, Hold, HostChange, HostChangeKind,
+        HostId, HostStatus, LocalStatus, Seq,
     },
     store::{Checkpoint, HostRow, Store},
 };
@@ -135,4 +135,36 @@ pub(crate) async fn accounts_are_held_and_released_in_order(place: Place) {
 
 fn accounts_of(number: u64) -> Vec<Account> {
     accounts(number..=number)
+}
+
+/// HOST-12, VAL-20: a hold with an end is found when its time has come, in order; an operator's decision
+/// is neither replaced nor released.
+pub(crate) async fn holds_end_by_themselves(place: Place) {
+    let store = place.open().await;
+    let dids: Vec<Did> = accounts(1..=4).into_iter().map(|account| account.did).collect();
+    let hold = |n: usize, why, until_ms| Hold { did: dids[n].clone(), why, until_ms };
+    store.set_local_status(&dids[3], LocalStatus::Takendown).await.unwrap();
+    assert_eq!(store.next_due_hold().await.unwrap(), None);
+    let holds = [
+        hold(0, HeldFor::Rate, 50),
+        hold(1, HeldFor::Rate, 2_000),
+        hold(0, HeldFor::Discontinuities, 3_000),
+        hold(3, HeldFor::Rate, 10),
+    ];
+    store.hold_until(&holds).await.unwrap();
+    store.hold_accounts(&dids[2..3]).await.unwrap();
+
+    assert_eq!(store.next_due_hold().await.unwrap(), Some(2_000));
+    assert_eq!(store.due_holds(1_999, 9).await.unwrap(), []);
+    assert_eq!(store.due_holds(3_000, 9).await.unwrap(), [dids[1].clone(), dids[0].clone()]);
+    assert_eq!(store.due_holds(3_000, 1).await.unwrap(), dids[1..2]);
+    assert_eq!(store.hold_of(&dids[0]).await.unwrap(), Some(holds[2].clone()));
+    assert_eq!(store.hold_of(&dids[2]).await.unwrap(), Some(hold(2, HeldFor::HostFull, 0)));
+    assert_eq!(store.hold_of(&dids[3]).await.unwrap(), None);
+
+    assert!(store.release_account(&dids[1]).await.unwrap());
+    store.set_local_status(&dids[0], LocalStatus::Suspended).await.unwrap();
+    assert_eq!(store.due_holds(9_000, 9).await.unwrap(), []);
+    assert_eq!(store.next_due_hold().await.unwrap(), None);
+    assert_eq!(store.hold_of(&dids[0]).await.unwrap(), None);
 }

@@ -106,6 +106,7 @@ on_both! {
     a_host_has_a_bounded_history
     bans_of_domains_come_back_as_they_were
     accounts_are_held_and_released_in_order
+    holds_end_by_themselves
 }
 
 on_both! {

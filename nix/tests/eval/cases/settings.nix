@@ -67,6 +67,22 @@ let
       1000
       "RELAY_DEFAULT_ACCOUNT_LIMIT=\"1000\""
     ];
+    account_events_per_second = [
+      20
+      "RELAY_ACCOUNT_EVENTS_PER_SECOND=\"20\""
+    ];
+    account_events_per_hour = [
+      9000
+      "RELAY_ACCOUNT_EVENTS_PER_HOUR=\"9000\""
+    ];
+    account_events_per_day = [
+      0
+      "RELAY_ACCOUNT_EVENTS_PER_DAY=\"0\""
+    ];
+    account_discontinuities_per_day = [
+      500
+      "RELAY_ACCOUNT_DISCONTINUITIES_PER_DAY=\"500\""
+    ];
     contact = [
       "mailto:a@example.com"
       "RELAY_CONTACT=\"mailto:a@example.com\""

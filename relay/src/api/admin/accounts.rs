@@ -80,6 +80,8 @@ async fn one(state: &ApiState, did: &Did) -> Result<Response, Error> {
         "did": did.as_str(),
         "account": account.as_ref().map(|account| why::account_json(state, account)),
         "decided": decided.as_text(),
+        "held": why::held_json(state, did).await?,
+        "usage": why::usage_json(state, did).await,
         "events": events,
         "drops": why::examples(state, &state.drops.of_did(did.as_str())),
         "lenient": why::examples(state, &state.drops.lenient_of_did(did.as_str())),

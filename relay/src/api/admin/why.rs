@@ -32,6 +32,8 @@ async fn of_did(state: &ApiState, did: &Did) -> Result<Response, Error> {
     answer(&json!({
         "did": did.as_str(),
         "account": account.map(|account| account_json(state, &account)),
+        "held": held_json(state, did).await?,
+        "usage": usage_json(state, did).await,
         "drops": examples(state, &state.drops.of_did(did.as_str())),
         "lenient": examples(state, &state.drops.lenient_of_did(did.as_str())),
     }))
@@ -77,6 +79,35 @@ fn drop_json(state: &ApiState, dropped: &Dropped) -> Value {
         "reason": dropped.reason.label(),
         "words": dropped.reason.words(),
         "detail": dropped.detail,
+    })
+}
+
+/// Why and until when this relay itself holds an account, or nothing (ACC-9, HOST-12, VAL-20).
+pub(super) async fn held_json(state: &ApiState, did: &Did) -> Result<Value, Error> {
+    let hold = state.store.hold_of(did).await?;
+    Ok(hold.map_or(Value::Null, |hold| {
+        json!({
+            "reason": hold.why.label(),
+            "words": hold.why.words(),
+            "until": (hold.until_ms > 0).then(|| time_text(hold.until_ms)),
+        })
+    }))
+}
+
+/// What an account used of its limits (HOST-12); nothing when it sent nothing lately. A limit of 0 is
+/// none.
+pub(super) async fn usage_json(state: &ApiState, did: &Did) -> Value {
+    let Some(usage) = state.ingest.usage(did).await else { return Value::Null };
+    let limits = usage.limits;
+    let [hour, day] = usage.used;
+    json!({
+        "perSecond": limits.per_second,
+        "perHour": limits.per_hour,
+        "inHour": hour,
+        "perDay": limits.per_day,
+        "inDay": day,
+        "discontinuitiesPerDay": limits.discontinuities_per_day,
+        "discontinuousOfLast100": usage.discontinuities,
     })
 }
 

@@ -5,11 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use relay_protocol::{Account as AccountMessage, Edit, Handle, Identity, is_datetime};
 
 use crate::{
-    accounts::limits::Doubt,
+    accounts::{levels::AccountTurn, limits::Doubt},
     domain::{DropReason, UpstreamStatus, effective},
 };
 
-use super::{Facts, Fresh, authority};
+use super::{Facts, Fresh, authority, in_turn};
 use crate::ingest::verdict::{Ask, Pass, Stop, Verdict};
 
 /// The placeholder that may always be passed (SYN-5, IDE-3).
@@ -94,6 +94,10 @@ pub(super) fn account<'m>(facts: &Facts<'_>, message: &AccountMessage<'m>) -> Ve
             DropReason::Redundant,
             "the same #account was passed less than 60 s ago",
         ));
+    }
+    // A flood is slowed down. More is not done: a status that is lost may never come again.
+    if matches!(facts.turn, AccountTurn::After(_)) {
+        in_turn(facts)?;
     }
     let mut edits = Vec::new();
     if told.active != message.active {

@@ -7,7 +7,7 @@ use relay_protocol::{
 
 use crate::domain::{Account, DropReason, RepoState};
 
-use super::{Facts, authority, commit_object, not_ahead, signature, signing_key, status};
+use super::{Facts, authority, commit_object, in_turn, not_ahead, signature, signing_key, status};
 use crate::ingest::verdict::{Continuity, Pass, Stop, Verdict};
 
 /// Below this many operations a repeated path is looked for by comparing all with all.
@@ -23,6 +23,7 @@ pub(super) fn judge<'m>(facts: &Facts<'_>, message: &CommitMessage<'m>) -> Verdi
     let account = authority(facts)?;
     status(facts, account)?;
     newer(account, message)?;
+    in_turn(facts)?;
     not_ahead(facts, message.rev)?;
     let key = signing_key(facts, account)?;
     let blocks = Blocks::read(message.blocks)

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use metrics::counter;
 use relay_protocol::{Did, DidDocument};
 
-use super::{Shard, Stranger, asking::Lane};
+use super::{Shard, Stranger, asking::Lane, throttling::host_full};
 use crate::{
     accounts::{NO_HOST, limits::Doubt, probe::Probed},
     domain::{Account, DropReason, HostId, LocalStatus, Seq, UpstreamStatus},
@@ -302,7 +302,7 @@ impl Shard {
         if host.admit_account() || decided != LocalStatus::None {
             return Some(decided);
         }
-        if self.room.holding.try_send(did.clone()).is_err() {
+        if self.room.holding.try_send(host_full(did)).is_err() {
             host.remove_account();
             return None;
         }

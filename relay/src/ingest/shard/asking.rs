@@ -50,6 +50,8 @@ pub(super) enum Timer {
     Recheck(Did, u64),
     /// Ask the store again.
     Reload,
+    /// The account of a parked DID may send one more event (HOST-12).
+    Turn(Did),
 }
 
 /// Lookups under way and in line.
@@ -144,6 +146,10 @@ impl Shard {
     pub(super) fn park(&mut self, queued: Queued) {
         let now_ms = self.room.clock.steady_ms();
         if let Err(queued) = self.parking.push(queued, now_ms) {
+            if matches!(self.parking.waits_on(&queued.arrival.did), Some(On::Turn(_))) {
+                self.overflowed(&queued);
+                return;
+            }
             self.drop_event(
                 &queued,
                 DropReason::ParkingFull,
@@ -154,13 +160,16 @@ impl Shard {
 
     /// Puts in line what an event waits for.
     fn ask_for(&mut self, did: &Did, queued: &Queued, on: On) {
-        let On::Answer(ask) = on else {
-            if on == On::Row {
-                self.loads.push(did.clone());
-            }
-            return;
-        };
         let now_ms = self.room.clock.steady_ms();
+        let ask = match on {
+            On::Answer(ask) => ask,
+            On::Row => return self.loads.push(did.clone()),
+            On::Turn(wait_ms) => {
+                let due_ms = now_ms.saturating_add(wait_ms);
+                return self.set_timer(due_ms, Timer::Turn(did.clone()));
+            }
+            On::Retry(_) => return,
+        };
         counter!(INGEST_LOOKUPS_TOTAL, "cause" => ask.label()).increment(1);
         let host = queued.arrival.host.id();
         match ask {
@@ -389,6 +398,7 @@ impl Shard {
                     }
                 }
                 Timer::Reload => self.loading = false,
+                Timer::Turn(did) => self.go_on_in_turn(did),
             }
         }
     }

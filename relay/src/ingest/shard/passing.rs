@@ -5,17 +5,20 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use bytes::Bytes;
 use relay_protocol::{Edit, Unsequenced, unsequence};
 
-use super::{Queued, Shard, telling::praise};
+use super::{Queued, Shard, telling::praise, throttling::had_its_turn};
 use crate::{
     accounts::{
         NO_HOST,
+        levels::AccountTurn,
         limits::{FOREIGN_LOOKUPS, Recent},
     },
     clock::Clock,
     domain::{
-        DropReason, EventKind, HostId, LastEvent, LocalStatus, RepoState, UpstreamStatus, effective,
+        AccountNo, DropReason, EventKind, HostId, LastEvent, LocalStatus, RepoState,
+        UpstreamStatus, effective,
     },
     drops::Dropped,
     eventlog,
@@ -24,6 +27,7 @@ use crate::{
         failures::Failure,
         judge::{Asked, Facts, Fresh},
         note::Note,
+        parking::On,
         table::Entry,
         verdict::{Ask, Continuity, Stop, Verdict},
     },
@@ -44,8 +48,8 @@ pub(super) enum Step {
     Done,
     /// Its account is not in memory.
     Load(Queued),
-    /// Something has to be asked first.
-    Wait(Queued, Ask),
+    /// Something has to be asked first, or some time has to pass.
+    Wait(Queued, On),
 }
 
 /// A judged event, free of the frame it came in.
@@ -79,12 +83,17 @@ impl Shard {
             return Step::Load(queued);
         }
         let entry = entry.as_deref();
+        let limits = arrival.host.account_limits();
         let hosts = &self.room.hosts;
         let facts = Facts {
             did: &arrival.did,
             account: entry.map(|entry| &entry.account),
             key: entry.and_then(|entry| self.keys.parsed(entry.account.key.as_ref()?)),
             recent: entry.map_or(&NOTHING, Entry::recent),
+            turn: entry.map_or(AccountTurn::Now, |entry| {
+                let levels = self.levels.peek(&entry.account.number);
+                levels.map_or(AccountTurn::Now, |levels| levels.turn(limits, steady_ms))
+            }),
             host,
             epoch: arrival.epoch,
             host_seq: arrival.host_seq,
@@ -112,16 +121,31 @@ impl Shard {
                 return Step::Done;
             }
         };
+        self.stopped(queued, stop, asked)
+    }
+
+    /// What becomes of an event that does not pass now.
+    fn stopped(&mut self, queued: Queued, stop: Stop, asked: Asked<'_>) -> Step {
         match stop {
             Stop::Ask(Ask::FirstSight) => match self.refuse_unknown(&queued) {
-                None => Step::Wait(queued, Ask::FirstSight),
+                None => Step::Wait(queued, On::Answer(Ask::FirstSight)),
                 Some((reason, detail)) => {
                     self.drop_event(&queued, reason, detail);
                     Step::Done
                 }
             },
-            Stop::Ask(ask) => Step::Wait(queued, ask),
+            Stop::Ask(ask) => Step::Wait(queued, On::Answer(ask)),
+            Stop::Later(wait_ms) => Step::Wait(queued, On::Turn(wait_ms)),
+            Stop::Over(exceeded) => {
+                self.over(&queued, exceeded);
+                Step::Done
+            }
             Stop::Drop(reason, detail) => {
+                if had_its_turn(reason)
+                    && let Some(entry) = self.table.peek(&queued.arrival.did)
+                {
+                    self.took_its_turn(entry.account.number, &queued.arrival);
+                }
                 // A migration may be announced before the directory's replica knows of it (RES-4).
                 let told_nothing_new =
                     matches!(asked.identity, Some(Fresh::Document { changed: false, .. }));
@@ -162,6 +186,10 @@ impl Shard {
             let before = self.table.get(&arrival.did).and_then(|entry| entry.account.repo);
             self.room.tell(&arrival, None, praise(&arrival, &passed, before));
         }
+        let limits = arrival.host.account_limits();
+        let is_broken =
+            passed.continuity == Some(Continuity::Discontinuous) && passed.spared.is_none();
+        let mut broke_too_often = false;
         let changed = self.table.change(&arrival.did, |entry| {
             let was_active = is_active(entry);
             if let Some(repo) = passed.repo {
@@ -174,7 +202,9 @@ impl Shard {
                 Some(LastEvent { host, epoch: arrival.epoch, host_seq: arrival.host_seq });
             let returned = !was_active && is_active(entry);
             match kind {
-                EventKind::Commit => {}
+                EventKind::Commit => {
+                    broke_too_often = entry.note_commit(is_broken, limits, steady_ms);
+                }
                 EventKind::Sync => entry.recent_mut().sync_passed(passed.repeats, steady_ms),
                 EventKind::Identity => entry.recent_mut().identity_passed(passed.says, steady_ms),
                 EventKind::Account => {
@@ -187,16 +217,32 @@ impl Shard {
         });
         let Some(((account, note, is_due), moved)) = changed else { return };
         self.counted(&arrival.did, moved);
+        // `#identity` has a limit of its own (IDE-5).
+        if kind != EventKind::Identity {
+            self.took_its_turn(account, &arrival);
+        }
+        if is_due {
+            self.refresh_in_background(&arrival.did, "age", false);
+        }
+        if broke_too_often {
+            self.broke_too_often(&arrival.did);
+        }
+        self.held.extend(place);
+        self.log(&arrival, (account, note), passed);
+    }
+
+    /// An event that passed goes on its way to the log, and is counted.
+    fn log(&mut self, arrival: &Arrival, (account, note): (AccountNo, Bytes), passed: Passed) {
+        let kind = arrival.kind;
         self.out.push(eventlog::Entry {
             kind,
             account,
-            host,
+            host: arrival.host.id(),
             epoch: arrival.epoch,
             host_seq: arrival.host_seq,
             note,
             frame: passed.frame,
         });
-        self.held.extend(place);
         self.passed = self.passed.saturating_add(1);
         self.meters.passed(kind, passed.continuity);
         if let (EventKind::Commit, Some(repo)) = (kind, passed.repo) {
@@ -209,12 +255,9 @@ impl Shard {
         if passed.unconfirmed {
             self.recheck_later(&arrival.did);
         }
-        if is_due {
-            self.refresh_in_background(&arrival.did, "age", false);
-        }
         if let Some((reason, detail)) = passed.spared {
             let now_ms = self.room.clock.now_ms();
-            self.room.drops.record_lenient(example(&arrival, reason, detail, now_ms));
+            self.room.drops.record_lenient(example(arrival, reason, detail, now_ms));
         }
     }
 
@@ -229,6 +272,9 @@ impl Shard {
         }
         if reason.is_fault_of_host() {
             arrival.host.count_verdict(false);
+        }
+        if matches!(reason, DropReason::RateLimited | DropReason::LocallyInactive) {
+            arrival.host.give_turn_back();
         }
         tracing::debug!(
             host = %arrival.host.hostname(),
@@ -321,7 +367,7 @@ fn words(panic: &(dyn Any + Send)) -> String {
 }
 
 /// What replay will need and the frame does not hold.
-fn note(entry: &mut Entry, host: HostId, kind: EventKind) -> bytes::Bytes {
+fn note(entry: &mut Entry, host: HostId, kind: EventKind) -> Bytes {
     let account = &entry.account;
     // Under a local status the frame tells ours, not the host's.
     let hidden = kind == EventKind::Account && account.local != LocalStatus::None;

@@ -62,7 +62,7 @@ async fn a_turned_bit_never_leads_to_another_state() -> Result<()> {
                     passed += 1;
                 }
                 Err(Stop::Drop(..)) => {}
-                Err(Stop::Ask(ask)) => panic!("{} byte {at} asks {ask:?}", event.kind.name()),
+                Err(stop) => panic!("{} byte {at}: {stop:?}", event.kind.name()),
             }
         }
         assert!(passed > 0, "control: a turned bit in the time of {} passes", event.kind.name());

@@ -4,10 +4,11 @@ use anyhow::Result;
 use relay_simnet::{Fault, Ipld};
 
 use super::scene::{
-    BETA, NOTHING_NEW, Scene,
-    Told::{Asks, Drops, Passes},
+    ALPHA, BETA, NOTHING_NEW, Scene,
+    Told::{Asks, Drops, Holds, Passes, Waits},
 };
 use crate::{
+    accounts::levels::{AccountTurn, Exceeded},
     domain::{DropReason, EventKind, LocalStatus, UpstreamStatus},
     ingest::verdict::Ask,
 };
@@ -65,6 +66,36 @@ async fn host_and_status_come_before_the_content() -> Result<()> {
     Ok(())
 }
 
+/// HOST-12, SEC-6: the limits of an account come after its host, its status and its rev, so that neither
+/// strangers nor repeats use them up, and before all that costs work. A change of status may wait and is
+/// never lost.
+#[tokio::test]
+async fn the_limits_of_an_account_come_before_the_work() -> Result<()> {
+    let mut scene = Scene::new().await?;
+    let repeat = scene.post("sent twice").await?;
+    assert_eq!(scene.take(&repeat), Passes);
+    scene.alice.with(Fault::TruncatedCar).post("nonsense").await?;
+    let nonsense = scene.next_of(EventKind::Commit).await?;
+    scene.alice.sync().await?;
+    let sync = scene.next_of(EventKind::Sync).await?;
+    scene.alice.announce_status(true, None).await?;
+    let status = scene.next_of(EventKind::Account).await?;
+    let exceeded = Exceeded { limit: 1, span: "hour" };
+    for (turn, told) in [(AccountTurn::After(1), Waits), (AccountTurn::Over(exceeded), Holds)] {
+        scene.turn = turn;
+        assert_eq!(scene.told(&nonsense), told);
+        assert_eq!(scene.told(&sync), told);
+        assert_eq!(scene.told(&repeat), Drops(DropReason::Stale));
+        scene.from = BETA;
+        assert_eq!(scene.told_at_last(&nonsense), Drops(DropReason::WrongHost));
+        scene.from = ALPHA;
+    }
+    assert_eq!(scene.told(&status), Passes);
+    scene.turn = AccountTurn::After(1);
+    assert_eq!(scene.told(&status), Waits);
+    Ok(())
+}
+
 /// Every fault of the simulated hosts that reaches the judge has one of the outcomes that the
 /// simulation's own table names for it; a fault that is missing here is missing there.
 #[tokio::test]
@@ -97,7 +128,7 @@ async fn every_fault_has_the_outcome_that_the_simulation_expects() -> Result<()>
             (Drops(reason), _) => {
                 assert!(fault.reasons().contains(&reason.label()), "{fault:?}: {reason:?}");
             }
-            (Asks(ask), _) => panic!("{fault:?} asks {ask:?}"),
+            (other, _) => panic!("{fault:?}: {other:?}"),
         }
         judged += 1;
     }

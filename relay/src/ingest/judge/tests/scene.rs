@@ -11,7 +11,7 @@ use relay_simnet::{
 };
 
 use crate::{
-    accounts::limits::Recent,
+    accounts::{levels::AccountTurn, limits::Recent},
     domain::{
         Account, AccountNo, DropReason, Epoch, EventKind, HostId, HostSeq, LocalStatus, RepoState,
         Seq, UpstreamStatus,
@@ -119,6 +119,10 @@ pub(super) enum Told {
     Passes,
     Asks(Ask),
     Drops(DropReason),
+    /// It may come later; its account sent too much.
+    Waits,
+    /// Its account is held from now on.
+    Holds,
 }
 
 pub(super) fn told(verdict: &Verdict<'_>) -> Told {
@@ -126,6 +130,8 @@ pub(super) fn told(verdict: &Verdict<'_>) -> Told {
         Ok(_) => Told::Passes,
         Err(Stop::Ask(ask)) => Told::Asks(*ask),
         Err(Stop::Drop(reason, _)) => Told::Drops(*reason),
+        Err(Stop::Later(_)) => Told::Waits,
+        Err(Stop::Over(_)) => Told::Holds,
     }
 }
 
@@ -139,6 +145,8 @@ pub(super) struct Scene {
     pub(super) row: Option<Account>,
     pub(super) key: Option<VerifyingKey>,
     pub(super) recent: Recent,
+    /// Whether the account may send one more.
+    pub(super) turn: AccountTurn,
     /// The host that sends.
     pub(super) from: HostId,
     pub(super) epoch: Epoch,
@@ -191,6 +199,7 @@ impl Scene {
             row: Some(row),
             key: Some(key),
             recent: Recent::new(true),
+            turn: AccountTurn::Now,
             from: ALPHA,
             epoch: Epoch(0),
             now_us,
@@ -237,6 +246,7 @@ impl Scene {
             account: self.row.as_ref(),
             key: self.key.as_ref(),
             recent: &self.recent,
+            turn: self.turn,
             host: self.from,
             epoch: self.epoch,
             host_seq: HostSeq(0),
