@@ -144,7 +144,7 @@ fn on_this_machine(text: &str, store: &Path, beside: &Path) -> Result<String> {
         let there = match program.rsplit('/').next() {
             Some("relay") => relay.clone(),
             Some("provision") => env!("CARGO_BIN_EXE_provision").to_owned(),
-            Some(of_coreutils @ ("install" | "mv")) => format!("/usr/bin/{of_coreutils}"),
+            Some(of_coreutils @ ("install" | "kill" | "mv")) => format!("/usr/bin/{of_coreutils}"),
             _ => {
                 let name = Path::new(program).file_name().context("a name")?;
                 let copy = beside.join(name);
