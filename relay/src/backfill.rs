@@ -182,16 +182,23 @@ impl Backfill {
     }
 
     /// Asks the hosts of all uncertain accounts at once, without the pause after a start and without
-    /// pauses between questions to one operator.
-    pub fn hurry(&self) {
-        self.inner.resolver.hurry();
-    }
-
-    /// Asks the hosts of these accounts before all others. Gives those that are not known here.
+    /// pauses between questions to one operator. Accounts that only the shards know are written first,
+    /// so that they are found.
     ///
     /// # Errors
-    /// The store or the index.
+    /// The store or the log.
+    pub async fn hurry(&self) -> Result<(), String> {
+        let written = self.inner.parts.checkpointer.write().await;
+        self.inner.resolver.hurry();
+        written.map_err(|error| error.to_string())
+    }
+
+    /// Asks the hosts of these accounts before all others. Gives those of which no host is known here.
+    ///
+    /// # Errors
+    /// The store or the index, or an identity that could not be looked up.
     pub async fn ask(&self, dids: &[Did]) -> Result<Vec<Did>, String> {
+        self.inner.importer.taking.numbers(dids).await?;
         let known = self.inner.parts.store.accounts(dids).await;
         let known = known.map_err(|error| error.to_string())?;
         let unknown = dids.iter().filter(|did| !known.iter().any(|row| row.did == **did));
@@ -348,6 +355,7 @@ fn verifier(parts: &BackfillParts, asking: Asking) -> Verifier {
         ingest: parts.ingest.clone(),
         index: parts.index.clone(),
         log: parts.log.clone(),
+        checkpointer: parts.checkpointer.clone(),
         asking,
         clock: parts.clock.clone(),
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::telemetry::escape;
 
 /// Accounts in one request.
-const DIDS_MAX: usize = 10_000;
+const DIDS_MAX: usize = 1_000;
 
 /// Collections in one request.
 const COLLECTIONS_MAX: usize = 100_000;
@@ -92,7 +92,7 @@ pub(super) async fn fill(actions: &Actions, fill: &Fill) -> Result<Done, Refused
     if !dids.is_empty() {
         unknown = parts.backfill.ask(dids).await.map_err(unavailable)?;
     } else if sources.is_empty() {
-        parts.backfill.hurry();
+        parts.backfill.hurry().await.map_err(unavailable)?;
     }
     let unknown: Vec<&str> = unknown.iter().map(Did::as_str).collect();
     let after = json!({

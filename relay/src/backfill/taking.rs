@@ -74,8 +74,14 @@ impl Taking {
         Ok(taken)
     }
 
-    /// Numbers whose rows are durable, by DID.
-    async fn numbers(&self, dids: &[Did]) -> Result<(BTreeMap<String, AccountNo>, Taken), String> {
+    /// Numbers whose rows are durable, by DID; accounts that are not known are looked up.
+    ///
+    /// # Errors
+    /// What was in the way.
+    pub(super) async fn numbers(
+        &self,
+        dids: &[Did],
+    ) -> Result<(BTreeMap<String, AccountNo>, Taken), String> {
         let mut taken = Taken::default();
         let mut numbers = self.stored(dids).await?;
         let is_missing = |did: &&Did| !numbers.contains_key(did.as_str());

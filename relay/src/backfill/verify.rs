@@ -8,6 +8,7 @@ use super::{
     taking::words,
 };
 use crate::{
+    checkpoint::Checkpointer,
     clock::Clock,
     collections::index::{Index, Whole},
     domain::{Account, AccountNo, HostStatus, Seq, effective},
@@ -80,6 +81,7 @@ pub(super) struct Verifier {
     pub(super) ingest: Ingest,
     pub(super) index: Index,
     pub(super) log: Reader,
+    pub(super) checkpointer: Checkpointer,
     pub(super) asking: Asking,
     pub(super) clock: Clock,
 }
@@ -103,6 +105,8 @@ impl Verifier {
         found: &mut Verified,
         tell: &mut impl FnMut(&Verified),
     ) -> Result<(), String> {
+        // Accounts that only the shards know are looked at too.
+        self.checkpointer.write().await.map_err(|error| error.to_string())?;
         let last = self.store.last_account_number().await.map_err(|error| error.to_string())?;
         found.sample = found.sample.min(last.0);
         for n in 0..found.sample {

@@ -37,13 +37,16 @@ async fn ask(config: &Config, what: CollectionsCommand, reach: &Reach) -> Result
             if let Some(list) = nsids {
                 wanted.extend(filling::names(&list).await?);
             }
-            let dids = dids.as_deref().map(read).transpose()?.unwrap_or_default();
-            let body = json!({
-                "dids": words(&dids),
-                "from": from,
-                "collections": wanted,
-            });
-            filling::start(&admin, &body, (wait, reach.json)).await
+            let named = dids.as_deref().map(read).transpose()?;
+            let named = named.as_deref().map(words);
+            if named.as_ref().is_some_and(Vec::is_empty) {
+                return Err("the file names no accounts: one DID a line is expected"
+                    .to_owned()
+                    .into());
+            }
+            let body = json!({ "from": from, "collections": wanted });
+            let named = named.unwrap_or_default();
+            filling::start(&admin, (body, &named), (wait, reach.json)).await
         }
         CollectionsCommand::Status => {
             let answer = get(&admin, "/admin/v1/collections/backfill").await?;

@@ -157,3 +157,78 @@ async fn a_person_has_the_accounts_of_a_host_compared() {
     assert!(rate.stderr.contains("rate must be from 1 to 10"), "{}", rate.stderr);
     relay.stop().await;
 }
+
+/// A person fills the index from hosts, looks into it, takes it to another relay as a file, and is told
+/// when the file is cut off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_fills_the_index_of_collections_and_takes_it_to_another_relay() {
+    let net = Net::seeded(1).await.unwrap();
+    let pds = net.pds("alpha").await.unwrap();
+    let alice = pds.account("alice").await.unwrap();
+    alice.post("long ago").await.unwrap();
+    pds.forget_events();
+    let (first, second) = (Program::beside(&net), Program::beside(&net));
+    let (here, there) = (first.start().await, second.start().await);
+    for relay in [&here, &there] {
+        relay.crawl(&pds.hostname()).await;
+    }
+    fs::write(first.dir().join("dids"), format!("{} # Alice\n", alice.did())).unwrap();
+    let ask_here = async |line: &[&str]| {
+        let line = [&["collections"][..], line].concat();
+        ask(&first, &here, &line).await
+    };
+    let at_other = async |line: &[&str]| {
+        let line = [&["collections"][..], line].concat();
+        ask(&second, &there, &line).await
+    };
+
+    let filled = ask_here(&["backfill", "--dids", "dids", "--wait"]).await;
+
+    assert_eq!(filled.code, Some(0), "{}", filled.stderr);
+    let name = alice.did();
+    loop {
+        let shown = ask_here(&["show", name]).await;
+        assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+        if shown.stdout == format!("{name}: complete\napp.bsky.feed.post\tproven\n") {
+            break;
+        }
+    }
+    let listed = ask_here(&["list", "app.bsky."]).await;
+    assert!(listed.stdout.starts_with("app.bsky.feed.post\t1 accounts\t"), "{}", listed.stdout);
+    let status = ask_here(&["status"]).await;
+    assert!(
+        status.stdout.contains("1 accounts complete, 0 uncertain (0.000 %)"),
+        "{}",
+        status.stdout
+    );
+    let file = first.dir().join("dump.zst").display().to_string();
+    let exported = ask_here(&["export", &file]).await;
+    assert_eq!(exported.code, Some(0), "{}", exported.stderr);
+    let dump = String::from_utf8(zstd::decode_all(&*fs::read(&file).unwrap()).unwrap()).unwrap();
+    let lines: Vec<Value> = dump.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&lines[0]["format"], &lines[0]["version"]),
+        (&"atproto-collections".into(), &1.into())
+    );
+    let line = serde_json::json!({
+        "did": name, "collections": ["app.bsky.feed.post"], "complete": true
+    });
+    assert_eq!((&lines[1], &lines[2]["accounts"]), (&line, &1.into()));
+
+    let imported = at_other(&["import", &file, "--json"]).await;
+
+    let sum: Value = serde_json::from_str(&imported.stdout).unwrap();
+    assert_eq!((imported.code, &sum["pairs"], &sum["new"]), (Some(0), &1.into(), &1.into()));
+    let shown = at_other(&["show", name]).await;
+    assert!(shown.stdout.ends_with("app.bsky.feed.post\tbelieved\n"), "{}", shown.stdout);
+    let again = at_other(&["import", &file, "--json"]).await;
+    let sum: Value = serde_json::from_str(&again.stdout).unwrap();
+    assert_eq!((again.code, &sum["pairs"]), (Some(0), &0.into()), "it was read before");
+    let cut = dump.lines().take(2).fold(String::new(), |text, line| text + line + "\n");
+    fs::write(&file, zstd::encode_all(cut.as_bytes(), 1).unwrap()).unwrap();
+    let refused = at_other(&["import", &file]).await;
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("is cut off: its last line is missing"), "{}", refused.stderr);
+    here.stop().await;
+    there.stop().await;
+}

@@ -50,7 +50,7 @@ pub(super) async fn request_crawl(
     tracing::debug!(refused, unknown = unknown.len(), "hosts to crawl");
     if !known.is_empty() {
         state.actions.run(by, Action::Resync(known)).await?;
-        state.backfill.hurry();
+        state.backfill.hurry().await.map_err(Error::unavailable)?;
     }
     answer(&json!({ "message": "ok" }))
 }

@@ -16,6 +16,9 @@ const STATUS: &str = "/admin/v1/collections/backfill";
 /// How often the running relay is asked how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// Accounts in one request: those that are not known have to be looked up meanwhile.
+const DIDS_AT_ONCE: usize = 100;
+
 /// How long an address with names of collections may take.
 const NAMES_MAX: Duration = Duration::from_secs(30);
 
@@ -42,13 +45,20 @@ pub(super) async fn names(list: &str) -> Result<Vec<String>, String> {
 /// waited for.
 pub(super) async fn start(
     admin: &Admin,
-    body: &Value,
+    (body, dids): (Value, &[&str]),
     (wait, json): (bool, bool),
 ) -> Result<bool, Ended> {
-    let mut answer = admin.post(STATUS, body).await.map_err(String::from)?;
-    let unknown = answer.get("unknown").and_then(Value::as_array).cloned().unwrap_or_default();
-    for did in unknown.iter().filter_map(Value::as_str) {
-        print::note(&format!("{did}: this relay does not know the account"));
+    let mut unknown = 0;
+    let mut answer = Value::Null;
+    if dids.is_empty() || body["from"].as_array().is_some_and(|from| !from.is_empty()) {
+        answer = admin.post(STATUS, &body).await.map_err(String::from)?;
+    }
+    for dids in dids.chunks(DIDS_AT_ONCE) {
+        answer = admin.post(STATUS, &json!({ "dids": dids })).await.map_err(String::from)?;
+        for did in answer["unknown"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            print::note(&format!("{did}: no host that this relay knows has the account"));
+            unknown += 1;
+        }
     }
     let from = body.get("from").and_then(Value::as_array).cloned().unwrap_or_default();
     let ours = |import: &&Value| {
@@ -82,7 +92,7 @@ pub(super) async fn start(
         answer = get(admin, STATUS).await?;
     };
     show(&answer, json)?;
-    Ok(ok && unknown.is_empty())
+    Ok(ok && unknown == 0)
 }
 
 /// How far everything is.
