@@ -70,7 +70,7 @@ impl Scene {
     async fn trouble(&self) {
         let hosts = &self.relay.running.hosts;
         let ann = Actor::admin("ann");
-        hosts.ban(LOST[1], &ann, "nothing but spam").await.unwrap();
+        hosts.ban(LOST[4], &ann, "nothing but spam").await.unwrap();
         let loud = self.relay.host("loud").await;
         let limits = LimitsEdit { per_hour: Edit::Set(40), ..LimitsEdit::default() };
         hosts.set_limits(&loud.hostname(), limits, &ann, "it sends in bursts").await.unwrap();
@@ -79,9 +79,9 @@ impl Scene {
             account.post("again and again").await.unwrap();
         }
         // An hour of tries takes an hour: what the last of them would say is said now.
-        let lost = hosts.by_name(LOST[2]).unwrap();
+        let lost = hosts.by_name(LOST[0]).unwrap();
         self.relay
-            .until("it was tried", || hosts.view(LOST[2]).unwrap().last_error.is_some())
+            .until("it was tried", || hosts.view(LOST[0]).unwrap().last_error.is_some())
             .await;
         lost.waiting(wall_micros() / 1_000 + 240_000, 17, true);
     }

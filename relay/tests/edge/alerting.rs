@@ -20,6 +20,7 @@ use relay_simnet::{Account, Consumer, Pds, Start, clock::wall_micros};
 use serde_json::{Value, json};
 
 use crate::{
+    dash::{page, session, url_encoded},
     http::{post, send},
     relay::{PASSWORD, Relay},
 };
@@ -255,6 +256,11 @@ async fn open_and_silenced_alerts_are_read_also_where_nobody_is_told() {
     assert!(alert["since"].is_string() && open["lookedAt"].is_string(), "{open}");
     let host = relay.admin("/admin/v1/hosts").await.json()["hosts"][0].clone();
     assert_eq!(host["usage"]["near"], true, "{host}");
+    let session = session(&relay).await;
+    let path = format!("/dash/host?name={}", url_encoded(&pds.hostname()));
+    let text = page(&relay, &session, &path).await.body;
+    assert!(text.contains("It uses more than four fifths of one of its limits."), "{text}");
+    assert!(text.contains("<td class=\"num\">100 %</td>"), "{text}");
     assert_eq!(
         (&host["usage"]["losing"], &host["usage"]["behindSeconds"]),
         (&json!(false), &json!(0))

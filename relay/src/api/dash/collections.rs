@@ -46,10 +46,10 @@ pub(super) async fn page(
     let content = html! {
         div.heading { h1 { "Collections" } }
         (acts::said(&params))
-        div data-live="/dash/live?view=collections" { (content(&state)) }
         (search(prefix, asked))
         @if let Some(of_account) = of_account { (of_account) }
         (table)
+        div data-live="/dash/live?view=collections" { (content(&state)) }
         (filling::forms(&session))
     };
     layout::page(&state, (Tab::Collections, &session), "Collections", None, &content)

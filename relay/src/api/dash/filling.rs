@@ -30,6 +30,8 @@ pub(super) fn progress(state: &ApiState) -> Markup {
     let (counts, resolving) = (state.backfill.counts(), state.backfill.resolving());
     let minutes = counts.unsure.checked_div(resolving.per_minute);
     let mut hosts = state.backfill.hosts_asked();
+    // Those of which nothing is left to say would hide the others.
+    hosts.retain(|asked| asked.waiting > 0 || asked.told.failed > 0);
     hosts.sort_by_key(|asked| std::cmp::Reverse((asked.waiting, asked.told.failed)));
     hosts.truncate(HOSTS_MAX);
     let imports = state.backfill.imports();
@@ -88,7 +90,7 @@ fn state_of(import: &ImportView) -> Markup {
 
 fn asked(state: &ApiState, hosts: &[HostAsked]) -> Markup {
     html! {
-        h3 { "Hosts that were asked" }
+        h3 { "Hosts with accounts in line, or that told nothing of some" }
         table.rows {
             thead { tr {
                 th { "Host" } th.num { "In line" } th.num { "Resolved" } th.num.wide { "Failed" }
