@@ -25,7 +25,7 @@ const PAST: Duration = Duration::from_secs(100);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Chromium; `just stage build,browser` runs it"]
 async fn an_operator_does_a_days_work_in_a_browser() {
-    let scene = Scene::small().await;
+    let scene = Box::pin(Scene::small()).await;
     drive(&scene, "story.mjs", Path::new("")).await;
     Box::pin(scene.end()).await;
 }

@@ -43,12 +43,12 @@ pub(crate) struct Scene {
 impl Scene {
     /// Enough for every step of the story.
     pub(crate) async fn small() -> Self {
-        Self::of(3).await
+        Box::pin(Self::of(3)).await
     }
 
     /// Enough for a picture.
     pub(crate) async fn large() -> Self {
-        let scene = Self::of(24).await;
+        let scene = Box::pin(Self::of(24)).await;
         scene.trouble().await;
         for (verb, note) in [("takeDown", "spam in every post"), ("restore", "an error of ours")] {
             let did = scene.good[1].did();
