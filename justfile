@@ -148,6 +148,7 @@ nightly:
     {{ just_executable() }} torture 600 3
     cargo test --release -p relay --test faults -- --ignored
     cargo build --release -p relay --bin relay
+    cargo test --release -p relay --test e2e -- --ignored --nocapture --test-threads=1 three_thousand
     STACK_ROUNDS=12 STACK_LOAD_EVENTS=300000 cargo test --release -p provision --test stack -- --ignored --nocapture --test-threads=1 slow any_order half_a_gigabyte
     DEPLOY_NIGHTLY=1 {{ just_executable() }} stage build,deploy
     cargo run --release --example demo -- --for 10m

@@ -6,6 +6,7 @@
 //! that is neither durable nor dropped for a counted reason.
 
 mod admission;
+mod alarm;
 mod bans;
 mod commands;
 mod domains;
@@ -23,12 +24,12 @@ mod record;
 mod words;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, atomic::AtomicU64},
 };
 
 use metrics::gauge;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use relay_protocol::Hostname;
 use tokio::sync::{Semaphore, broadcast};
 
@@ -243,6 +244,8 @@ struct Parts {
     admission: Admission,
     newcomers: Newcomers,
     grows: bool,
+    /// Hosts of which the log says that they are about to lose events.
+    told_losing: Mutex<BTreeSet<HostId>>,
     /// When growth was last looked at, ms of the steady clock.
     grown_ms: AtomicU64,
     wake_ups: broadcast::Sender<HostId>,
@@ -297,6 +300,7 @@ impl Hosts {
             admission: Admission::default(),
             newcomers,
             grows,
+            told_losing: Mutex::default(),
             grown_ms,
             wake_ups,
             allowed: RwLock::default(),
@@ -427,8 +431,9 @@ impl Hosts {
     }
 
     fn measure(&self, hosts: &[Arc<Host>]) {
-        let behind = |host: &&Arc<Host>| host.usage().losing;
-        gauge!(names::HOSTS_LOSING).set(as_gauge(hosts.iter().filter(behind).count()));
+        let losing: Vec<_> = hosts.iter().filter(|host| host.usage().losing).collect();
+        gauge!(names::HOSTS_LOSING).set(as_gauge(losing.len()));
+        alarm::tell(&self.parts.told_losing, &losing);
         let held = hosts.iter().map(|host| host.held()).fold(0, u64::saturating_add);
         gauge!(names::HOSTS_HELD_ACCOUNTS)
             .set(as_gauge(usize::try_from(held).unwrap_or(usize::MAX)));

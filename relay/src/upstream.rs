@@ -231,7 +231,7 @@ impl<I: Inlet> Starter<I> {
                 () = stopping.cancelled() => return,
                 woken = wake_ups.recv() => match woken {
                     Ok(id) => self.wake(id),
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.queue_all(),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.look_at_all(),
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 _ = pace.tick(), if !self.queue.is_empty() => self.start_next(),
@@ -246,6 +246,19 @@ impl<I: Inlet> Starter<I> {
             let is_wanted = !matches!(host.status(), HostStatus::Banned | HostStatus::Idle);
             if !known && is_wanted {
                 self.queue.push_back(host.id());
+            }
+        }
+    }
+
+    /// Some wake-ups were lost, as when a list of thousands is read: whoever waits for its next try may
+    /// have been among them.
+    fn look_at_all(&mut self) {
+        self.queue_all();
+        for host in self.common.parts.hosts.all() {
+            if !host.is_connected()
+                && let Some(waiting) = self.running.get(&host.id())
+            {
+                waiting.notify_one();
             }
         }
     }

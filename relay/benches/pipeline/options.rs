@@ -18,6 +18,7 @@ const ROWS: &[&str] = &[
     "live",
     "replay",
     "invalid",
+    "limits",
     "database",
     "idle",
     "known",

@@ -2,6 +2,7 @@
 
 mod database;
 mod events;
+mod limits;
 mod replay;
 mod scale;
 mod secure;
@@ -39,6 +40,9 @@ pub(crate) async fn measure(options: &Options, measured: &mut Measured) -> Resul
     }
     if options.wants("wss") {
         secure::cost(options, measured).await.context("over TLS")?;
+    }
+    if options.wants("limits") {
+        limits::cost(measured).await.context("limits of a host")?;
     }
     if options.wants("database") {
         database::measure(options, measured).await.context("rows of the database")?;

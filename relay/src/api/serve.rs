@@ -21,7 +21,7 @@ use super::error::Error;
 use crate::{
     clients::TrustedProxies,
     descriptors,
-    firehose::{Seat, Seats},
+    firehose::{Full, Seat, Seats},
     tasks::Tasks,
     telemetry::metrics,
 };
@@ -42,6 +42,8 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const REFUSALS_MAX: usize = 16;
 /// How long one of them may take to ask.
 const REFUSAL_MAX: Duration = Duration::from_secs(1);
+/// The same while half of them or more are busy: who says nothing must not keep others waiting.
+const REFUSAL_CROWDED_MAX: Duration = Duration::from_millis(100);
 /// The log is told that there is no room at most this often.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -73,6 +75,7 @@ pub fn serve(
         tasks: tasks.clone(),
         seats: Seats::new(CONNECTIONS_MAX, PER_CLIENT_MAX),
         refusing: Arc::new(Semaphore::new(REFUSALS_MAX)),
+        neighbours: true,
         told: None,
     };
     tasks.start(door.run());
@@ -87,6 +90,8 @@ struct Door {
     tasks: Tasks,
     seats: Seats,
     refusing: Arc<Semaphore>,
+    /// Whether a program on this machine may ask for many clients, as a proxy does.
+    neighbours: bool,
     /// When the log was last told that there is no room.
     told: Option<Instant>,
 }
@@ -112,12 +117,19 @@ impl Door {
                 self.tell("no file descriptor is left for it");
             }
             // Nothing was asked yet: a proxy stands for all who will ask through it.
-            let is_shared =
-                peer.ip().to_canonical().is_loopback() || self.proxies.contains(peer.ip());
+            let is_shared = self.neighbours && peer.ip().to_canonical().is_loopback()
+                || self.proxies.contains(peer.ip());
             match self.seats.take(peer.ip(), is_shared) {
                 Ok(seat) if is_room => self.answer(socket, peer, seat),
+                // There is room for others, who may stand behind this one: they are not kept waiting.
+                Err(Full::Client) if is_room => {
+                    match Arc::clone(&self.refusing).try_acquire_owned() {
+                        Ok(place) => self.refuse(socket, peer, place),
+                        Err(_busy) => Self::turn_away(socket, peer),
+                    }
+                }
                 _ => {
-                    // While all who refuse are busy the others wait outside.
+                    // There is room for nobody. While all who refuse are busy the others wait outside.
                     let place = tokio::select! {
                         () = stopping.cancelled() => return,
                         place = Arc::clone(&self.refusing).acquire_owned() => place,
@@ -140,10 +152,20 @@ impl Door {
         });
     }
 
+    /// Closes without a word: the client has all that one client may have, and all who could tell it so
+    /// are busy, most likely with more of the same.
+    fn turn_away(socket: TcpStream, peer: SocketAddr) {
+        ::metrics::counter!(metrics::API_CONNECTIONS_REFUSED).increment(1);
+        tracing::trace!(%peer, "a connection too many was closed");
+        drop(socket);
+    }
+
     /// Says in one answer that there is no room, to those who ask within a moment.
     fn refuse(&self, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         ::metrics::counter!(metrics::API_CONNECTIONS_REFUSED).increment(1);
         let stopping = self.tasks.stopping().clone();
+        let is_crowded = self.refusing.available_permits() < REFUSALS_MAX / 2;
+        let patience = if is_crowded { REFUSAL_CROWDED_MAX } else { REFUSAL_MAX };
         let router = Router::new().fallback(|| async {
             let full = Error::unavailable("this relay has as many connections as it can serve");
             ([(CONNECTION, HeaderValue::from_static("close"))], full)
@@ -151,7 +173,7 @@ impl Door {
         self.tasks.start(async move {
             let nobody = TrustedProxies::default();
             let answered = connection(socket, (peer, nobody), super::dressed(router), stopping);
-            if tokio::time::timeout(REFUSAL_MAX, answered).await.is_err() {
+            if tokio::time::timeout(patience, answered).await.is_err() {
                 tracing::debug!(%peer, "a connection that there was no room for asked nothing");
             }
             drop(place);
@@ -214,3 +236,6 @@ async fn connection(
         tracing::debug!(%peer, %error, "a connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests;

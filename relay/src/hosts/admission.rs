@@ -11,7 +11,7 @@ use lru::LruCache;
 use metrics::counter;
 use parking_lot::Mutex;
 use relay_protocol::Hostname;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 
 use super::{Host, Hosts, Refusal};
 use crate::{domain::HostStatus, telemetry::metrics as names};
@@ -45,11 +45,11 @@ pub fn is_relay(server_header: Option<&str>) -> bool {
     server_header.is_some_and(|server| server.to_ascii_lowercase().contains(RELAY_MARK))
 }
 
-/// What is remembered of a name.
+/// What is remembered of a name; times in ms of the steady clock.
 #[derive(Debug, Clone)]
 enum Check {
-    UnderWay { since: Instant },
-    Done { at: Instant, result: Result<(), Refusal> },
+    UnderWay { since_ms: u64 },
+    Done { at_ms: u64, result: Result<(), Refusal> },
 }
 
 /// The checks of the last minutes; bounded.
@@ -203,13 +203,15 @@ impl Hosts {
     /// Once a minute per name, a request wakes a subscription that waits for its next try. More often
     /// it is answered all the same: the try that was asked for has just been made.
     fn may_wake(&self, name: &str) -> bool {
-        let now = Instant::now();
+        let now_ms = self.parts.clock.steady_ms();
         let mut checks = self.parts.admission.checks.lock();
         let recent = checks.get(name).is_some_and(|check| match check {
-            Check::UnderWay { since: at } | Check::Done { at, .. } => now - *at < CHECK_INTERVAL,
+            Check::UnderWay { since_ms: at_ms } | Check::Done { at_ms, .. } => {
+                since(*at_ms, now_ms) < CHECK_INTERVAL
+            }
         });
         if !recent {
-            checks.put(name.to_owned(), Check::Done { at: now, result: Ok(()) });
+            checks.put(name.to_owned(), Check::Done { at_ms: now_ms, result: Ok(()) });
         }
         !recent
     }
@@ -217,29 +219,33 @@ impl Hosts {
     /// Asks an unknown host whether it is one, at most once a minute per name (HOST-3).
     async fn check(&self, hostname: &Hostname) -> Result<(), Refusal> {
         let admission = &self.parts.admission;
-        let now = Instant::now();
+        let now_ms = self.parts.clock.steady_ms();
         let _place = {
             let mut checks = admission.checks.lock();
             match checks.get(hostname.as_str()) {
-                Some(Check::UnderWay { since }) if now - *since < CHECK_INTERVAL => {
+                Some(Check::UnderWay { since_ms }) if since(*since_ms, now_ms) < CHECK_INTERVAL => {
                     return Err(Refusal::RateLimited(BUSY_SECONDS));
                 }
-                Some(Check::Done { at, result: Ok(()) }) if now - *at < CHECK_HOLDS => {
+                Some(Check::Done { at_ms, result: Ok(()) })
+                    if since(*at_ms, now_ms) < CHECK_HOLDS =>
+                {
                     return Ok(());
                 }
-                Some(Check::Done { at, result: Err(refusal) }) if now - *at < CHECK_INTERVAL => {
-                    let left = CHECK_INTERVAL.saturating_sub(now - *at);
+                Some(Check::Done { at_ms, result: Err(refusal) })
+                    if since(*at_ms, now_ms) < CHECK_INTERVAL =>
+                {
+                    let left = CHECK_INTERVAL.saturating_sub(since(*at_ms, now_ms));
                     return Err(again(refusal, left));
                 }
                 _ => {}
             }
             let place = admission.places.try_acquire();
             let place = place.map_err(|_full| Refusal::RateLimited(BUSY_SECONDS))?;
-            checks.put(hostname.as_str().to_owned(), Check::UnderWay { since: now });
+            checks.put(hostname.as_str().to_owned(), Check::UnderWay { since_ms: now_ms });
             place
         };
         let result = self.describe(hostname).await;
-        let done = Check::Done { at: Instant::now(), result: result.clone() };
+        let done = Check::Done { at_ms: self.parts.clock.steady_ms(), result: result.clone() };
         admission.checks.lock().put(hostname.as_str().to_owned(), done);
         result
     }
@@ -265,6 +271,11 @@ impl Hosts {
             Ok(_) | Err(_) => Err(unreachable(hostname, "its answer is not a JSON object")),
         }
     }
+}
+
+/// Time between two readings of the steady clock.
+fn since(at_ms: u64, now_ms: u64) -> Duration {
+    Duration::from_millis(now_ms.saturating_sub(at_ms))
 }
 
 /// Counts how a request for a host ended.

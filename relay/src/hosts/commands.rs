@@ -217,7 +217,7 @@ impl Hosts {
         Ok(self.view_of(&host))
     }
 
-    /// Sets limits for one host alone, or leaves them to the rules again. They hold within a second.
+    /// Sets limits for one host alone, or leaves them to the rules again. They hold at once.
     ///
     /// # Errors
     /// [`CommandError`]; nothing was changed then.
@@ -232,6 +232,7 @@ impl Hosts {
         let host = self.named(name)?;
         let set = |row: &mut HostRow| edit.apply(&mut row.own_limits);
         self.change(&host, HostChangeKind::Limits, (actor, reason), &set).await?;
+        host.pace.lock().forget_limits();
         // One that waits because it was over its limits may go on at once.
         self.wake_if_waiting(&host);
         Ok(self.view_of(&host))

@@ -114,7 +114,13 @@ impl Pace {
                 return Turn::Rest(span, self.rest(limits));
             }
         }
-        Turn::After(duration(wait_us))
+        // Never less than the clock can show: who waits for nothing would ask again and again.
+        Turn::After(duration(wait_us.ceil()))
+    }
+
+    /// The limits are others now.
+    pub(super) fn forget_limits(&mut self) {
+        self.limits = None;
     }
 
     /// Takes one event out of the levels of an hour and a day again. That of a second stays: it keeps
@@ -129,7 +135,7 @@ impl Pace {
 
     /// How long a host that was disconnected still has to wait; zero when it may be read again.
     pub(super) fn resume_in(&mut self, now_us: u64, limits: Limits) -> Duration {
-        self.limits = None;
+        self.forget_limits();
         let limits = self.brought_to(now_us, || limits);
         self.rest(limits)
     }
@@ -216,6 +222,28 @@ mod tests {
         assert_eq!(send(&mut pace, START + HOUR, START + HOUR + 1).0, 50);
     }
 
+    /// HOST-7, SEC-5: however the numbers come out, a host waits for a time that a clock can show, and
+    /// has its turn soon after it: a wait of nothing would be a loop that does nothing else.
+    #[test]
+    fn a_wait_is_never_shorter_than_the_clock_can_show() {
+        for per_second in [3, 7, 11, 977] {
+            let limits = Limits { per_second, ..LIMITS };
+            let (mut pace, mut now_us, mut waits) = (Pace::default(), START, 0);
+            for _ in 0..2_000 {
+                match pace.turn(now_us, || limits) {
+                    Turn::Now => waits = 0,
+                    Turn::After(wait) => {
+                        assert!(wait >= Duration::from_micros(1), "{wait:?}");
+                        now_us += u64::try_from(wait.as_micros()).unwrap();
+                        waits += 1;
+                    }
+                    Turn::Rest(..) => now_us += HOUR,
+                }
+                assert!(waits < 3, "{per_second} in a second: {waits} waits for one turn");
+            }
+        }
+    }
+
     /// HOST-9: over the hour's limit a host is slowed down for a minute, then left alone until a
     /// quarter of the hour's number is free.
     #[test]
@@ -291,6 +319,12 @@ mod tests {
         let (_, end) = send(&mut pace, START, START + HOUR);
         let (_, _, at_us) = end.unwrap();
         let raised = Limits { per_hour: 26_000, ..LIMITS };
+        let mut other = Pace::default();
+        assert_eq!(other.turn(at_us, || raised), Turn::Now);
+        let lowered = Limits { per_second: 1, ..LIMITS };
+        assert_eq!(other.turn(at_us, || lowered), Turn::Now, "one reading counts for a second");
+        other.forget_limits();
+        assert!(matches!(other.turn(at_us, || lowered), Turn::After(_)));
         assert_eq!(pace.resume_in(at_us, raised), Duration::ZERO);
         assert_eq!(pace.turn(at_us, || raised), Turn::Now);
         assert!(pace.resume_in(START, LIMITS) > Duration::ZERO);

@@ -124,6 +124,27 @@ async fn a_request_to_crawl_ends_the_backoff() -> Result<()> {
     Ok(())
 }
 
+/// HOST-4: a host that asks to be crawled is tried at once, also when so many others are asked for in the
+/// same moment that most of these requests are not heard one by one.
+#[tokio::test]
+async fn a_request_to_crawl_is_heard_among_a_thousand_others() -> Result<()> {
+    let mut scene =
+        Scene::new(UpstreamOptions { first_retry: Duration::from_hours(1), ..quick() }).await?;
+    scene.pds.down();
+    scene.subscribe().await?;
+    scene.view_when(|view| view.doing.contains("attempt 1")).await?;
+    // Nobody listens on these ports.
+    let others = (61_000..62_100).map(|port| format!("localhost:{port}"));
+    let mut names: Vec<_> = others.collect();
+    scene.hosts.add_many(&names).await;
+    scene.pds.up().await?;
+
+    names.insert(0, scene.pds.hostname());
+    scene.hosts.add_many(&names).await;
+
+    scene.pds.connected().await
+}
+
 /// UP-10, T20: 429 with `Retry-After` is honoured, error pages become words, and the host is tried
 /// again.
 #[tokio::test]

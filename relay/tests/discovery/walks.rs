@@ -36,6 +36,13 @@ async fn status(relay: &Relay, account: &Account) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
+/// The DIDs of our own listRepos.
+async fn listed(relay: &Relay) -> Vec<String> {
+    let repos = relay.sync("listRepos").await.json();
+    let repos = repos["repos"].as_array().unwrap().iter();
+    repos.map(|repo| repo["did"].as_str().unwrap().to_owned()).collect()
+}
+
 /// Accounts that wrote something before the relay came, whose events are gone.
 async fn old_accounts(pds: &Pds, names: &[&str]) -> Vec<Account> {
     let mut accounts = Vec::new();
@@ -49,7 +56,7 @@ async fn old_accounts(pds: &Pds, names: &[&str]) -> Vec<Account> {
 }
 
 /// ACC-10: accounts that write nothing are known once their host was asked for its list; their revs,
-/// which nobody signed, are not.
+/// which nobody signed, are not, so that our own list has none of them before they write (spec 12).
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_that_never_write_are_found_in_the_list_of_their_host() {
     let relay = Relay::start().await;
@@ -72,9 +79,11 @@ async fn accounts_that_never_write_are_found_in_the_list_of_their_host() {
     assert_eq!(status(&relay, &accounts[1]).await.1["status"], "deactivated");
     let hosts = relay.admin("/admin/v1/hosts").await.json();
     assert_eq!(hosts["hosts"][0]["accountCount"], 2, "HOST-10");
+    assert_eq!(listed(&relay).await, Vec::<String>::new());
     accounts[0].post("at last").await.unwrap();
     relay.settled().await;
     assert!(status(&relay, &accounts[0]).await.1["rev"].is_string(), "its events pass as before");
+    assert_eq!(listed(&relay).await, [accounts[0].did()]);
     relay.stop().await;
 }
 

@@ -13,6 +13,9 @@ use crate::{
     watch::{Watch, advance, held_clock},
 };
 
+/// Longest that a condition may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 fn ann() -> Actor {
     Actor::admin("ann")
 }
@@ -236,5 +239,78 @@ async fn accounts_over_the_limit_are_held_and_released_in_order() -> Result<()> 
     watch.until(&sent).await.context("its commits pass again")?;
     relay.until("nobody is held", || relay.view(&host).held_accounts == 0).await?;
     assert_eq!(relay.view(&host).account_count, 5);
+    Ok(())
+}
+
+/// ACC-9, T22, T24: an operator who restores an account that is held lets it in over the limit of its
+/// host, whether it was taken down meanwhile or not: its commits pass, nothing holds it again, and the
+/// others that are held stay so. After a restart it is the same.
+#[tokio::test]
+async fn an_account_that_is_held_passes_when_an_operator_restores_it() -> Result<()> {
+    let (net, clock) = (Net::seeded(216).await?, held_clock());
+    let host = net.pds("full").await?;
+    let relay = Relay::join_by(&net, &clock).await?;
+    set(&relay, &host, LimitsEdit { accounts: Edit::Set(1), ..LimitsEdit::default() }).await?;
+    let mut accounts = Vec::new();
+    for name in ["first", "restored", "punished", "held"] {
+        let account = host.account(name).await?;
+        account.post("hello").await?;
+        relay.settled(&net).await?;
+        accounts.push(account);
+    }
+    let [first, restored, punished, held] = &accounts[..] else { anyhow::bail!("four accounts") };
+    let mut watch = relay.watch().await?;
+    let all_held = async |relay: &Relay, watch: &mut Watch| -> Result<()> {
+        let is_held = |watch: &Watch, account| {
+            last_word(watch, account).as_deref() == Some("account throttled")
+        };
+        while !accounts.iter().skip(1).all(|account| is_held(watch, account)) {
+            relay.news(&net, watch).await?;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE, all_held(&relay, &mut watch)).await.context("not held")??;
+    let decide = async |relay: &Relay, what: &str, account: &Account| -> Result<()> {
+        let body = serde_json::json!({ "did": account.did(), "note": "test" });
+        let (status, answer) = relay.command(&format!("accounts/{what}"), &body).await?;
+        anyhow::ensure!(status == 200, "{what}: {status} {answer}");
+        Ok(())
+    };
+
+    decide(&relay, "restore", restored).await?;
+    decide(&relay, "takeDown", punished).await?;
+    decide(&relay, "restore", punished).await?;
+
+    let passes = async |relay: &Relay, watch: &mut Watch| -> Result<()> {
+        for account in [first, restored, punished] {
+            let sent = account.post("it passes").await?;
+            watch.until(&sent).await.with_context(|| format!("{} is held", account.name()))?;
+            assert_eq!(last_word(watch, account).as_deref(), Some("account active"));
+        }
+        held.post("it does not").await?;
+        relay.settled(&net).await?;
+        assert!(relay.drops(held).contains(&DropReason::LocallyInactive));
+        let (_, status) =
+            relay.get(&format!("com.atproto.sync.getRepoStatus?did={}", held.did())).await?;
+        assert_eq!(status["status"], "throttled");
+        Ok(())
+    };
+    passes(&relay, &mut watch).await?;
+    let one_held = || {
+        advance(&clock, 5);
+        relay.view(&host).held_accounts == 1
+    };
+    relay.running.checkpoint().await?;
+    relay.until("one account is counted as held", one_held).await?;
+    assert_eq!(relay.view(&host).account_count, 4);
+
+    let relay = relay.restart().await?;
+    let mut watch = relay.watch().await?;
+    for _ in 0..4 {
+        advance(&clock, 60);
+        relay.running.checkpoint().await?;
+        passes(&relay, &mut watch).await?;
+    }
+    assert_eq!(relay.view(&host).held_accounts, 1);
     Ok(())
 }

@@ -34,6 +34,7 @@ mod process;
 #[expect(dead_code, reason = "these tests use a part of it")]
 #[path = "../support/proxy.rs"]
 mod proxy;
+mod reconnecting;
 mod recorded;
 mod released_data;
 mod restart;
@@ -47,5 +48,6 @@ mod takedown;
 mod the_log;
 mod upgrades;
 mod watch;
+mod whole_network;
 mod why;
 mod wrong_documents;

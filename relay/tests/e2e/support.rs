@@ -212,8 +212,23 @@ impl Relay {
 
     /// The same for `/admin/v1/why`, with the password.
     pub(crate) async fn why(&self, query: &str) -> Result<(u16, serde_json::Value)> {
-        let url = format!("{}/admin/v1/why?{query}", self.admin_url());
+        self.admin(&format!("why?{query}")).await
+    }
+
+    /// A GET of the admin API.
+    pub(crate) async fn admin(&self, path: &str) -> Result<(u16, serde_json::Value)> {
+        let url = format!("{}/admin/v1/{path}", self.admin_url());
         answer(http()?.get(url).bearer_auth(PASSWORD)).await
+    }
+
+    /// A command of the admin API.
+    pub(crate) async fn command(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<(u16, serde_json::Value)> {
+        let url = format!("{}/admin/v1/{path}", self.admin_url());
+        answer(http()?.post(url).bearer_auth(PASSWORD).json(body)).await
     }
 
     /// Asks the relay to crawl a host, as that host would.

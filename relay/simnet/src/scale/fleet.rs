@@ -49,11 +49,19 @@ pub struct FleetOptions {
     pub owed_max: u64,
     /// Whether the hosts have TLS.
     pub tls: bool,
+    /// How long a host takes to answer who asks for its stream.
+    pub answer_after: Duration,
 }
 
 impl Default for FleetOptions {
     fn default() -> Self {
-        Self { retained_bytes: 512 << 20, backlog_max: 256, owed_max: 20_000, tls: false }
+        Self {
+            retained_bytes: 512 << 20,
+            backlog_max: 256,
+            owed_max: 20_000,
+            tls: false,
+            answer_after: Duration::ZERO,
+        }
     }
 }
 
@@ -70,6 +78,32 @@ struct World {
     /// Hosts that a relay reads.
     subscribed: AtomicU64,
     lookups: AtomicU64,
+    answer_after: Duration,
+    handshakes: Handshakes,
+}
+
+/// Requests for streams that are not answered yet.
+#[derive(Debug, Default)]
+struct Handshakes {
+    now: AtomicU64,
+    most: AtomicU64,
+}
+
+/// Counts one for as long as it lives.
+struct Handshake<'a>(&'a Handshakes);
+
+impl Handshakes {
+    fn begin(&self) -> Handshake<'_> {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(now, Ordering::Relaxed);
+        Handshake(self)
+    }
+}
+
+impl Drop for Handshake<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -128,6 +162,8 @@ impl Fleet {
             authority: if options.tls { Some(Authority::new()?) } else { None },
             subscribed: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
+            answer_after: options.answer_after,
+            handshakes: Handshakes::default(),
         });
         let (mut hosts, mut servers) = (Vec::new(), Vec::new());
         for (number, (listener, addr)) in (0_u32..).zip(listeners) {
@@ -196,6 +232,11 @@ impl Fleet {
     /// Hosts that a relay reads now.
     pub fn subscribed(&self) -> u64 {
         self.world.subscribed.load(Ordering::Relaxed)
+    }
+
+    /// Most handshakes of a relay that were under way at once since the last call.
+    pub fn take_handshakes_most(&self) -> u64 {
+        self.world.handshakes.most.swap(0, Ordering::Relaxed)
     }
 
     /// Waits until a relay reads every host.

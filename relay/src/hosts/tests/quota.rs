@@ -108,3 +108,49 @@ async fn readiness_lists_what_strict_validation_would_drop() -> Result<()> {
     assert_eq!((ready[1].strict, ready[1].spared_until_ms, ready[1].total()), (false, u64::MAX, 0));
     Ok(())
 }
+
+/// HOST-9: limits that keep a host from being read for half of its retention are told in the log, once
+/// for each such host, in one line for all that become so together; the line says what to do.
+#[tokio::test]
+async fn the_log_says_once_that_limits_make_hosts_lose_events() -> Result<()> {
+    const HOSTS: usize = 25;
+    let seen = tempfile::NamedTempFile::new()?;
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(seen.reopen()?));
+    let _guard = tracing::subscriber::set_default(log.finish());
+    let told = || -> Vec<String> {
+        let text = std::fs::read_to_string(seen.path()).unwrap();
+        text.lines().filter(|line| line.contains("raise their limits")).map(str::to_owned).collect()
+    };
+    let scene = Scene::new().await?;
+    let names: Vec<_> = (10..10 + HOSTS).map(|n| format!("pds{n}.example.com")).collect();
+    let added: Result<Vec<_>, _> = scene.hosts.add_many(&names).await.into_iter().collect();
+    let slow_down = |host: &Arc<Host>| while host.turn() == Turn::Now {};
+    let added = added?;
+    added.iter().for_each(slow_down);
+    let hours = async |hours: u64| {
+        scene.clock.advance_us(hours * 3_600_000_000);
+        scene.hosts.flush().await
+    };
+
+    hours(11).await?;
+    assert_eq!(told(), Vec::<String>::new(), "it is not so far yet");
+    for _ in 0..5 {
+        hours(1).await?;
+    }
+    let lines = told();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let line = lines.concat();
+    assert!(line.contains("WARN") && line.contains("pds10.example.com, pds11."), "{line}");
+    assert!(line.contains("count=25") && !line.contains("pds20."), "ten are named: {line}");
+
+    // One of them is read to its end, and falls behind anew.
+    let again = added.first().context("a host")?;
+    again.caught_up();
+    hours(1).await?;
+    slow_down(again);
+    hours(13).await?;
+    let lines = told();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[1].contains("count=1"), "{lines:?}");
+    Ok(())
+}

@@ -45,6 +45,10 @@ pub(super) async fn subscribe(
         number => number.parse::<u64>().map(Some),
     };
     let counts = !is_observer(request.headers());
+    if counts && !host.world.answer_after.is_zero() {
+        let _under_way = host.world.handshakes.begin();
+        tokio::time::sleep(host.world.answer_after).await;
+    }
     // Before the answer: what is sent after it reaches a subscriber without a cursor.
     let start = cursor.ok().map(|cursor| lock(&host.stream).start(cursor));
     let (response, upgrade) = switch(&mut request);
