@@ -109,10 +109,12 @@ impl Pace {
         }
         if span != Span::Second {
             let since_us = *self.delayed_since_us.get_or_insert(now_us);
-            if now_us.saturating_sub(since_us) >= DELAYED_US_MAX {
+            let left_us = DELAYED_US_MAX.saturating_sub(now_us.saturating_sub(since_us));
+            if left_us == 0 {
                 self.delayed_since_us = None;
                 return Turn::Rest(span, self.rest(limits));
             }
+            return Turn::After(duration(wait_us.ceil().min(float(left_us))));
         }
         // Never less than the clock can show: who waits for nothing would ask again and again.
         Turn::After(duration(wait_us.ceil()))
@@ -261,6 +263,22 @@ mod tests {
         assert_eq!(pace.resume_in(later_us, LIMITS), Duration::ZERO);
         let (passed, _) = send(&mut pace, later_us, later_us + HOUR);
         assert!((650..800).contains(&passed), "a quarter, and what sinks meanwhile: {passed}");
+    }
+
+    /// HOST-9: a limit so small that one event takes more than a minute holds no connection open for
+    /// longer than that minute.
+    #[test]
+    fn a_host_with_a_small_limit_is_left_alone_after_a_minute_too() {
+        let limits = Limits { per_day: 20, ..LIMITS };
+        let (mut pace, mut now_us, mut passed) = (Pace::default(), START, 0);
+        let span = loop {
+            match pace.turn(now_us, || limits) {
+                Turn::Now => passed += 1,
+                Turn::After(wait) => now_us += u64::try_from(wait.as_micros()).unwrap(),
+                Turn::Rest(span, _) => break span,
+            }
+        };
+        assert_eq!((span, passed, now_us - START), (Span::Day, 20, 60 * SECOND));
     }
 
     /// HOST-9: no pause is longer than an hour, so that a host is read well inside its own retention.
