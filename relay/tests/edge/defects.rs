@@ -1,11 +1,13 @@
 //! Defects of the reference relay that are seen at the edge; docs/reference-defects.md has them all.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use relay::domain::HostStatus;
-use relay_simnet::{AccountOptions, Consumer, Kind, Pds, Start};
+use relay_simnet::{AccountOptions, Consumer, Ipld, Kind, Pds, Start};
 use serde_json::json;
 
 use crate::{
-    http::post,
+    http::{post, send},
     relay::{PASSWORD, Relay},
 };
 
@@ -89,5 +91,41 @@ async fn an_identity_of_an_account_never_seen_before_comes_out() {
 
     let told = consumer.next_for(&alice).await.unwrap();
     assert_eq!((told.kind, told.handle().as_str()), (Kind::Identity, "alice.test"));
+    relay.stop().await;
+}
+
+/// Defect 22: who lists collections with a limit gets so many at once, and all of them in the end.
+#[tokio::test]
+async fn a_list_of_collections_keeps_its_limit() {
+    let relay = Relay::start().await;
+    let pds = relay.host("alpha").await;
+    let alice = relay.account(&pds, "alice").await;
+    for name in ["com.example.note", "com.example.other"] {
+        alice.create(name, "one", Ipld::Map(BTreeMap::new())).await.unwrap();
+    }
+    relay.settled().await;
+    relay.running.checkpoint().await.unwrap();
+    let body = json!({ "dids": [alice.did()] }).to_string();
+    let password = format!("Authorization: Bearer {PASSWORD}");
+    let fill = "/admin/v1/collections/backfill";
+    assert_eq!(post(relay.running.admin, fill, &[&password], &body).await.status, 200);
+    let list = async |query: &str| {
+        send(relay.api(), "GET", &format!("/v1/listCollections?{query}"), &[]).await.json()
+    };
+    let filled = async { while list("").await["collections"].as_object().unwrap().len() < 3 {} };
+    tokio::time::timeout(Duration::from_secs(30), filled).await.unwrap();
+
+    for limit in 1..=3 {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = list(&format!("limit={limit}{cursor}")).await;
+            let names = page["collections"].as_object().unwrap();
+            assert!(names.len() <= limit, "{page}");
+            found.extend(names.keys().cloned());
+            let Some(next) = page["cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(found, ["app.bsky.feed.post", "com.example.note", "com.example.other"]);
+    }
     relay.stop().await;
 }
