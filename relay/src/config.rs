@@ -80,6 +80,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Level of zstd for sealed segments; 0 = they stay plain.
     pub log_compression: i32,
+    /// Bytes of memory of the index of collections.
+    pub collections_memory: u64,
     /// Lowest seq to give out next.
     pub initial_seq: u64,
     /// PLC directory, without slash at the end.
@@ -300,6 +302,7 @@ impl Values {
             replay_max_bytes: self.size("replay_max_bytes"),
             segment_bytes: self.size("segment_bytes").unwrap_or_default(),
             log_compression: compression(&self.text("log_compression")),
+            collections_memory: self.size("collections_memory").unwrap_or_default(),
             initial_seq: self.number("initial_seq"),
             api_bind: self.address("api_bind"),
             metrics_bind: self.address("metrics_bind"),

@@ -67,6 +67,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use files::sim;
 pub use files::{File, Files, Machine};
 pub use inspect::{Fault, FaultKind, FileReport, Span};
 pub use queue::Appender;

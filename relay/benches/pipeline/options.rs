@@ -20,6 +20,8 @@ const ROWS: &[&str] = &[
     "invalid",
     "limits",
     "database",
+    "collections",
+    "growth",
     "idle",
     "known",
     "memory",
@@ -29,7 +31,7 @@ const ROWS: &[&str] = &[
     "wssmemory",
 ];
 /// Those that take ten minutes and more.
-const LONG_ROWS: &[&str] = &["memory", "sustained", "wssmemory"];
+const LONG_ROWS: &[&str] = &["growth", "memory", "sustained", "wssmemory"];
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +53,10 @@ pub(crate) struct Size {
     pub(crate) spoiled: (u64, u64),
     /// Accounts, rate and seconds of the run that counts rows of the database.
     pub(crate) database: (u32, u32, u64),
+    /// Pairs in the index of collections.
+    pub(crate) pairs: u64,
+    /// Pairs at which it is looked at while it grows.
+    pub(crate) growth: &'static [u64],
     pub(crate) wide: WideSize,
 }
 
@@ -83,6 +89,8 @@ const FULL: Size = Size {
     fill: 40_000,
     spoiled: (3, 10_000),
     database: (100_000, 1_000, 245),
+    pairs: 5_000_000,
+    growth: &[1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000],
     wide: WideSize {
         extent: EXTENT,
         few_accounts: 10_000,
@@ -103,6 +111,8 @@ const SMOKE: Size = Size {
     fill: 2_000,
     spoiled: (1, 2_000),
     database: (1_000, 500, 2),
+    pairs: 300_000,
+    growth: &[50_000, 200_000],
     wide: WideSize {
         extent: Extent { hosts: 50, accounts: 2_000, ..EXTENT },
         few_accounts: 500,

@@ -1,5 +1,6 @@
 //! The rows, in the order in which they are measured.
 
+mod collections;
 mod database;
 mod events;
 mod limits;
@@ -46,6 +47,12 @@ pub(crate) async fn measure(options: &Options, measured: &mut Measured) -> Resul
     }
     if options.wants("database") {
         database::measure(options, measured).await.context("rows of the database")?;
+    }
+    if options.wants("collections") {
+        collections::measure(options, measured).context("the index of collections")?;
+    }
+    if options.wants("growth") {
+        collections::growth(options, measured).context("the index of collections as it grows")?;
     }
     let wide = ["idle", "known", "memory", "restart", "sustained"];
     if wide.iter().any(|row| options.wants(row)) {

@@ -11,9 +11,27 @@
 
 use std::{path::Path, sync::Arc};
 
-use crate::domain::{AccountNo, Seq};
+use self::store::{Sizes, Store};
+use crate::{
+    domain::{AccountNo, Seq},
+    eventlog::{Files, Machine},
+};
 
-mod memory;
+mod block;
+mod disk;
+mod journal;
+mod key;
+mod ledger;
+mod manifest;
+mod measures;
+mod merge;
+mod opening;
+mod resolve;
+mod run;
+mod segment;
+mod store;
+mod upkeep;
+mod view;
 
 /// Number of a collection in this index, given in order of first sight; never reused.
 ///
@@ -208,22 +226,82 @@ pub enum IndexError {
 
 /// The index; cheap to clone, clones are the same one. The files are closed with the last.
 #[derive(Debug, Clone)]
-pub struct Index(Arc<memory::Memory>, Arc<parking_lot::Mutex<()>>);
+pub struct Index(Arc<Handle>);
+
+/// Ends the thread with the last user of the index.
+#[derive(Debug)]
+struct Handle {
+    store: Arc<Store>,
+    upkeep: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.store.work.lock().stop = true;
+        self.store.changed.notify_all();
+        let ended = self.upkeep.take().map(std::thread::JoinHandle::join);
+        if let Some(Err(_panic)) = ended {
+            tracing::error!("the upkeep of the index of collections panicked; this is a bug");
+        }
+    }
+}
 
 impl Index {
     /// Opens the index in this directory, created if missing, as the last applied batch left it.
     ///
+    /// One process at a time may have it open.
+    ///
     /// # Errors
-    /// [`IndexError::Damaged`] when its files are not sound, [`IndexError::Failed`] when the directory
-    /// cannot be used.
+    /// [`IndexError::Damaged`] when its files are not sound, [`IndexError::Full`] when there is no room
+    /// to begin, [`IndexError::Failed`] when the directory cannot be used.
     pub fn open(dir: &Path, options: Options) -> Result<Self, IndexError> {
-        let memory = memory::Memory::open(dir, options)?;
-        Ok(Self(Arc::new(memory), Arc::default()))
+        Self::open_on(Arc::new(Machine), dir, options)
+    }
+
+    /// The same, but a damaged index is set aside, as `NAME.damaged`, and an empty one takes its place: it
+    /// can be filled again, and the relay has more to do than this. Gives the sentence that says so.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; also [`IndexError::Damaged`] when one was set aside before and is still there.
+    pub fn open_or_anew(
+        dir: &Path,
+        options: Options,
+    ) -> Result<(Self, Option<String>), IndexError> {
+        match Self::open(dir, options) {
+            Err(IndexError::Damaged(why)) => {
+                let aside = opening::set_aside(dir, &why)?;
+                let story =
+                    format!("{why}. It is kept as {}; an empty one is filled", aside.display());
+                Ok((Self::open(dir, options)?, Some(story)))
+            }
+            opened => Ok((opened?, None)),
+        }
+    }
+
+    /// The same as [`Self::open`] on other files than the machine's.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(
+        files: Arc<dyn Files>,
+        dir: &Path,
+        options: Options,
+    ) -> Result<Self, IndexError> {
+        let (store, upkeep) = opening::open(files, dir, Sizes::of(options.memory_bytes))?;
+        let store = Arc::new(store);
+        let for_thread = Arc::clone(&store);
+        let thread = std::thread::Builder::new()
+            .name("collections".to_owned())
+            .spawn(move || upkeep.run(&for_thread))
+            .map_err(|error| {
+                IndexError::Failed(format!("the index of collections cannot start: {error}"))
+            })?;
+        Ok(Self(Arc::new(Handle { store, upkeep: Some(thread) })))
     }
 
     /// Newest event of the log that is applied durably; `None` before the first.
     pub fn position(&self) -> Option<Seq> {
-        self.0.position()
+        self.0.store.ledger.read().position
     }
 
     /// Applies a batch as a whole, durably.
@@ -231,8 +309,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`]; nothing of the batch is visible then.
     pub fn apply(&self, batch: &Batch) -> Result<(), IndexError> {
-        let _turn = self.1.lock();
-        self.0.apply(batch)
+        self.0.store.apply(batch)
     }
 
     /// As [`Self::apply`], but only while the position is still this one: for what was found out beside
@@ -241,11 +318,15 @@ impl Index {
     /// # Errors
     /// [`IndexError`]; nothing of the batch is visible then.
     pub fn apply_at(&self, position: Option<Seq>, batch: &Batch) -> Result<bool, IndexError> {
-        let _turn = self.1.lock();
-        if self.0.position() != position {
-            return Ok(false);
-        }
-        self.0.apply(batch).map(|()| true)
+        self.0.store.apply_at(position, batch)
+    }
+
+    /// Waits until the files need no more work: what batches left for later is done.
+    ///
+    /// # Errors
+    /// [`IndexError`] when that work cannot be done.
+    pub fn rest(&self) -> Result<(), IndexError> {
+        self.0.store.rest()
     }
 
     /// The number of this collection, a new one if it is not known. It becomes durable with the next
@@ -256,17 +337,17 @@ impl Index {
     /// # Errors
     /// [`IndexError::Limit`] when there are too many collections, or the name is too long.
     pub fn number(&self, nsid: &str) -> Result<CollectionNo, IndexError> {
-        self.0.number(nsid)
+        self.0.store.names.write().number(nsid)
     }
 
     /// The number of this collection if it is known.
     pub fn find(&self, nsid: &str) -> Option<CollectionNo> {
-        self.0.find(nsid)
+        self.0.store.names.read().find(nsid)
     }
 
     /// The NSID of a collection.
     pub fn nsid(&self, collection: CollectionNo) -> Option<Arc<str>> {
-        self.0.nsid(collection)
+        self.0.store.names.read().nsid(collection)
     }
 
     /// Accounts that have the collection, by number, those after `after`; at most `limit`.
@@ -279,7 +360,7 @@ impl Index {
         after: Option<AccountNo>,
         limit: usize,
     ) -> Result<Vec<(AccountNo, PairState)>, IndexError> {
-        self.0.page(collection, after, limit)
+        self.0.store.view().page(collection, after, limit)
     }
 
     /// What is known of an account: the whole, and its collections by number.
@@ -290,7 +371,11 @@ impl Index {
         &self,
         account: AccountNo,
     ) -> Result<(Whole, Vec<(CollectionNo, PairState)>), IndexError> {
-        self.0.of_account(account)
+        let view = self.0.store.view();
+        let Some(account) = key::account(account) else { return Ok((Whole::Unmarked, Vec::new())) };
+        let rows = view.collections(account)?.into_iter();
+        let rows = rows.filter_map(|(number, tag)| Some((CollectionNo(number), key::state(tag)?)));
+        Ok((view.whole(account)?, rows.collect()))
     }
 
     /// Accounts marked [`Whole::Unsure`], by number, those after `after`; at most `limit`.
@@ -302,28 +387,28 @@ impl Index {
         after: Option<AccountNo>,
         limit: usize,
     ) -> Result<Vec<(AccountNo, Doubt)>, IndexError> {
-        self.0.unsure(after, limit)
+        self.0.store.view().unsure(after, limit)
     }
 
     /// Totals.
     pub fn counts(&self) -> Counts {
-        self.0.counts()
+        self.0.store.counts()
     }
 
     /// Rows of one collection.
     pub fn count(&self, collection: CollectionNo) -> CollectionCount {
-        self.0.count(collection)
+        self.0.store.count(collection)
     }
 
     /// Collections whose NSID begins with `prefix`, by NSID, those after `after`; at most `limit`.
     /// Those without rows are included.
     pub fn collections(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Collection> {
-        self.0.collections(prefix, after, limit)
+        self.0.store.collections(prefix, after, limit)
     }
 
     /// The note under this key.
     pub fn progress(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.progress(key)
+        self.0.store.ledger.read().progress.get(key).cloned()
     }
 
     /// Notes whose key begins with `prefix`, by key, those after `after`; at most `limit`.
@@ -333,7 +418,7 @@ impl Index {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
-        self.0.progresses(prefix, after, limit)
+        self.0.store.ledger.read().notes(prefix, after, limit)
     }
 }
 

@@ -116,6 +116,10 @@ settings! {
         "How files of the event log that consumers near the newest event no longer read are \
          compressed. `small` takes a fifth less of the disk and five times the work; `off` leaves \
          them as they were written.";
+    "collections_memory", Kind::Size(16 << 20, 64 << 30), KEEP, "256MiB",
+        env ["RELAY_COLLECTIONS_MEMORY"], flags ["collections-memory"],
+        "Memory of the index of which account has records in which collection, most of it for what \
+         is not in its files yet. More makes large imports rewrite less.";
     "initial_seq", Kind::Number(1, (1 << 53) - 1), KEEP, "1",
         env ["RELAY_INITIAL_SEQ_NUMBER"], flags ["initial-seq-number"],
         "Number of the next event at least. Set it above the last number of a relay that this \

@@ -43,9 +43,6 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(4);
 /// Newest records that readers find in memory; about ten seconds of the full network.
 const RECENT_BYTES: usize = 64 << 20;
 
-/// Memory that the index of collections may take.
-const INDEX_BYTES: u64 = 256 << 20;
-
 /// What belongs to this process alone.
 #[derive(Debug)]
 pub(super) struct Door {
@@ -392,10 +389,14 @@ pub(crate) fn host_options(config: &Config) -> HostOptions {
 /// The index of collections, in a directory of its own.
 async fn open_index(config: &Config) -> Result<Index, Fatal> {
     let dir = config.data_dir.join("collections");
-    let options = Options { memory_bytes: INDEX_BYTES };
+    let options = Options { memory_bytes: config.collections_memory };
     // It reads files: not on a worker.
-    let opened = tokio::task::spawn_blocking(move || Index::open(&dir, options)).await;
-    opened.map_err(Fatal::new)?.map_err(Fatal::new)
+    let opened = tokio::task::spawn_blocking(move || Index::open_or_anew(&dir, options)).await;
+    let (index, loss) = opened.map_err(Fatal::new)?.map_err(Fatal::new)?;
+    if let Some(loss) = loss {
+        tracing::error!("{loss}");
+    }
+    Ok(index)
 }
 
 async fn open_log(

@@ -99,6 +99,33 @@ pub const HOSTS_LOSING: &str = "relay_hosts_losing";
 /// Accounts that are held because their host has more than it may.
 pub const HOSTS_HELD_ACCOUNTS: &str = "relay_hosts_held_accounts";
 
+// collections
+
+/// Pairs of account and collection, by how they are known.
+pub const COLLECTIONS_PAIRS: &str = "relay_collections_pairs";
+/// Accounts by what is known of all their pairs together; `unsure` ones are resolved by their hosts.
+pub const COLLECTIONS_ACCOUNTS: &str = "relay_collections_accounts";
+/// Collections that were ever seen.
+pub const COLLECTIONS_NAMES: &str = "relay_collections_names";
+/// Files that hold the pairs; a page looks into each.
+pub const COLLECTIONS_SEGMENTS: &str = "relay_collections_segments";
+/// Bytes of these files.
+pub const COLLECTIONS_DISK_BYTES: &str = "relay_collections_disk_bytes";
+/// Bytes of memory of the lists of what stands where in these files.
+pub const COLLECTIONS_LISTS_BYTES: &str = "relay_collections_lists_bytes";
+/// Bytes of the journal of batches that are not in them yet.
+pub const COLLECTIONS_JOURNAL_BYTES: &str = "relay_collections_journal_bytes";
+/// Bytes of memory of these batches; at `_limit` they become a file.
+pub const COLLECTIONS_MEMORY_DEPTH: &str = "relay_collections_memory_bytes_depth";
+/// Most bytes of memory of batches that are not in files yet.
+pub const COLLECTIONS_MEMORY_LIMIT: &str = "relay_collections_memory_bytes_limit";
+/// Files that were written from memory.
+pub const COLLECTIONS_FLUSHES: &str = "relay_collections_flushes_total";
+/// Times that several files became one.
+pub const COLLECTIONS_COMPACTIONS: &str = "relay_collections_compactions_total";
+/// Bytes of the files that came out of that.
+pub const COLLECTIONS_COMPACTED_BYTES: &str = "relay_collections_compacted_bytes_total";
+
 // upstream
 
 /// Subscriptions opened.

@@ -32,6 +32,17 @@ async fn one_consumer_too_many_is_told_to_come_later() {
     relay.stop().await;
 }
 
+/// Setting `collections_memory`: an eighth of it is for what is not in files yet.
+#[tokio::test]
+async fn the_index_of_collections_has_its_memory() {
+    for (memory, rows) in [("32MiB", "4194304"), ("256MiB", "33554432")] {
+        let relay = Program::new().set("RELAY_COLLECTIONS_MEMORY", memory).start().await;
+        let limit = relay.metric("relay_collections_memory_bytes_limit").await;
+        assert_eq!(limit.as_deref(), Some(rows), "{memory}");
+        relay.stop().await;
+    }
+}
+
 /// An account that the relay has not heard of.
 async fn stranger(pds: &Pds, name: &str) -> Account {
     let options = AccountOptions { announced: false, ..AccountOptions::default() };

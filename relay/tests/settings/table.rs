@@ -16,6 +16,7 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("replay_max_bytes", "settings/window.rs", "the_log_stays_below_its_size"),
     ("segment_bytes", "settings/window.rs", "the_log_is_cut_into_files_of_a_size"),
     ("log_compression", "settings/window.rs", "old_files_of_the_log_are_made_smaller_unless_told"),
+    ("collections_memory", "settings/load.rs", "the_index_of_collections_has_its_memory"),
     ("initial_seq", "settings/window.rs", "numbers_start_where_they_are_told_and_never_go_back"),
     ("api_bind", "settings/addresses.rs", "each_address_serves_what_belongs_to_it"),
     ("metrics_bind", "settings/addresses.rs", "each_address_serves_what_belongs_to_it"),

@@ -32,6 +32,10 @@ let
       "small"
       "RELAY_LOG_COMPRESSION=\"small\""
     ];
+    collections_memory = [
+      "512MiB"
+      "RELAY_COLLECTIONS_MEMORY=\"512MiB\""
+    ];
     initial_seq = [
       5000000
       "RELAY_INITIAL_SEQ_NUMBER=\"5000000\""

@@ -1,5 +1,13 @@
 //! What the index promises to those that fill and read it.
 
+mod crash;
+mod damage;
+mod kill;
+mod limits;
+mod model;
+mod random;
+mod support;
+
 use super::*;
 
 type Outcome = anyhow::Result<()>;
@@ -104,5 +112,21 @@ fn notes_and_collections_are_listed_in_order() -> Outcome {
     assert_eq!(index.find("app.bsky.feed.post"), Some(post));
     assert_eq!(index.find("app.bsky.graph.block"), None);
     assert_eq!(index.nsid(like).as_deref(), Some("app.bsky.feed.like"));
+    Ok(())
+}
+
+/// What a host said of an account counts only if nothing came of it meanwhile.
+#[test]
+fn a_batch_for_another_position_is_not_applied() -> Outcome {
+    let Ground { index, post, .. } = &ground()?;
+    let answer = batch(vec![Change::Replace { account: ALICE, collections: vec![*post] }]);
+    index.apply(&Batch { position: Some(Seq(7)), ..Batch::default() })?;
+
+    assert!(!index.apply_at(None, &answer)?);
+    assert!(!index.apply_at(Some(Seq(6)), &answer)?);
+    assert_eq!(index.page(*post, None, 9)?, []);
+    assert!(index.apply_at(Some(Seq(7)), &answer)?);
+    assert_eq!(index.page(*post, None, 9)?, [(ALICE, PairState::Proven)]);
+    assert_eq!(index.position(), Some(Seq(7)));
     Ok(())
 }

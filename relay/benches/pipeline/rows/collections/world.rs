@@ -1,0 +1,118 @@
+//! Accounts and what they have, by chance and yet the same each time.
+
+use relay::{
+    collections::index::{Batch, Change, CollectionNo, Index, IndexError, PairState},
+    domain::AccountNo,
+};
+
+/// Collections; the most popular is at nine accounts of ten, the others at ever fewer.
+const COLLECTIONS: u32 = 400;
+/// Share of the accounts that have the most popular one.
+const POPULAR: f64 = 0.93;
+/// Pairs of an account, in the mean: what comes of the two numbers above, and what the network has.
+const PAIRS_PER_ACCOUNT: u64 = 6;
+/// Pairs of one batch of an import.
+const BATCH: usize = 50_000;
+
+/// Numbers that look random.
+#[derive(Debug, Clone)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+}
+
+/// The accounts up to a number.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) collections: Vec<CollectionNo>,
+    /// Accounts so far.
+    pub(crate) accounts: u64,
+}
+
+impl World {
+    pub(crate) fn new(index: &Index) -> Result<Self, IndexError> {
+        let names = (0..COLLECTIONS).map(|number| format!("org.example.records.kind{number}"));
+        let collections = names.map(|name| index.number(&name)).collect::<Result<_, _>>()?;
+        Ok(Self { collections, accounts: 0 })
+    }
+
+    /// Adds accounts until there are about so many pairs, as an import does: one collection after the
+    /// other, each in the order of the accounts.
+    pub(crate) fn grow(&mut self, index: &Index, pairs: u64) -> Result<(), IndexError> {
+        let (first, last) = (self.accounts, pairs / PAIRS_PER_ACCOUNT);
+        let mut dice = Dice::new(last);
+        let mut changes = Vec::with_capacity(BATCH);
+        for (place, collection) in (1_u32..).zip(&self.collections) {
+            // The mean distance of two accounts that have it.
+            let distance = f64::from(place) / POPULAR;
+            let spread = whole((distance - 1.0) * 2_000.0);
+            let mut at = first;
+            loop {
+                at += 1 + (dice.below(spread + 1) + 500) / 1_000;
+                if at > last {
+                    break;
+                }
+                let account = AccountNo(at);
+                let state = PairState::Believed;
+                changes.push(Change::Present { account, collection: *collection, state });
+                if changes.len() == BATCH {
+                    apply(index, &mut changes)?;
+                }
+            }
+        }
+        self.accounts = last;
+        apply(index, &mut changes)
+    }
+
+    /// What a thousand commits of every day come to: most accounts are active ones, most records of a
+    /// kind that they have; each proof shows a neighbour for nothing.
+    pub(crate) fn day(&self, dice: &mut Dice, events: u64) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for _ in 0..events {
+            let active = dice.below(10) < 9;
+            let among = if active { self.accounts / 20 } else { self.accounts };
+            let account = AccountNo(1 + dice.below(among));
+            for _ in 0..2 {
+                let popular = usize::try_from(dice.below(8)).unwrap_or_default();
+                let Some(collection) = self.collections.get(popular).copied() else { continue };
+                changes.push(match dice.below(300) {
+                    0 => Change::Absent { account, collection },
+                    _ => Change::Present { account, collection, state: PairState::Proven },
+                });
+            }
+        }
+        changes
+    }
+}
+
+fn apply(index: &Index, changes: &mut Vec<Change>) -> Result<(), IndexError> {
+    let progress = vec![(b"bench".to_vec(), Some(vec![0; 16]))];
+    let batch = Batch { position: None, changes: std::mem::take(changes), progress };
+    let applied = index.apply(&batch);
+    *changes = batch.changes;
+    changes.clear();
+    applied
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a small number above nothing"
+)]
+fn whole(number: f64) -> u64 {
+    number.max(0.0) as u64
+}
