@@ -74,7 +74,7 @@ pub(super) async fn on_account(
     by: By,
 ) -> Response {
     let ran = async {
-        let did = account(&form)?;
+        let did = account(form.required("did")?)?;
         let back = link("account", "q", did.as_str());
         let (action, word) = match form.required("do")? {
             "takedown" => (Action::TakeDown(did), "takendown"),
@@ -89,9 +89,9 @@ pub(super) async fn on_account(
     ended(ran.await, &state, &session)
 }
 
-fn account(form: &Params) -> Result<Did, Error> {
-    let text = form.required("did")?.trim();
-    Did::parse(text)
+/// The account that a person named.
+pub(super) fn account(text: &str) -> Result<Did, Error> {
+    Did::parse(text.trim())
         .map_err(|why| Error::invalid(format!("did {} is not valid: {why}", escape(text, 80))))
 }
 

@@ -2,7 +2,6 @@
 
 use axum::{Extension, extract::State, response::Response};
 use maud::{Markup, html};
-use relay_protocol::Did;
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
 use crate::{
     api::{ApiState, error::Error, params::Params},
     collections::index::{Collection, Counts, Doubt, Index, PairState, Whole},
-    telemetry::{escape, grouped},
+    telemetry::grouped,
 };
 
 /// Collections that are shown, those with the most accounts first.
@@ -203,8 +202,7 @@ fn grew(by: Option<i64>) -> Markup {
 
 /// What one account has.
 async fn account(state: &ApiState, asked: &str) -> Result<Markup, Error> {
-    let did = Did::parse(asked)
-        .map_err(|why| Error::invalid(format!("did {} is not valid: {why}", escape(asked, 80))))?;
+    let did = acts::account(asked)?;
     let known = state.ingest.account(&did).await?;
     let found = match known {
         None => None,

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use relay_protocol::Did;
 
 use super::{
-    acts::{button, ended},
+    acts::{account, button, ended},
     door::Form,
     layout,
     session::Session,
@@ -181,11 +181,6 @@ fn wanted(form: &Params) -> Result<(Fill, &'static str), Error> {
         }
         _ => return Err(Error::invalid("there is no such way to fill the index")),
     })
-}
-
-fn account(text: &str) -> Result<Did, Error> {
-    Did::parse(text)
-        .map_err(|why| Error::invalid(format!("did {} is not valid: {why}", escape(text, 80))))
 }
 
 #[cfg(test)]
