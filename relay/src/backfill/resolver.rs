@@ -530,3 +530,43 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Epoch, HostSeq, LastEvent, LocalStatus, Seq, UpstreamStatus};
+
+    fn account(host: u32, host_seq: u64, upstream: UpstreamStatus) -> Account {
+        let last = LastEvent { host: HostId(host), epoch: Epoch(1), host_seq: HostSeq(host_seq) };
+        Account {
+            number: AccountNo(7),
+            did: Did::parse("did:web:example.com").unwrap(),
+            host: HostId(host),
+            upstream,
+            local: LocalStatus::None,
+            repo: None,
+            key: None,
+            identity_checked_ms: 0,
+            last: Some(last),
+            last_seq: Seq(0),
+        }
+    }
+
+    /// An answer counts only if no event of its account came meanwhile: a newer one may have made a
+    /// record that the answer does not know, or taken the last one away that it still names.
+    #[test]
+    fn an_answer_that_an_event_has_overtaken_does_not_count() {
+        let before = account(1, 5, UpstreamStatus::Active);
+        let looked_up = Account { identity_checked_ms: 9, ..before.clone() };
+        assert!(is_same(&before, &looked_up), "its key was looked up, nothing else");
+        for now in [
+            account(1, 6, UpstreamStatus::Active),
+            account(2, 5, UpstreamStatus::Active),
+            account(1, 5, UpstreamStatus::Deactivated),
+            Account { number: AccountNo(8), ..before.clone() },
+            Account { last: None, ..before.clone() },
+        ] {
+            assert!(!is_same(&before, &now), "{now:?}");
+        }
+    }
+}

@@ -255,6 +255,37 @@ async fn lists_of_another_relay_are_believed_until_hosts_are_asked() {
     relay.stop().await;
 }
 
+/// An import that was cut goes on with the page after the last that was taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_was_cut_goes_on_at_the_same_page() {
+    let relay = Relay::start().await;
+    let (pds, accounts) = quiet_host(&relay, "quiet", &["one", "two", "three"]).await;
+    walked(&relay, &pds).await;
+    let dids: Vec<String> = accounts.iter().map(|account| account.did().to_owned()).collect();
+    let directory = Directory::start(&[(POST, dids.clone()), (LIKE, dids.clone())], 1).await;
+    directory.delay(Duration::from_millis(100));
+
+    fill(&relay, json!({ "from": [directory.name()] })).await;
+    status_until(&relay, |status| status["imports"][0]["pages"] == 2).await;
+    let relay = relay.restarted().await;
+
+    let status = status_until(&relay, finished).await;
+    assert_eq!(
+        (&status["imports"][0]["pages"], &status["imports"][0]["pairs"]),
+        (&6.into(), &6.into())
+    );
+    let mut asked = directory.asked();
+    assert!(asked.len() <= 7, "one page is read again at most: {asked:?}");
+    asked.dedup();
+    assert_eq!(asked.len(), 6, "{asked:?}");
+    // Named once more it is read anew, for what changed since.
+    fill(&relay, json!({ "from": [directory.name()], "collections": [POST] })).await;
+    let status =
+        status_until(&relay, |status| finished(status) && status["imports"][0]["pages"] == 3).await;
+    assert_eq!(status["imports"][0]["collections"], 1);
+    relay.stop().await;
+}
+
 /// What operators ask for stands in the audit log, and what makes no sense is refused in words.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_makes_no_sense_is_refused() {

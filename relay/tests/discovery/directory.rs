@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use axum::{
@@ -21,6 +22,8 @@ struct Inner {
     lists: BTreeMap<String, Vec<String>>,
     /// Entries of a page.
     page: usize,
+    /// Before each answer.
+    delay: Duration,
     /// Collections that are not listed.
     refused: Vec<String>,
     /// 429 for so many calls.
@@ -65,6 +68,10 @@ impl Directory {
         self.inner().busy = calls;
     }
 
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.inner().delay = delay;
+    }
+
     /// Collection and cursor of every call, in order; the first page has an empty cursor.
     pub(crate) fn asked(&self) -> Vec<(String, String)> {
         self.inner().asked.clone()
@@ -86,13 +93,14 @@ async fn list(
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
     assert_eq!(query["limit"], "1000", "others refuse more");
-    let answer = {
+    let (delay, answer) = {
         let mut inner = shared.lock().unwrap();
         let collection = query["collection"].clone();
         let cursor = query.get("cursor").cloned().unwrap_or_default();
         inner.asked.push((collection.clone(), cursor.clone()));
-        inner.answer(&collection, &cursor)
+        (inner.delay, inner.answer(&collection, &cursor))
     };
+    tokio::time::sleep(delay).await;
     match answer {
         Ok(body) => Json(body).into_response(),
         Err(429) => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], "").into_response(),

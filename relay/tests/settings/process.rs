@@ -216,6 +216,12 @@ impl Process {
         lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned()))
     }
 
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// SIGTERM; gives the whole log.
     pub(crate) async fn stop(mut self) -> String {
         let pid = i32::try_from(self.child.id()).unwrap();

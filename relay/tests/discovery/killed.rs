@@ -1,0 +1,119 @@
+//! The process is killed while it reads lists of collections; nothing is lost, nothing is there too much.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use relay_simnet::{Account, Net, Pds};
+use serde_json::json;
+
+use crate::{
+    directory::Directory,
+    http::post,
+    process::{PASSWORD, Process, Program, until},
+};
+
+/// How often it is killed.
+const KILLS: usize = 20;
+const POST: &str = "app.bsky.feed.post";
+const LIKE: &str = "app.bsky.feed.like";
+const FOLLOW: &str = "app.bsky.graph.follow";
+
+type Lists = BTreeMap<String, BTreeSet<String>>;
+
+/// Everything that the index holds, from its pages of a dump.
+async fn dumped(relay: &Process) -> Lists {
+    let mut found = Lists::new();
+    let mut cursor = String::new();
+    loop {
+        let page = relay.admin(&format!("/admin/v1/collections/dump?limit=7{cursor}")).await.json();
+        for account in page["accounts"].as_array().unwrap() {
+            let names = ["proven", "believed"].iter().filter_map(|key| account[*key].as_array());
+            let names = names.flatten().map(|name| name.as_str().unwrap().to_owned());
+            let did = account["did"].as_str().unwrap().to_owned();
+            assert!(found.insert(did, names.collect()).is_none(), "an account is there twice");
+        }
+        let Some(next) = page["cursor"].as_str() else { return found };
+        cursor = format!("&cursor={next}");
+    }
+}
+
+async fn finished(relay: &Process) -> bool {
+    let status = relay.admin("/admin/v1/collections/backfill").await.json();
+    status["imports"][0]["status"] == "finished"
+}
+
+async fn import(relay: &Process, from: &str) {
+    let password = format!("Authorization: Bearer {PASSWORD}");
+    let body = json!({ "from": [from] }).to_string();
+    let answer =
+        post(relay.at().admin, "/admin/v1/collections/backfill", &[&password], &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// Accounts that wrote before anybody looked.
+async fn quiet(pds: &Pds, count: usize) -> Vec<Account> {
+    let mut made = Vec::new();
+    for n in 0..count {
+        let account = pds.account(&format!("quiet{n}")).await.unwrap();
+        account.post("long ago").await.unwrap();
+        made.push(account);
+    }
+    pds.forget_events();
+    made
+}
+
+/// A relay that is killed at any moment of an import ends with exactly what the lists hold, each at the
+/// right account, although accounts are new all the time, and reads no page more than once again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_killed_twenty_times_loses_nothing_and_leaves_no_ghost() {
+    let net = Net::seeded(7).await.unwrap();
+    let pds = net.pds("alpha").await.unwrap();
+    let accounts = quiet(&pds, 24).await;
+    let dids: Vec<String> = accounts.iter().map(|account| account.did().to_owned()).collect();
+    let some = |skip: usize, step: usize| -> Vec<String> {
+        dids.iter().skip(skip).step_by(step).cloned().collect()
+    };
+    let lists = [(POST, dids.clone()), (LIKE, some(0, 2)), (FOLLOW, some(1, 2))];
+    let directory = Directory::start(&lists, 1).await;
+    directory.delay(Duration::from_millis(20));
+    let program = Program::beside(&net);
+    let mut live = Vec::new();
+    let mut relay = program.start().await;
+    relay.crawl(&pds.hostname()).await;
+    import(&relay, &directory.name()).await;
+
+    for kill in 0..KILLS {
+        let asked = directory.asked().len();
+        until("it reads on", async || directory.asked().len() > asked + kill % 2).await;
+        let account = pds.account(&format!("live{kill}")).await.unwrap();
+        account.post("just now").await.unwrap();
+        live.push(account);
+        // At another moment of the page each time.
+        tokio::time::sleep(Duration::from_millis(kill as u64 * 3 % 29)).await;
+        relay.kill();
+        relay = program.start().await;
+    }
+
+    let was_cut = !finished(&relay).await;
+    until("the lists are read", async || finished(&relay).await).await;
+    let mut expected = Lists::new();
+    for (name, dids) in &lists {
+        for did in dids {
+            expected.entry(did.clone()).or_default().insert((*name).to_owned());
+        }
+    }
+    let mut found = dumped(&relay).await;
+    for account in &live {
+        let posts = found.remove(account.did()).unwrap_or_default();
+        assert!(posts.iter().all(|name| name == POST), "{}: {posts:?}", account.did());
+    }
+    assert_eq!(found, expected);
+    assert!(was_cut, "control: it was read to the end before the last kill");
+    let asked = directory.asked();
+    let pages: BTreeSet<&(String, String)> = asked.iter().collect();
+    assert_eq!(pages.len(), 48, "every page of every list");
+    assert!(asked.len() <= pages.len() + KILLS, "{} of {} pages", asked.len(), pages.len());
+    relay.stop().await;
+}
