@@ -56,7 +56,7 @@ fn between<'t>(text: &'t str, from: &str, to: &str) -> Option<&'t str> {
 fn literals(text: &str, before: &str) -> Vec<String> {
     text.split(before)
         .skip(1)
-        .filter_map(|rest| rest.strip_prefix('"')?.split_once('"'))
+        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split_once('"'))
         .map(|(literal, _)| literal.to_owned())
         .collect()
 }
