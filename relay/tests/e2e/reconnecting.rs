@@ -46,7 +46,8 @@ const MEMORY_MAX: u64 = 3 << 30;
 
 /// UP-9, RES-7, T20: 3,000 hosts with something to say, which answer after half a second each, are read
 /// within two minutes, at a first start and after a restart; never more than the set number are dialled
-/// at once; the directory is asked no faster than the setting says, and after a restart not again.
+/// at once; the directory is asked no faster than the setting says, and after a restart only for those
+/// who announce a new identity.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes"]
 async fn three_thousand_hosts_are_read_again_within_two_minutes() -> Result<()> {
@@ -63,7 +64,7 @@ async fn three_thousand_hosts_are_read_again_within_two_minutes() -> Result<()> 
     let setup = Setup { settings: &settings, ..Setup::default() };
     let mut relay = RelayProcess::start_beside(fleet.plc_url(), setup).await?;
 
-    let begun = Instant::now();
+    let begun = (Instant::now(), fleet.lookups());
     for some in fleet.addresses().chunks(100) {
         relay.add_hosts(some).await?;
     }
@@ -73,11 +74,12 @@ async fn three_thousand_hosts_are_read_again_within_two_minutes() -> Result<()> 
 
     relay.stop().await?;
     fleet.play(&mut source, PLAN.events, Pace::Fast).await?;
-    let begun = Instant::now();
+    let begun = (Instant::now(), fleet.lookups());
     relay.restart().await?;
     let second = watched(&fleet, &relay, begun).await?;
     second.print("restart");
-    ensure!(second.lookups < 100, "{} lookups after a restart", second.lookups);
+    // Some hundred accounts announced a new identity.
+    ensure!(second.lookups < u64::from(PLAN.accounts) / 100, "{} lookups again", second.lookups);
 
     let mut consumer = Consumer::connect(&relay.url(), Start::After(0)).await?;
     let report = fleet.ledger().checker().settle(&mut consumer).await?.clean()?;
@@ -117,10 +119,15 @@ impl Seen {
 }
 
 /// Follows a start until all that the hosts have is accepted.
-async fn watched(fleet: &Fleet, relay: &RelayProcess, begun: Instant) -> Result<Seen> {
+///
+/// * `begun` – when, and what the directory had been asked before
+async fn watched(
+    fleet: &Fleet,
+    relay: &RelayProcess,
+    (begun, asked_before): (Instant, u64),
+) -> Result<Seen> {
     fleet.take_handshakes_most();
     let (mut lookups, mut head) = (fleet.lookups(), accepted(relay).await?);
-    let first_lookups = lookups;
     let mut seen = Seen {
         connected: Duration::MAX,
         caught_up: Duration::MAX,
@@ -160,7 +167,7 @@ async fn watched(fleet: &Fleet, relay: &RelayProcess, begun: Instant) -> Result<
             relay.situation().await
         );
     }
-    (seen.handshakes, seen.lookups) = (fleet.take_handshakes_most(), lookups - first_lookups);
+    (seen.handshakes, seen.lookups) = (fleet.take_handshakes_most(), lookups - asked_before);
     ensure!(seen.connected <= READ_WITHIN, "all hosts are read after {:?}", seen.connected);
     let busy = HANDSHAKES_MAX / 2..=HANDSHAKES_MAX;
     ensure!(busy.contains(&seen.handshakes), "{} handshakes at once", seen.handshakes);
