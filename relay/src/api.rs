@@ -69,6 +69,8 @@ pub struct ApiParts {
     pub discovery: Discovery,
     /// Fills the index of collections.
     pub backfill: Backfill,
+    /// Accounts whose host is away for so long are not listed by their collections.
+    pub host_away: Duration,
     /// Identities.
     pub identities: Identities,
     /// Reasons of dropped events.

@@ -120,6 +120,8 @@ pub struct Config {
     pub limits_grow: bool,
     /// What one account may send (HOST-12, VAL-20).
     pub account_limits: AccountLimits,
+    /// After so long without its host an account is not listed by its collections.
+    pub collections_host_away: Duration,
     /// No requestCrawl from outside.
     pub disable_request_crawl: bool,
     /// What this relay is for; `production` refuses development mode.
@@ -322,6 +324,7 @@ impl Values {
                 per_day: self.number("account_events_per_day"),
                 discontinuities_per_day: self.number("account_discontinuities_per_day"),
             },
+            collections_host_away: self.duration("collections_host_away"),
             contact: self.text("contact"),
             dev: self.switch("dev"),
             lenient: self.switch("lenient"),

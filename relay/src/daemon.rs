@@ -209,6 +209,7 @@ fn compose(
         hosts: ground.hosts.clone(),
         discovery,
         backfill,
+        host_away: config.collections_host_away,
         identities,
         drops: Arc::clone(&drops),
         log: ground.reader.clone(),
@@ -227,7 +228,7 @@ fn compose(
     let room = room_for_clients(&ground.hosts, &firehose);
     let addresses = door.listeners.serve(&state, room, &config.trusted_proxies, &tasks.edge);
     tasks.fatal.start(checkpointer.clone().run(tasks.fatal.child()));
-    keep_up_metrics(&tasks.edge);
+    keep_up(&ground, &tasks.edge);
     watch_log(&ground.reader, &tasks.fatal);
     keep_claim(&ground.store, &tasks.fatal);
     crawl(config.crawl, ground.hosts.clone(), &tasks.upstream);
@@ -387,7 +388,9 @@ impl Running {
     }
 }
 
-fn keep_up_metrics(tasks: &Tasks) {
+/// What follows the rest and holds up nothing: metrics, and the index of collections.
+fn keep_up(ground: &Ground, tasks: &Tasks) {
+    tasks.start(ground.projection().run(tasks.child()));
     let stopping = tasks.stopping().clone();
     tasks.start(async move {
         stopping.run_until_cancelled(telemetry::metrics::keep_up()).await;

@@ -55,6 +55,7 @@ mod verdict;
 
 pub use commands::{AccountUsage, Listed, Reconciled};
 pub use failures::Failure;
+pub use note::{Course, course, is_deletion};
 pub use replay::replay;
 
 /// One frame of a host, its envelope read.
@@ -288,6 +289,12 @@ impl Ingest {
         accounts.sort_unstable_by_key(|account| account.number);
         accounts.truncate(limit);
         accounts
+    }
+
+    /// The dirty accounts among these numbers, in any order, to overlay rows of the store.
+    pub async fn dirty_among(&self, numbers: Arc<[AccountNo]>) -> Vec<Account> {
+        let parts = self.all(|answer| Command::DirtyAmong(Arc::clone(&numbers), answer)).await;
+        parts.into_iter().flatten().collect()
     }
 
     /// Copies of all dirty rows and count deltas; they stay dirty until `checkpointed`. Everything

@@ -14,6 +14,8 @@ const ROWS: &[&str] = &[
     "validated",
     "shards",
     "latency",
+    "proofs",
+    "projection",
     "fanout",
     "live",
     "replay",

@@ -4,6 +4,8 @@ mod collections;
 mod database;
 mod events;
 mod limits;
+mod projection;
+mod proofs;
 mod replay;
 mod scale;
 mod secure;
@@ -35,6 +37,12 @@ impl Measured {
 
 /// Measures what is wanted.
 pub(crate) async fn measure(options: &Options, measured: &mut Measured) -> Result<()> {
+    if options.wants("proofs") {
+        proofs::measure(measured)?;
+    }
+    if options.wants("projection") {
+        Box::pin(projection::measure(options, measured)).await.context("from the log")?;
+    }
     on_small_ground(options, measured).await.context("on the small network")?;
     if options.wants("invalid") {
         events::invalid(options, measured).await.context("with spoiled commits")?;

@@ -16,6 +16,7 @@ pub(super) async fn home(State(state): State<ApiState>) -> String {
          firehose  {path} (WebSocket, ?cursor=SEQ)\n\
          hosts     /xrpc/com.atproto.sync.listHosts\n\
          accounts  /xrpc/com.atproto.sync.listRepos\n\
+         by kind   /xrpc/com.atproto.sync.listReposByCollection?collection=NSID\n\
          health    /xrpc/_health\n\
          status    /status\n",
         software = state.software,

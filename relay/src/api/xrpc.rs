@@ -6,6 +6,7 @@ mod get_repo;
 mod get_repo_status;
 mod list_hosts;
 mod list_repos;
+mod list_repos_by_collection;
 mod page;
 mod request_crawl;
 
@@ -27,6 +28,10 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/xrpc/com.atproto.sync.listHosts", get(list_hosts::list_hosts))
         .route("/xrpc/com.atproto.sync.getHostStatus", get(get_host_status::get_host_status))
         .route("/xrpc/com.atproto.sync.listRepos", get(list_repos::list_repos))
+        .route(
+            "/xrpc/com.atproto.sync.listReposByCollection",
+            get(list_repos_by_collection::list_repos_by_collection),
+        )
         .route("/xrpc/com.atproto.sync.getRepoStatus", get(get_repo_status::get_repo_status))
         .route("/xrpc/com.atproto.sync.getLatestCommit", get(get_latest_commit::get_latest_commit))
         .route("/xrpc/com.atproto.sync.getRepo", get(get_repo::get_repo))

@@ -185,6 +185,10 @@ settings! {
         "Commits per day that do not follow the one before, each of which makes consumers fetch a whole \
          repo. An account with more of them, or with more than half of its last hundred commits, is \
          throttled for six hours.";
+    "collections_host_away", Kind::Duration(60, 100 * 365 * 86_400), HOSTS, "168h",
+        env ["RELAY_COLLECTIONS_HOST_AWAY"], flags ["collections-host-away"],
+        "Accounts of a host that has not been reached for so long are left out of \
+         `listReposByCollection` until it is back.";
     "contact", Kind::Text, HOSTS, "", env ["RELAY_CONTACT"], flags ["contact"],
         "Where hosts reach the people of this relay: a URL or `mailto:`. It is part of the \
          User-Agent of every request.";

@@ -20,7 +20,10 @@ use crate::{
     backfill::{Backfill, BackfillParts},
     checkpoint::{self, Checkpointer},
     clock::Clock,
-    collections::index::{Index, Options},
+    collections::{
+        self, Projection,
+        index::{Index, Options},
+    },
     config::Config,
     discovery::{CandidateMode, Discovery, DiscoveryParts, Earlier},
     domain::{AccountNo, Seq},
@@ -260,6 +263,15 @@ impl Ground {
         }
     }
 
+    pub(super) fn projection(&self) -> Projection {
+        Projection {
+            index: self.collections.clone(),
+            reader: self.reader.clone(),
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
     pub(super) fn checkpointer(&self, ingest: &Ingest) -> Checkpointer {
         let kept = (self.store.clone(), ingest.clone(), self.hosts.clone());
         Checkpointer::new(kept, (self.appender.clone(), self.reader.clone()))
@@ -292,10 +304,13 @@ impl Kept {
         allow_hosts(config, &hosts).await?;
         let rules = Rules::load(store, !config.disable_request_crawl).await.map_err(Fatal::new)?;
         let earlier = Earlier::read(store).await.map_err(Fatal::new)?;
-        let collections = open_index(config).await?;
         let (appender, reader) = open_log(config, store, (&hosts, clock), files).await?;
-        match recover(store, &appender, &reader).await {
-            Ok((last_account, hidden)) => Ok(Self {
+        let recovered = async {
+            let recovered = recover(store, &appender, &reader).await?;
+            Ok::<_, Fatal>((recovered, open_collections(config, store, &reader).await?))
+        };
+        match Box::pin(recovered).await {
+            Ok(((last_account, hidden), collections)) => Ok(Self {
                 hosts,
                 appender,
                 reader,
@@ -345,6 +360,19 @@ async fn recover(
     Ok((last_account, Hidden::of(store.taken_down().await.map_err(Fatal::new)?)))
 }
 
+/// The index of collections, if it belongs to this log and this database.
+async fn open_collections(config: &Config, store: &Store, reader: &Reader) -> Result<Index, Fatal> {
+    let dir = config.data_dir.join("collections");
+    let options = Options { memory_bytes: config.collections_memory };
+    let history = store.instance_id().await.map_err(Fatal::new)?;
+    let head = reader.window().head;
+    // It reads files: not on a worker.
+    tokio::task::spawn_blocking(move || collections::open(&dir, options, (&history, head)))
+        .await
+        .map_err(Fatal::new)?
+        .map_err(Fatal::new)
+}
+
 /// Outgoing connections as these settings have them.
 pub(crate) fn open_net(config: &Config) -> Result<Net, Fatal> {
     Net::new(NetOptions {
@@ -384,19 +412,6 @@ pub(crate) fn host_options(config: &Config) -> HostOptions {
         account_limits: config.account_limits,
         trusted,
     }
-}
-
-/// The index of collections, in a directory of its own.
-async fn open_index(config: &Config) -> Result<Index, Fatal> {
-    let dir = config.data_dir.join("collections");
-    let options = Options { memory_bytes: config.collections_memory };
-    // It reads files: not on a worker.
-    let opened = tokio::task::spawn_blocking(move || Index::open_or_anew(&dir, options)).await;
-    let (index, loss) = opened.map_err(Fatal::new)?.map_err(Fatal::new)?;
-    if let Some(loss) = loss {
-        tracing::error!("{loss}");
-    }
-    Ok(index)
 }
 
 async fn open_log(

@@ -349,6 +349,13 @@ impl Host {
         self.life.lock().status()
     }
 
+    /// Since when it is neither reached nor wanted, ms since 1970; `None` while it is read or would be.
+    pub fn away_since_ms(&self) -> Option<u64> {
+        let life = self.life.lock();
+        let is_away = matches!(life.status(), HostStatus::Offline | HostStatus::Banned);
+        is_away.then_some(life.status_since_ms)
+    }
+
     /// What it does now, in words.
     pub(super) fn doing(&self, now_ms: u64) -> String {
         self.life.lock().phase.in_words(now_ms)

@@ -16,6 +16,8 @@ pub(super) enum Command {
     Usage(Did, oneshot::Sender<Option<AccountUsage>>),
     /// Unwritten rows above a number.
     DirtyAfter(AccountNo, usize, oneshot::Sender<Vec<Account>>),
+    /// Unwritten rows among these.
+    DirtyAmong(Arc<[AccountNo]>, oneshot::Sender<Vec<Account>>),
     /// Copies of all unwritten rows.
     Snapshot(u64, oneshot::Sender<Copied>),
     /// The snapshot with this ticket is in the store.

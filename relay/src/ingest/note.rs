@@ -3,7 +3,8 @@
 //! ```text
 //! offset  size  meaning
 //! 0       1     version, 1
-//! 1       1     flags: 1 identity, 2 key, 4 host, 8 upstream status
+//! 1       1     flags: 1 identity, 2 key, 4 host, 8 upstream status, 16 the repository does not
+//!               follow what was known of it, 32 a #sync that leaves its data as it was
 //! …       8     identity: when it was checked, ms since 1970, little endian
 //! …       34    key, only with `identity`; without it the account has no usable key
 //! …       4     host with authority, little endian, when it is not the record's host
@@ -22,6 +23,8 @@ const IDENTITY: u8 = 1;
 const KEY: u8 = 2;
 const HOST: u8 = 4;
 const UPSTREAM: u8 = 8;
+const BREAKS: u8 = 16;
+const SAME_DATA: u8 = 32;
 
 /// What a note says; all `None` is written as no bytes at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +35,31 @@ pub(super) struct Note {
     pub(super) host: Option<HostId>,
     /// The host's word, when the frame does not tell it.
     pub(super) upstream: Option<UpstreamStatus>,
+    /// How the event's repository state follows the one before.
+    pub(super) course: Course,
+}
+
+/// How the state of a repository follows the one that was known before the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Course {
+    /// A commit builds on it. Also of all events that are not about a repository, and of those that
+    /// were written before this was noted.
+    #[default]
+    Follows,
+    /// A commit that does not build on it, or there was none.
+    Breaks,
+    /// A `#sync` whose data is the known one.
+    SameData,
+}
+
+/// How an event of the log follows the state of its repository before it, from the record's note.
+pub fn course(note: &[u8]) -> Course {
+    Note::decode(note).unwrap_or_default().course
+}
+
+/// Whether the note says that the host has deleted the account.
+pub fn is_deletion(note: &[u8]) -> bool {
+    Note::decode(note).is_some_and(|note| note.upstream == Some(UpstreamStatus::Deleted))
 }
 
 impl Note {
@@ -48,7 +76,9 @@ impl Note {
             flag(self.identity.is_some(), IDENTITY)
                 | flag(has_key, KEY)
                 | flag(self.host.is_some(), HOST)
-                | flag(self.upstream.is_some(), UPSTREAM),
+                | flag(self.upstream.is_some(), UPSTREAM)
+                | flag(self.course == Course::Breaks, BREAKS)
+                | flag(self.course == Course::SameData, SAME_DATA),
         );
         if let Some((checked_ms, key)) = self.identity {
             out.put_u64_le(checked_ms);
@@ -74,6 +104,11 @@ impl Note {
         if version != VERSION {
             return None;
         }
+        note.course = match flags & (BREAKS | SAME_DATA) {
+            BREAKS => Course::Breaks,
+            SAME_DATA => Course::SameData,
+            _ => Course::Follows,
+        };
         if flags & IDENTITY != 0 {
             let (checked, after) = rest.split_first_chunk::<8>()?;
             rest = after;
@@ -122,8 +157,14 @@ mod tests {
             prop::option::of(identity),
             prop::option::of(any::<u32>().prop_map(HostId)),
             prop::option::of(upstream),
+            prop::sample::select(vec![Course::Follows, Course::Breaks, Course::SameData]),
         )
-            .prop_map(|(identity, host, upstream)| Note { identity, host, upstream })
+            .prop_map(|(identity, host, upstream, course)| Note {
+                identity,
+                host,
+                upstream,
+                course,
+            })
     }
 
     proptest! {
@@ -142,6 +183,24 @@ mod tests {
             if cut < bytes.len() {
                 prop_assert_eq!(Note::decode(&bytes[..cut]), None);
             }
+        }
+    }
+
+    /// What readers of the log are told of the course of a repository.
+    #[test]
+    fn the_course_and_a_deletion_are_read_from_a_note() {
+        for course in [Course::Follows, Course::Breaks, Course::SameData] {
+            let deleted = Note {
+                upstream: Some(UpstreamStatus::Deleted),
+                host: Some(HostId(7)),
+                course,
+                ..Note::default()
+            };
+            assert_eq!(super::course(&deleted.encode()), course);
+            assert!(is_deletion(&deleted.encode()));
+            let note = Note { course, ..Note::default() }.encode();
+            assert_eq!((super::course(&note), is_deletion(&note)), (course, false));
+            assert_eq!(note.is_empty(), course == Course::Follows, "most records have no note");
         }
     }
 

@@ -306,6 +306,7 @@ impl Shard {
             Command::DirtyAfter(after, limit, answer) => {
                 reply(answer, self.table.dirty_after(after, limit));
             }
+            Command::DirtyAmong(numbers, answer) => reply(answer, self.table.dirty_among(&numbers)),
             Command::Snapshot(ticket, answer) => {
                 self.work_a_piece(usize::MAX);
                 self.table.begin_copy(ticket);

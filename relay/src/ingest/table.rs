@@ -213,6 +213,12 @@ impl Table {
             .collect()
     }
 
+    /// Copies of the unwritten rows among these.
+    pub(super) fn dirty_among(&self, numbers: &[AccountNo]) -> Vec<Account> {
+        let dids = numbers.iter().filter_map(|number| self.dirty.get(number));
+        dids.filter_map(|did| self.rows.peek(did)).map(|entry| entry.account.clone()).collect()
+    }
+
     /// Begins to copy the unwritten rows and count changes, for the checkpoint with this ticket.
     pub(super) fn begin_copy(&mut self, ticket: u64) {
         let rows = Vec::with_capacity(self.dirty.len());

@@ -255,6 +255,18 @@ pub const DISCOVERY_RUNNING: &str = "relay_discovery_running";
 pub const DISCOVERY_CANDIDATES_DEPTH: &str = "relay_discovery_candidates_depth";
 /// Most of them that are kept; further ones are not.
 pub const DISCOVERY_CANDIDATES_LIMIT: &str = "relay_discovery_candidates_limit";
+// collections
+
+/// Events of the log that the index of collections has not taken yet.
+pub const COLLECTIONS_LAG_EVENTS: &str = "relay_collections_lag_events";
+/// Age of the newest event that it has taken while others wait; 0 when none does.
+pub const COLLECTIONS_LAG_SECONDS: &str = "relay_collections_lag_age";
+/// Accounts that became unsure by what their stream did or did not show, by `reason`.
+pub const COLLECTIONS_DOUBTS: &str = "relay_collections_doubts_total";
+/// Times that the event log did not reach back to where the index was.
+pub const COLLECTIONS_GAPS: &str = "relay_collections_gaps_total";
+/// Names of collections that the index had no room for.
+pub const COLLECTIONS_REFUSED: &str = "relay_collections_refused_names_total";
 
 // alerts
 

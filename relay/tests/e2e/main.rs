@@ -6,6 +6,7 @@ mod account_status;
 mod adversaries;
 mod at_scale;
 mod clocks;
+mod collections;
 mod commit_validation;
 mod crawl_requests;
 mod cursors;

@@ -12,11 +12,12 @@ use crate::{
 const SYNC: &str = "/xrpc/com.atproto.sync.";
 
 /// Methods that are read, with a query that is right.
-fn read(pds: &Pds, did: &str) -> [(&'static str, String, u16); 6] {
+fn read(pds: &Pds, did: &str) -> [(&'static str, String, u16); 7] {
     [
         ("listHosts", String::new(), 200),
         ("getHostStatus", format!("hostname={}", pds.hostname()), 200),
         ("listRepos", String::new(), 200),
+        ("listReposByCollection", "collection=com.example.one".to_owned(), 200),
         ("getRepoStatus", format!("did={did}"), 200),
         ("getLatestCommit", format!("did={did}"), 200),
         ("getRepo", format!("did={did}"), 302),

@@ -70,6 +70,11 @@ const EFFECTS: &[(&str, &str, &str)] = &[
         "e2e/account_limits.rs",
         "an_account_whose_commits_do_not_follow_is_held",
     ),
+    (
+        "collections_host_away",
+        "e2e/collections.rs",
+        "accounts_of_a_host_that_is_away_for_long_leave_the_lists_and_return",
+    ),
     ("contact", "settings/hosts.rs", "hosts_read_whom_to_write_to"),
     ("dev", "settings/rules.rs", "only_development_mode_takes_hosts_of_this_machine"),
     ("lenient", "settings/rules.rs", "leniency_passes_what_strictness_drops_and_counts_it"),

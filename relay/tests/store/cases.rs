@@ -109,6 +109,11 @@ pub(crate) async fn an_account_comes_back_as_it_was(place: Place) {
     }
     write(&store, rows.clone()).await;
     assert_eq!(store.accounts_after(AccountNo(0), 10).await.unwrap(), rows);
+    let mut numbers: Vec<_> = rows.iter().rev().map(|row| row.number).collect();
+    numbers.push(AccountNo(1_000_000));
+    let mut found = store.accounts_numbered(&numbers).await.unwrap();
+    found.sort_by_key(|row| row.number);
+    assert_eq!(found, rows, "by their numbers, without those that nobody has");
 }
 
 /// HOST-1: hosts are listed in the order of first sight, whatever is added again.

@@ -218,6 +218,10 @@ let
       200
       "RELAY_NEW_HOSTS_PER_DAY_LIMIT=\"200\""
     ];
+    collections_host_away = [
+      "72h"
+      "RELAY_COLLECTIONS_HOST_AWAY=\"72h\""
+    ];
     limits_grow = [
       false
       "RELAY_LIMITS_GROW=\"false\""

@@ -57,6 +57,7 @@ impl Shard {
                 // has named yet, or that lost its host, needs it.
                 host: Some(account.host),
                 upstream: (derived != account.upstream).then(|| account.upstream.clone()),
+                ..Note::default()
             };
             let (number, active) = (account.number, told.active);
             entry.identity_unlogged = false;

@@ -26,7 +26,7 @@ use crate::{
         Arrival,
         failures::Failure,
         judge::{Asked, Facts, Fresh},
-        note::Note,
+        note::{Course, Note},
         parking::On,
         table::Entry,
         verdict::{Ask, Continuity, Stop, Verdict},
@@ -192,6 +192,7 @@ impl Shard {
         let mut broke_too_often = false;
         let changed = self.table.change(&arrival.did, |entry| {
             let was_active = is_active(entry);
+            let course = course(kind, &passed, entry.account.repo);
             if let Some(repo) = passed.repo {
                 entry.account.repo = Some(repo);
             }
@@ -213,7 +214,11 @@ impl Shard {
             }
             let now_ms = self.room.clock.now_ms();
             let age_ms = now_ms.saturating_sub(entry.account.identity_checked_ms);
-            (entry.account.number, note(entry, host, kind), age_ms > FRESH_MS && !entry.refreshing)
+            (
+                entry.account.number,
+                note(entry, (host, kind), course),
+                age_ms > FRESH_MS && !entry.refreshing,
+            )
         });
         let Some(((account, note, is_due), moved)) = changed else { return };
         self.counted(&arrival.did, moved);
@@ -366,8 +371,20 @@ fn words(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
+/// How an event's repository follows the known state, which readers of the log do not have.
+fn course(kind: EventKind, passed: &Passed, before: Option<RepoState>) -> Course {
+    let is_new = matches!(passed.continuity, Some(Continuity::First | Continuity::Discontinuous));
+    let is_same =
+        before.is_some_and(|before| passed.repo.is_some_and(|now| now.data == before.data));
+    match kind {
+        EventKind::Commit if is_new => Course::Breaks,
+        EventKind::Sync if is_same => Course::SameData,
+        _ => Course::Follows,
+    }
+}
+
 /// What replay will need and the frame does not hold.
-fn note(entry: &mut Entry, host: HostId, kind: EventKind) -> Bytes {
+fn note(entry: &mut Entry, (host, kind): (HostId, EventKind), course: Course) -> Bytes {
     let account = &entry.account;
     // Under a local status the frame tells ours, not the host's.
     let hidden = kind == EventKind::Account && account.local != LocalStatus::None;
@@ -375,6 +392,7 @@ fn note(entry: &mut Entry, host: HostId, kind: EventKind) -> Bytes {
         identity: entry.identity_unlogged.then_some((account.identity_checked_ms, account.key)),
         host: (account.host != host).then_some(account.host),
         upstream: hidden.then(|| account.upstream.clone()),
+        course,
     };
     entry.identity_unlogged = false;
     note.encode()
