@@ -22,6 +22,7 @@ mod name_server;
 mod names;
 mod places;
 mod policy;
+#[expect(dead_code, reason = "shared with the tests of discovery")]
 mod process;
 mod rules;
 mod runbook;
