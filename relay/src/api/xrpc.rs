@@ -32,6 +32,11 @@ pub(super) fn routes() -> Router<ApiState> {
             "/xrpc/com.atproto.sync.listReposByCollection",
             get(list_repos_by_collection::list_repos_by_collection),
         )
+        // The name that the sidecar of the reference relay had for it.
+        .route(
+            "/v1/getDidsForCollection",
+            get(list_repos_by_collection::list_repos_by_collection),
+        )
         .route("/xrpc/com.atproto.sync.getRepoStatus", get(get_repo_status::get_repo_status))
         .route("/xrpc/com.atproto.sync.getLatestCommit", get(get_latest_commit::get_latest_commit))
         .route("/xrpc/com.atproto.sync.getRepo", get(get_repo::get_repo))

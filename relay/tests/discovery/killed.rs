@@ -6,7 +6,7 @@ use std::{
 };
 
 use relay_simnet::{Account, Net, Pds};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     directory::Directory,
@@ -116,4 +116,86 @@ async fn an_import_that_is_killed_twenty_times_loses_nothing_and_leaves_no_ghost
     assert_eq!(pages.len(), 48, "every page of every list");
     assert!(asked.len() <= pages.len() + KILLS, "{} of {} pages", asked.len(), pages.len());
     relay.stop().await;
+}
+
+/// All that a relay lists, by collection.
+async fn listed(relay: &Process) -> Lists {
+    let names = crate::http::send(relay.at().api, "GET", "/v1/listCollections?limit=1000", &[])
+        .await
+        .json();
+    let mut found = Lists::new();
+    for name in names["collections"].as_object().unwrap().keys() {
+        let mut cursor = String::new();
+        loop {
+            let path = format!(
+                "/xrpc/com.atproto.sync.listReposByCollection?collection={name}&limit=3{cursor}"
+            );
+            let page = crate::http::send(relay.at().api, "GET", &path, &[]).await.json();
+            let dids = page["repos"].as_array().unwrap().iter();
+            let dids = dids.map(|repo| repo["did"].as_str().unwrap().to_owned());
+            found.entry(name.clone()).or_default().extend(dids);
+            let Some(next) = page["cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+    }
+    found
+}
+
+/// A second relay takes the lists of the first, then both follow the hosts: what they list stays the same,
+/// also when the last record of a kind goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_relays_list_the_same_after_one_has_taken_the_lists_of_the_other() {
+    let net = Net::seeded(8).await.unwrap();
+    let pds = net.pds("alpha").await.unwrap();
+    let accounts = quiet(&pds, 5).await;
+    let (first, second) = (Program::beside(&net), Program::beside(&net));
+    let here = first.start().await;
+    here.crawl(&pds.hostname()).await;
+    let dids: Vec<&str> = accounts.iter().map(Account::did).collect();
+    let password = format!("Authorization: Bearer {PASSWORD}");
+    let body = json!({ "dids": dids }).to_string();
+    post(here.at().admin, "/admin/v1/collections/backfill", &[&password], &body).await;
+    until("hosts were asked", async || {
+        listed(&here).await.get(POST).is_some_and(|dids| dids.len() == 5)
+    })
+    .await;
+    let there = second.start().await;
+    there.crawl(&pds.hostname()).await;
+    import(&there, &format!("localhost:{}", here.at().api.port())).await;
+    until("the lists are read", async || finished(&there).await).await;
+    assert_eq!(listed(&there).await, listed(&here).await);
+
+    let new = pds.account("new").await.unwrap();
+    let like = new.like("at://did:web:example.com/app.bsky.feed.post/x").await.unwrap();
+    accounts[0].like("at://did:web:example.com/app.bsky.feed.post/x").await.unwrap();
+    new.delete(&like.paths[0]).await.unwrap();
+    new.post("only this").await.unwrap();
+
+    let expected: Lists = [
+        (LIKE.to_owned(), [dids[0].to_owned()].into()),
+        (POST.to_owned(), dids.iter().chain(&[new.did()]).map(|did| (*did).to_owned()).collect()),
+    ]
+    .into();
+    for relay in [&here, &there] {
+        until("it follows", async || listed(relay).await == expected).await;
+    }
+    let verify = async |relay: &Process| -> Value {
+        let body = json!({ "sample": 100 }).to_string();
+        post(relay.at().admin, "/admin/v1/collections/verify", &[&password], &body).await;
+        let found = async || {
+            relay.admin("/admin/v1/collections/verify").await.json()["verification"].clone()
+        };
+        until("it was compared", async || found().await["status"] == "finished").await;
+        found().await
+    };
+    for relay in [&here, &there] {
+        let found = verify(relay).await;
+        assert_eq!(
+            (&found["checked"], &found["ghosts"], &found["missing"]),
+            (&6.into(), &0.into(), &0.into()),
+            "{found}"
+        );
+    }
+    here.stop().await;
+    there.stop().await;
 }
