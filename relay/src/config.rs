@@ -88,6 +88,8 @@ pub struct Config {
     pub plc_host: String,
     /// Requests per second to it.
     pub plc_rate: u32,
+    /// Whether the operations of the PLC directory are followed (RES-7).
+    pub plc_stream: bool,
     /// Requests to it under way at once; half as many to hosts of did:web.
     pub identity_concurrency: usize,
     /// Each opens the admin API; empty = none does.
@@ -333,6 +335,7 @@ impl Values {
             environment: self.text("environment"),
             plc_host: self.text("plc_host"),
             plc_rate: self.count32("plc_rate"),
+            plc_stream: self.switch("plc_stream"),
             identity_concurrency: self.count("identity_concurrency"),
             resolve_address: self.addresses("resolve_address"),
             force_dns_udp: self.switch("force_dns_udp"),

@@ -9,6 +9,7 @@
 mod asking;
 mod candidates;
 mod directory;
+mod follow;
 mod groups;
 mod introduce;
 mod listing;
@@ -49,8 +50,8 @@ pub use self::{
     walks::WalkView,
 };
 use self::{
-    candidates::Candidates, directory::DIRECTORY, groups::Groups, measure::List, walk::Walker,
-    walks::Walks,
+    candidates::Candidates, directory::DIRECTORY, follow::Follower, groups::Groups, measure::List,
+    walk::Walker, walks::Walks,
 };
 
 /// How often the relays of the settings are asked again.
@@ -84,6 +85,8 @@ pub struct DiscoveryParts {
     pub candidates: CandidateMode,
     /// The PLC directory, without slash at the end.
     pub plc_url: String,
+    /// Whether its operations are followed (`RELAY_PLC_STREAM`).
+    pub plc_stream: bool,
     /// Development mode.
     pub dev: bool,
 }
@@ -209,6 +212,12 @@ impl Discovery {
         }
         if let Some(row) = interrupted_scan {
             discovery.scan(row, earlier.scan.unwrap_or_default());
+        }
+        if discovery.inner.parts.plc_stream {
+            let (follower, stopping) = (follower(&discovery.inner.parts), tasks.stopping().clone());
+            tasks.start(async move {
+                stopping.run_until_cancelled(Box::pin(follower.run())).await;
+            });
         }
         if !discovery.inner.parts.bootstrap_from.is_empty() {
             let (keeper, stopping) = (discovery.clone(), tasks.stopping().clone());
@@ -338,6 +347,17 @@ fn candidates_of(parts: &DiscoveryParts, earlier: Vec<CandidateRow>) -> Candidat
         clock: parts.clock.clone(),
         mode: parts.candidates,
         kept: Mutex::new(candidates::Kept::of(earlier)),
+    }
+}
+
+fn follower(parts: &DiscoveryParts) -> Follower {
+    Follower {
+        store: parts.store.clone(),
+        net: parts.net.clone(),
+        ingest: parts.ingest.clone(),
+        clock: parts.clock.clone(),
+        url: parts.plc_url.clone(),
+        dev: parts.dev,
     }
 }
 

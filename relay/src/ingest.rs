@@ -53,7 +53,7 @@ mod shard;
 mod table;
 mod verdict;
 
-pub use commands::{AccountUsage, Listed, Reconciled};
+pub use commands::{AccountUsage, Hint, Hinted, Listed, Reconciled};
 pub use failures::Failure;
 pub use note::{Course, course, is_deletion};
 pub use replay::replay;
@@ -379,6 +379,16 @@ impl Ingest {
         let (answer, answered) = oneshot::channel();
         let order = Order::Listed(listed, answer);
         self.command(did, Command::Order(did.clone(), order)).await?;
+        answered.await.map_err(|_gone| Stopped)
+    }
+
+    /// Takes what the directory's stream says of an account, in the order of its events (RES-7).
+    ///
+    /// # Errors
+    /// [`Stopped`] when the daemon stops.
+    pub async fn hinted(&self, did: &Did, hint: Hint) -> Result<Hinted, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.command(did, Command::Order(did.clone(), Order::Hinted(hint, answer))).await?;
         answered.await.map_err(|_gone| Stopped)
     }
 

@@ -10,6 +10,7 @@ mod request;
 mod resolver;
 mod socket;
 mod stream;
+mod text_stream;
 mod tls;
 mod words;
 

@@ -398,6 +398,22 @@ impl Store {
         meta::seq_floor(self.db()).await
     }
 
+    /// Where the operations of the PLC directory were read to (RES-7); `None` = nowhere yet.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn directory_place(&self) -> Result<Option<String>, StoreError> {
+        meta::directory_place(self.db()).await
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the former place stays.
+    pub async fn set_directory_place(&self, place: Option<&str>) -> Result<(), StoreError> {
+        meta::set_directory_place(self.db(), place.unwrap_or_default()).await
+    }
+
     /// Raises it, durable at once; one that is higher stays.
     ///
     /// # Errors

@@ -103,6 +103,8 @@ pub struct Recent {
     probe_pause_ms: u64,
     /// Commits that did not follow the one before (VAL-20).
     pub discontinuities: Discontinuities,
+    /// When an `#identity` last passed.
+    pub identity_passed_ms: u64,
     /// When a lookup last changed key or host.
     pub identity_changed_ms: u64,
     /// The host that the DID document names, when we do not know it.
@@ -126,6 +128,7 @@ impl Recent {
             probe_after_ms: 0,
             probe_pause_ms: 0,
             discontinuities: Discontinuities::none(),
+            identity_passed_ms: 0,
             identity_changed_ms: 0,
             named_host: None,
         }
@@ -178,6 +181,7 @@ impl Recent {
     /// An `#identity` was passed.
     pub fn identity_passed(&mut self, what: u64, now_ms: u64) {
         self.last_identity = Some(Said { what, at_ms: now_ms });
+        self.identity_passed_ms = now_ms;
         self.identities.take(IDENTITIES, now_ms);
     }
 

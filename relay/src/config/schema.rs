@@ -215,6 +215,9 @@ settings! {
         "The PLC directory.";
     "plc_rate", Kind::Number(1, 10_000), IDENTITY, "100", env ["RELAY_PLC_RATE"], flags ["plc-rate"],
         "Requests per second to the PLC directory at most.";
+    "plc_stream", Kind::Switch, IDENTITY, "false", env ["RELAY_PLC_STREAM"], flags ["plc-stream"],
+        "Follows the operations of the PLC directory, so that identities that change are looked up before \
+         the next event comes. Where the directory has no stream its export is read every ten seconds.";
     "identity_concurrency", Kind::Number(1, 1000), IDENTITY, "64",
         env ["RELAY_IDENTITY_CONCURRENCY"], flags ["identity-concurrency"],
         "Requests to the PLC directory under way at once. Those to the hosts of did:web are counted \

@@ -219,6 +219,7 @@ impl Ground {
                 _ => CandidateMode::List,
             },
             plc_url: config.plc_host.clone(),
+            plc_stream: config.plc_stream,
             dev: config.dev,
         };
         Discovery::start(parts, std::mem::take(&mut self.earlier), tasks)

@@ -49,6 +49,32 @@ pub(super) enum Order {
     Refresh(oneshot::Sender<bool>),
     /// What the list of a host says of it (ACC-10).
     Listed(Listed, oneshot::Sender<Reconciled>),
+    /// What the directory's stream says of it (RES-7).
+    Hinted(Hint, oneshot::Sender<Hinted>),
+}
+
+/// What an operation of the directory says of key and host; never trusted (RES-7, PLC-2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// The signing key.
+    pub key: Option<[u8; 34]>,
+    /// The host, `host` or `host:port`.
+    pub host: Option<Box<str>>,
+    /// It is a tombstone.
+    pub gone: bool,
+}
+
+/// What came of a hint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hinted {
+    /// The account is not known.
+    Unknown,
+    /// It says what is known.
+    Same,
+    /// The identity is looked up.
+    Asked,
+    /// It differs, but too many lookups are under way; to be tried again.
+    Busy,
 }
 
 /// What a host lists, once it was checked (ACC-10).

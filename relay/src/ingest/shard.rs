@@ -49,6 +49,7 @@ use crate::{
 mod answers;
 mod asking;
 mod decided;
+mod hinted;
 mod listed;
 mod passing;
 mod pieces;
@@ -353,6 +354,7 @@ impl Shard {
     fn order(&mut self, did: &Did, order: Order, unseen: Option<LocalStatus>) {
         match order {
             Order::Listed(listed, answer) => reply(answer, self.listed(did, listed, unseen)),
+            Order::Hinted(hint, answer) => reply(answer, self.hinted(did, &hint)),
             Order::SetLocal(decision, answer) => self.set_local(did, decision, answer),
             Order::Refresh(answer) => {
                 let known = self.table.peek(did).is_some();

@@ -170,7 +170,7 @@ fn name_and_port(host: &Hostname) -> Result<(&str, u16), DialError> {
 }
 
 /// Connects to the first of these addresses that answers.
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
+pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
     let mut last = "the name has no address".to_owned();
     for address in addresses {
         last = match timeout(CONNECT_MAX, TcpStream::connect(address)).await {
@@ -187,7 +187,7 @@ fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     Some(words::printable(&String::from_utf8_lossy(value.as_bytes()), HEADER_CHARS_MAX))
 }
 
-fn not_upgraded(error: WsError) -> DialError {
+pub(super) fn not_upgraded(error: WsError) -> DialError {
     match error {
         WsError::Http(response) => answered(&response),
         WsError::Io(error) => DialError::Failed(format!("the handshake failed: {error}")),

@@ -10,6 +10,7 @@ const INSTANCE_ID: &str = "instance_id";
 const CHECKPOINT: &str = "checkpoint";
 const MARK: &str = "checkpoint_mark";
 const SEQ_FLOOR: &str = "seq_floor";
+const DIRECTORY: &str = "directory_place";
 const SCAN: &str = "directory_scan";
 
 /// Gives a new database its id; an old one keeps its own.
@@ -90,6 +91,20 @@ pub(super) async fn set_scan(tx: &mut Tx, text: &str) -> Result<(), StoreError> 
     let sql = "INSERT INTO relay_meta (name, value) VALUES ($1, $2) \
                ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     tx.execute(Statement::new(sql, vec![SCAN.into(), text.into()])).await.map(drop)
+}
+
+/// Where the operations of the directory were read to.
+pub(super) async fn directory_place(db: &Db) -> Result<Option<String>, StoreError> {
+    Ok(get(db, DIRECTORY).await?.filter(|place| !place.is_empty()))
+}
+
+/// Moves it.
+pub(super) async fn set_directory_place(db: &Db, place: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO relay_meta (name, value) VALUES ($1, $2) \
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    let mut tx = db.begin().await?;
+    tx.execute(Statement::new(sql, vec![DIRECTORY.into(), place.into()])).await?;
+    tx.commit().await
 }
 
 /// Answers when the database answers.

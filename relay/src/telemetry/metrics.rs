@@ -192,10 +192,20 @@ pub const INGEST_STALL_MS_MAX: &str = "relay_ingest_stall_ms_max";
 pub const INGEST_HELD_TOTAL: &str = "relay_ingest_held_total";
 /// Identity lookups asked for, by `cause`.
 pub const INGEST_LOOKUPS_TOTAL: &str = "relay_ingest_lookups_total";
+/// Changes of key or host that were found and that no host announced, told by an `#identity` of our own.
+pub const INGEST_IDENTITIES_TOLD_TOTAL: &str = "relay_ingest_identities_told_total";
 /// Status probes, by `outcome`.
 pub const INGEST_PROBES_TOTAL: &str = "relay_ingest_probes_total";
 /// Panics caught while judging; each is a bug (I6).
 pub const INGEST_PANICS_TOTAL: &str = "relay_ingest_panics_total";
+
+// discovery
+
+/// Operations of the PLC directory that were followed, by `outcome`: `same` as known, `asked` for anew,
+/// of an `unknown` account, `unreadable`, or `skipped` because too many lookups were under way.
+pub const DIRECTORY_OPERATIONS: &str = "relay_directory_operations_total";
+/// Times that operations were missed because the directory no longer had them.
+pub const DIRECTORY_GAPS: &str = "relay_directory_gaps_total";
 
 // firehose
 

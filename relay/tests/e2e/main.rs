@@ -18,6 +18,7 @@ mod failing_hosts;
 #[path = "../support/faulty.rs"]
 mod faulty;
 mod file_faults;
+mod following;
 mod host_authority;
 mod host_limits;
 mod hostile_input;

@@ -83,6 +83,7 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("environment", "settings/rules.rs", "production_refuses_development_mode"),
     ("plc_host", "settings/names.rs", "accounts_are_looked_up_in_the_directory_that_is_named"),
     ("plc_rate", "settings/names.rs", "the_directory_is_not_asked_faster_than_allowed"),
+    ("plc_stream", "e2e/following.rs", "an_identity_that_changes_is_known_before_its_next_event"),
     (
         "identity_concurrency",
         "settings/names.rs",

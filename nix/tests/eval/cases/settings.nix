@@ -87,6 +87,10 @@ let
       500
       "RELAY_ACCOUNT_DISCONTINUITIES_PER_DAY=\"500\""
     ];
+    plc_stream = [
+      true
+      "RELAY_PLC_STREAM=\"true\""
+    ];
     contact = [
       "mailto:a@example.com"
       "RELAY_CONTACT=\"mailto:a@example.com\""

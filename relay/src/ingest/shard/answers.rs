@@ -105,6 +105,9 @@ impl Shard {
             }
             _ => false,
         };
+        if changed && self.parking.waits_on(&did) != Some(On::Answer(Ask::Announced)) {
+            self.tell_later(&did);
+        }
         if lane == Lane::Background {
             if let Some(entry) = self.table.get(&did) {
                 entry.refreshing = false;

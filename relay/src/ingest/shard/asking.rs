@@ -27,9 +27,9 @@ const PLC_MAX: usize = 256;
 /// Lookups of one shard at a time at did:web hosts; apart, because a slow one takes 5 s (RES-6).
 const WEB_MAX: usize = 128;
 /// Lookups nobody waits for, per shard; beyond it the next event of the account tries again.
-const BACKGROUND_MAX: usize = 16;
+pub(super) const BACKGROUND_MAX: usize = 16;
 /// RES-4 rechecks that may be due per shard; beyond it an old document is found by its signature.
-const RECHECKS_MAX: usize = 4096;
+pub(super) const RECHECKS_MAX: usize = 4096;
 /// RES-4: when to look again after an `#identity` that changed nothing.
 const RECHECK_MS: [u64; 2] = [10_000, 60_000];
 /// Pauses between tries: 1 s, doubled up to this.
@@ -50,6 +50,8 @@ pub(super) enum Timer {
     Recheck(Did, u64),
     /// Ask the store again.
     Reload,
+    /// Tell of a change that was found at this time, if nobody did (IDE-6).
+    Tell(Did, u64),
     /// The account of a parked DID may send one more event (HOST-12).
     Turn(Did),
 }
@@ -366,7 +368,7 @@ impl Shard {
         self.set_timer(due_ms, Timer::Reload);
     }
 
-    fn set_timer(&mut self, due_ms: u64, timer: Timer) {
+    pub(super) fn set_timer(&mut self, due_ms: u64, timer: Timer) {
         self.timers_set = self.timers_set.wrapping_add(1);
         self.timers.insert((due_ms, self.timers_set), timer);
     }
@@ -398,6 +400,10 @@ impl Shard {
                     }
                 }
                 Timer::Reload => self.loading = false,
+                Timer::Tell(did, found_ms) => {
+                    self.rechecks = self.rechecks.saturating_sub(1);
+                    self.tell_identity(&did, found_ms);
+                }
                 Timer::Turn(did) => self.go_on_in_turn(did),
             }
         }
