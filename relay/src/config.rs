@@ -140,6 +140,8 @@ pub struct Config {
     pub crawl: Vec<String>,
     /// Relays whose lists of hosts are read, valid names.
     pub bootstrap_from: Vec<String>,
+    /// Relays whose events are read (HOST-13), valid names.
+    pub source_relays: Vec<String>,
     /// What becomes of unknown hosts in DID documents: `off`, `list` or `add`.
     pub host_candidates: String,
     /// Number of shards, at least 1.
@@ -314,6 +316,7 @@ impl Values {
             trusted_proxies: TrustedProxies::new(self.networks("trusted_proxies")),
             crawl: self.list("crawl"),
             bootstrap_from: self.list("bootstrap_from"),
+            source_relays: self.list("source_relays"),
             host_candidates: self.text("host_candidates"),
             disable_request_crawl: self.switch("disable_request_crawl"),
             default_account_limit: self.number("default_account_limit"),

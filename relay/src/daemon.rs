@@ -232,6 +232,7 @@ fn compose(
     watch_log(&ground.reader, &tasks.fatal);
     keep_claim(&ground.store, &tasks.fatal);
     crawl(config.crawl, ground.hosts.clone(), &tasks.upstream);
+    ground.read_sources(config.source_relays, &tasks.upstream);
 
     let Ground { hosts, store, appender, reader, .. } = ground;
     Running {

@@ -80,6 +80,8 @@ pub struct HostOptions {
     pub grows: bool,
     /// What one account may send (HOST-12, VAL-20).
     pub account_limits: AccountLimits,
+    /// Relays that are read as sources of events (HOST-13), `host` or `host:port`.
+    pub sources: Vec<String>,
     /// Domains whose hosts have large limits (HOST-6): `pds.example.com`, or `*.example.com` for all
     /// below a domain.
     pub trusted: Vec<String>,
@@ -94,6 +96,7 @@ impl Default for HostOptions {
             new_per_day: newcomers::PER_DAY,
             grows: true,
             account_limits: AccountLimits::default(),
+            sources: Vec::new(),
             trusted: vec![TRUSTED_DEFAULT.to_owned()],
         }
     }
@@ -286,6 +289,7 @@ impl Hosts {
             clock: clock.clone(),
             events_max: unsettled_max,
             account_limits: options.account_limits,
+            sources: options.sources.into(),
             trusted: Arc::new(RwLock::new(options.trusted)),
         };
         let grown_ms = AtomicU64::new(clock.steady_ms());

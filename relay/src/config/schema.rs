@@ -147,6 +147,10 @@ settings! {
         env ["RELAY_BOOTSTRAP_FROM", "RELAY_UPSTREAM"], flags ["bootstrap-from", "upstream"],
         "Relays whose lists of hosts are read at the first start and again every six hours; hosts \
          that are new are subscribed to. Events are never taken from them.";
+    "source_relays", Kind::Hosts, HOSTS, "", env ["RELAY_SOURCE_RELAYS"], flags ["source-relays"],
+        "Relays whose events are read besides those of hosts, from the beginning of what they keep. Each \
+         event is validated as one of a host; whose word counts for an account says its DID document, and \
+         a host that is read itself goes before.";
     "host_candidates", CANDIDATES, HOSTS, "list",
         env ["RELAY_HOST_CANDIDATES"], flags ["host-candidates"],
         "What becomes of a host that a DID document names and that is not known: `off`, nothing; \

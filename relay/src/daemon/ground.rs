@@ -273,6 +273,25 @@ impl Ground {
         }
     }
 
+    /// Takes the relays that are sources of events among the hosts (HOST-13).
+    pub(super) fn read_sources(&self, names: Vec<String>, tasks: &Tasks) {
+        if names.is_empty() {
+            return;
+        }
+        let (hosts, stopping) = (self.hosts.clone(), tasks.stopping().clone());
+        tasks.start(async move {
+            let Some(added) = stopping.run_until_cancelled(hosts.add_many(&names)).await else {
+                return;
+            };
+            for (name, added) in names.iter().zip(added) {
+                match added {
+                    Ok(_) => tracing::info!(relay = name, "a relay is read as a source of events"),
+                    Err(why) => tracing::warn!(relay = name, %why, "a relay is not read"),
+                }
+            }
+        });
+    }
+
     pub(super) fn checkpointer(&self, ingest: &Ingest) -> Checkpointer {
         let kept = (self.store.clone(), ingest.clone(), self.hosts.clone());
         Checkpointer::new(kept, (self.appender.clone(), self.reader.clone()))
@@ -391,6 +410,12 @@ fn user_agent(contact: &str) -> String {
     if contact.is_empty() { product } else { format!("{product} (+{contact})") }
 }
 
+/// The relays that are read as sources of events.
+fn sources(config: &Config) -> Vec<Hostname> {
+    let names = config.source_relays.iter();
+    names.filter_map(|name| Hostname::parse(name, config.dev).ok()).collect()
+}
+
 /// Rules for all hosts as these settings have them.
 pub(crate) fn host_options(config: &Config) -> HostOptions {
     let spared = config.lenient_hosts.iter().filter_map(|(name, until)| {
@@ -411,6 +436,7 @@ pub(crate) fn host_options(config: &Config) -> HostOptions {
         new_per_day: config.new_hosts_per_day,
         grows: config.limits_grow,
         account_limits: config.account_limits,
+        sources: sources(config).iter().map(|name| name.as_str().to_owned()).collect(),
         trusted,
     }
 }

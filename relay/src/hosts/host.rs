@@ -50,6 +50,8 @@ pub(super) struct Shared {
     pub(super) events_max: usize,
     /// What one account may send (HOST-12).
     pub(super) account_limits: AccountLimits,
+    /// Relays that are read as sources (HOST-13).
+    pub(super) sources: Arc<[String]>,
     /// Domains that are trusted (HOST-6); looked at whenever it matters.
     pub(super) trusted: Arc<RwLock<Vec<String>>>,
 }
@@ -94,6 +96,8 @@ pub struct Host {
     pub(super) behind_since_ms: AtomicU64,
     pub(super) clean_commits: AtomicU64,
     pub(super) strict_for_good: AtomicBool,
+    /// A relay that is read as a source (HOST-13).
+    is_source: bool,
     /// Until when it is spared if it has not ratcheted, ms since 1970.
     pub(super) spared_until_ms: AtomicU64,
     frames: AtomicU64,
@@ -108,8 +112,10 @@ impl Host {
         let low_water = LowWater::starting_at(row.cursor);
         let is_late_comer = shared.leniency.is_late_comer(row.first_seen_ms);
         let spared_until_ms = shared.leniency.spared_until(hostname.as_str(), row.strictness);
+        let is_source = shared.sources.iter().any(|name| name == hostname.as_str());
         Self {
             id: row.id,
+            is_source,
             hostname,
             first_seen_ms: row.first_seen_ms,
             shared,
@@ -139,6 +145,12 @@ impl Host {
     /// Number.
     pub fn id(&self) -> HostId {
         self.id
+    }
+
+    /// Whether it is a relay that the settings name as a source of events (HOST-13): it is the host of no
+    /// account.
+    pub fn is_source(&self) -> bool {
+        self.is_source
     }
 
     /// Name and scheme.

@@ -40,6 +40,8 @@ pub(super) struct Facts<'a> {
     pub(super) recent: &'a Recent,
     /// Whether it may send one more event now (HOST-12).
     pub(super) turn: AccountTurn,
+    /// Who sends it (HOST-13).
+    pub(super) sender: Sender,
     /// The host that sent the message.
     pub(super) host: HostId,
     /// Epoch of that host when the message came.
@@ -60,6 +62,17 @@ pub(super) struct Facts<'a> {
     pub(super) asked: Asked<'a>,
     /// Name of a host, for details.
     pub(super) name_of: &'a dyn Fn(HostId) -> String,
+}
+
+/// What kind of server sent a message (HOST-13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// A host.
+    Host,
+    /// A relay, of an account whose own host is not read now.
+    Relay,
+    /// A relay, of an account whose own host is read too and goes before.
+    RelayBesideHost,
 }
 
 /// What was asked for a message before it is judged (again).
@@ -86,6 +99,14 @@ pub(super) enum Fresh<'a> {
 }
 
 impl Facts<'_> {
+    /// Whose word an announcement is, to recognise its repetition: what relays pass on is its host's.
+    fn speaker(&self) -> HostId {
+        match (self.sender, self.account) {
+            (Sender::Relay | Sender::RelayBesideHost, Some(account)) => account.host,
+            (Sender::Host, _) | (_, None) => self.host,
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         self.now_us / 1000
     }
@@ -150,6 +171,9 @@ fn authority<'f>(facts: &Facts<'f>) -> Result<&'f Account, Stop> {
     if account.host == facts.host {
         return Ok(account);
     }
+    if facts.sender != Sender::Host {
+        return relayed(facts, account);
+    }
     let may_ask = facts.host_may_ask && facts.recent.may_refresh(Doubt::Host, facts.steady_ms);
     if facts.asked.identity.is_none() && may_ask {
         return Err(Stop::Ask(Ask::Host));
@@ -172,6 +196,37 @@ fn authority<'f>(facts: &Facts<'f>) -> Result<&'f Account, Stop> {
             format!("the DID is tombstoned or names no host; {}", facts.after_asking()),
         ),
     })
+}
+
+/// HOST-13: a relay cannot show by its connection that an account is at its host; that the DID document
+/// names one has to do, whichever it is.
+fn relayed<'f>(facts: &Facts<'f>, account: &'f Account) -> Result<&'f Account, Stop> {
+    if account.host != NO_HOST || facts.recent.named_host.is_some() {
+        return Ok(account);
+    }
+    if facts.asked.identity.is_none() && facts.recent.may_refresh(Doubt::Host, facts.steady_ms) {
+        return Err(Stop::Ask(Ask::Host));
+    }
+    if account.key.is_some() && facts.asked.identity.is_none() {
+        // Asked a short while ago, and forgotten since.
+        return Ok(account);
+    }
+    Err(Stop::drop(
+        DropReason::IdentityInvalid,
+        format!("the DID is tombstoned or names no host; {}", facts.after_asking()),
+    ))
+}
+
+/// HOST-13: of an account whose own host is read a relay only says what that host says, sooner or later.
+fn unless_its_host_tells(facts: &Facts<'_>) -> Result<(), Stop> {
+    if facts.sender != Sender::RelayBesideHost {
+        return Ok(());
+    }
+    let words = format!(
+        "sent by the relay {}; the account's own host is read and says it itself",
+        (facts.name_of)(facts.host)
+    );
+    Err(Stop::Drop(DropReason::Redundant, words))
 }
 
 /// VAL-5, VAL-6, ACC-4: whether commits and syncs of the account pass.

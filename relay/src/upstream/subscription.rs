@@ -196,7 +196,7 @@ impl<I: Inlet> Subscription<I> {
             }
         };
         match dialled {
-            Ok(dialled) if is_relay(dialled.server_header.as_deref()) => {
+            Ok(dialled) if is_relay(dialled.server_header.as_deref()) && !self.host.is_source() => {
                 Err(End::Lost(Reason::IsRelay, "the host is a relay itself".to_owned()))
             }
             Ok(dialled) => {

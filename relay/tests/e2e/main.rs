@@ -5,6 +5,7 @@ mod account_limits;
 mod account_status;
 mod adversaries;
 mod at_scale;
+mod chain;
 mod clocks;
 mod collections;
 mod commit_validation;

@@ -32,6 +32,7 @@ const EFFECTS: &[(&str, &str, &str)] = &[
         "discovery/pulls.rs",
         "a_new_relay_fills_itself_and_asks_again_after_some_hours",
     ),
+    ("source_relays", "e2e/chain.rs", "a_relay_that_reads_a_relay_loses_and_repeats_nothing"),
     (
         "host_candidates",
         "discovery/candidates.rs",

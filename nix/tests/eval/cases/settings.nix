@@ -91,6 +91,10 @@ let
       true
       "RELAY_PLC_STREAM=\"true\""
     ];
+    source_relays = [
+      [ "relay.example.com" ]
+      "RELAY_SOURCE_RELAYS=\"relay.example.com\""
+    ];
     contact = [
       "mailto:a@example.com"
       "RELAY_CONTACT=\"mailto:a@example.com\""

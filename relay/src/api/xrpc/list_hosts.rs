@@ -58,7 +58,12 @@ impl Source for Hosts {
         let more = views.len() >= count;
         let rows = views
             .into_iter()
-            .map(|host| (u64::from(host.id.0), host.ever_connected.then(|| host.into())))
+            .map(|host| {
+                // A relay that is read as a source has no accounts of its own (HOST-13).
+                let is_source = self.get(host.id).is_some_and(|host| host.is_source());
+                let is_shown = host.ever_connected && !is_source;
+                (u64::from(host.id.0), is_shown.then(|| host.into()))
+            })
             .collect();
         Ok(Rows { rows, more })
     }

@@ -9,7 +9,7 @@ use crate::{
     domain::{DropReason, UpstreamStatus, effective},
 };
 
-use super::{Facts, Fresh, authority, in_turn};
+use super::{Facts, Fresh, Sender, authority, in_turn, unless_its_host_tells};
 use crate::ingest::verdict::{Ask, Pass, Stop, Verdict};
 
 /// The placeholder that may always be passed (SYN-5, IDE-3).
@@ -22,7 +22,7 @@ const NO_HANDLE: &str = "handle.invalid";
 pub(super) fn identity<'m>(facts: &Facts<'_>, message: &Identity<'m>) -> Verdict<'m> {
     let account = facts.account.ok_or(Stop::Ask(Ask::FirstSight))?;
     let now_ms = facts.steady_ms;
-    let from_its_host = account.host == facts.host;
+    let from_its_host = account.host == facts.host || facts.sender == Sender::Relay;
     if facts.asked.identity.is_none() {
         let may_ask = if from_its_host {
             facts.recent.may_follow_announcement(now_ms)
@@ -59,8 +59,8 @@ pub(super) fn identity<'m>(facts: &Facts<'_>, message: &Identity<'m>) -> Verdict
     });
     // Where the document could not be asked, the handle is left out; what a host says is the same or
     // another all the same, and with the handle it may have been passed a moment ago.
-    let says = hash(&(facts.host, message.handle, passed.is_some()));
-    let repeats = [says, hash(&(facts.host, message.handle, true))]
+    let says = hash(&(facts.speaker(), message.handle, passed.is_some()));
+    let repeats = [says, hash(&(facts.speaker(), message.handle, true))]
         .into_iter()
         .any(|says| facts.recent.repeats_identity(says, now_ms));
     if !changed && repeats {
@@ -86,9 +86,10 @@ pub(super) fn identity<'m>(facts: &Facts<'_>, message: &Identity<'m>) -> Verdict
 /// effective status, not the host's word (ACC-2).
 pub(super) fn account<'m>(facts: &Facts<'_>, message: &AccountMessage<'m>) -> Verdict<'m> {
     let account = authority(facts)?;
+    unless_its_host_tells(facts)?;
     let upstream = UpstreamStatus::from_wire(message.active, message.status);
     let told = effective(&upstream, account.local);
-    let says = hash(&(facts.host, told.active, told.status, upstream.as_text()));
+    let says = hash(&(facts.speaker(), told.active, told.status, upstream.as_text()));
     if facts.recent.repeats_account(says, facts.steady_ms) {
         return Err(Stop::drop(
             DropReason::Redundant,

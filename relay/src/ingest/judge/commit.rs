@@ -7,7 +7,10 @@ use relay_protocol::{
 
 use crate::domain::{Account, DropReason, RepoState};
 
-use super::{Facts, authority, commit_object, in_turn, not_ahead, signature, signing_key, status};
+use super::{
+    Facts, authority, commit_object, in_turn, not_ahead, signature, signing_key, status,
+    unless_its_host_tells,
+};
 use crate::ingest::verdict::{Continuity, Pass, Stop, Verdict};
 
 /// Below this many operations a repeated path is looked for by comparing all with all.
@@ -23,6 +26,10 @@ pub(super) fn judge<'m>(facts: &Facts<'_>, message: &CommitMessage<'m>) -> Verdi
     let account = authority(facts)?;
     status(facts, account)?;
     newer(account, message)?;
+    let continuity = continuity(account, message);
+    if !matches!(continuity, Continuity::Continuous | Continuity::SinceMismatch) {
+        unless_its_host_tells(facts)?;
+    }
     in_turn(facts)?;
     not_ahead(facts, message.rev)?;
     let key = signing_key(facts, account)?;
@@ -48,7 +55,7 @@ pub(super) fn judge<'m>(facts: &Facts<'_>, message: &CommitMessage<'m>) -> Verdi
         edits: edits(message),
         bad_time: !is_datetime(message.time),
         repo: Some(RepoState { rev: message.rev, data: commit.data, commit: message.commit }),
-        continuity: Some(continuity(account, message)),
+        continuity: Some(continuity),
         spared,
         ..Pass::default()
     })

@@ -4,7 +4,10 @@ use relay_protocol::{Blocks, Sync, is_datetime};
 
 use crate::domain::{DropReason, RepoState};
 
-use super::{Facts, authority, commit_object, in_turn, not_ahead, signature, signing_key, status};
+use super::{
+    Facts, authority, commit_object, in_turn, not_ahead, signature, signing_key, status,
+    unless_its_host_tells,
+};
 use crate::ingest::verdict::{Pass, Stop, Verdict};
 
 /// Judges one `#sync`: "the state is this commit, whatever came before".
@@ -21,6 +24,7 @@ pub(super) fn judge<'m>(facts: &Facts<'_>, message: &Sync<'m>) -> Verdict<'m> {
             format!("rev {} is older than {}", message.rev, state.rev),
         ));
     }
+    unless_its_host_tells(facts)?;
     in_turn(facts)?;
     not_ahead(facts, message.rev)?;
     let now_ms = facts.steady_ms;

@@ -216,13 +216,15 @@ impl Shard {
         let sender = Arc::clone(&first.arrival.host);
         let is_at_sender = |document: &DidDocument| {
             let pds = document.pds.as_ref();
-            pds.is_some_and(|pds| pds.host.as_str() == sender.hostname().as_str())
+            pds.is_some_and(|pds| {
+                sender.is_source() || pds.host.as_str() == sender.hostname().as_str()
+            })
         };
         if let Ok(document) = result
             && is_at_sender(document)
-            && let Some(local) = self.local_of_new(&did, &sender, waiting.local)
+            && let Some((home, local)) = self.home_of_new(&did, (&sender, document), waiting.local)
         {
-            self.create(&did, document, sender.id(), local);
+            self.create(&did, document, home, local);
             let handle = document.handle.as_ref().map(relay_protocol::Handle::as_str);
             let fresh = Fresh::Document { changed: true, handle };
             let asked = Asked { identity: Some(fresh), status: false };
@@ -267,6 +269,24 @@ impl Shard {
         self.go_on(did, waiting, true, Asked::default());
     }
 
+    /// Where a new account is, and the status that it begins with; nothing, and nothing counted, when it
+    /// cannot be taken. Of an account that a relay tells of its host need not be known (HOST-13).
+    fn home_of_new(
+        &self,
+        did: &Did,
+        (sender, document): (&Host, &DidDocument),
+        decided: LocalStatus,
+    ) -> Option<(HostId, LocalStatus)> {
+        if !sender.is_source() {
+            return self.local_of_new(did, sender, decided).map(|local| (sender.id(), local));
+        }
+        let named = document.pds.as_ref()?;
+        match self.room.hosts.by_name(named.host.as_str()) {
+            Some(home) => self.local_of_new(did, &home, decided).map(|local| (home.id(), local)),
+            None => Some((NO_HOST, decided)),
+        }
+    }
+
     /// The first row of an account; its number is from first sight (DESIGN 10.4).
     pub(super) fn create(
         &mut self,
@@ -289,6 +309,11 @@ impl Shard {
             last: None,
             last_seq: Seq(0),
         });
+        if host == NO_HOST
+            && let (Some(entry), Some(pds)) = (self.table.get(did), &document.pds)
+        {
+            entry.recent_mut().named_host = Some(Box::from(pds.host.as_str()));
+        }
     }
 
     /// Counts a new account at its host; one too many is held from its first event on (ACC-9). Gives the
@@ -328,9 +353,10 @@ impl Shard {
             entry.identity_unlogged = true;
             account.key = bytes;
             if changed {
-                let recent = entry.recent_mut();
-                recent.identity_changed_ms = now_ms;
-                recent.named_host = named.filter(|_| host == NO_HOST).map(Box::from);
+                entry.recent_mut().identity_changed_ms = now_ms;
+            }
+            if changed || (host == NO_HOST && named.is_some()) {
+                entry.recent_mut().named_host = named.filter(|_| host == NO_HOST).map(Box::from);
             }
             changed
         });

@@ -326,6 +326,8 @@ impl Shard {
             let sender = arrival.host.hostname();
             match stranger.host.as_deref() {
                 Some(host) if host == sender.as_str() => {}
+                // To a relay any host will do.
+                Some(_) if arrival.host.is_source() => {}
                 Some(_) => return Some((DropReason::WrongHost, stranger.why.clone())),
                 None if arrival.kind == EventKind::Identity => {}
                 None => return Some((DropReason::IdentityInvalid, stranger.why.clone())),

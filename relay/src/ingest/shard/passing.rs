@@ -22,10 +22,11 @@ use crate::{
     },
     drops::Dropped,
     eventlog,
+    hosts::{Host, Hosts},
     ingest::{
         Arrival,
         failures::Failure,
-        judge::{Asked, Facts, Fresh},
+        judge::{Asked, Facts, Fresh, Sender},
         note::{Course, Note},
         parking::On,
         table::Entry,
@@ -94,6 +95,7 @@ impl Shard {
                 let levels = self.levels.peek(&entry.account.number);
                 levels.map_or(AccountTurn::Now, |levels| levels.turn(limits, steady_ms))
             }),
+            sender: sender(&arrival.host, entry, hosts),
             host,
             epoch: arrival.epoch,
             host_seq: arrival.host_seq,
@@ -328,6 +330,19 @@ impl Shard {
     /// A host caused a lookup for an account that is not its own.
     pub(super) fn looked_up_for(&mut self, host: HostId, now_ms: u64) {
         self.host_lookups.entry(host).or_default().take(FOREIGN_LOOKUPS, now_ms);
+    }
+}
+
+/// What kind of server sent an event of this account (HOST-13).
+fn sender(host: &Host, entry: Option<&Entry>, hosts: &Hosts) -> Sender {
+    if !host.is_source() {
+        return Sender::Host;
+    }
+    let home = entry.and_then(|entry| hosts.get(entry.account.host));
+    if home.is_some_and(|home| home.is_connected()) {
+        Sender::RelayBesideHost
+    } else {
+        Sender::Relay
     }
 }
 

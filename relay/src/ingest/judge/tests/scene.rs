@@ -17,7 +17,7 @@ use crate::{
         Seq, UpstreamStatus,
     },
     ingest::{
-        judge::{Asked, Facts, Fresh, judge},
+        judge::{Asked, Facts, Fresh, Sender, judge},
         verdict::{Ask, Pass, Stop, Verdict},
     },
 };
@@ -147,6 +147,8 @@ pub(super) struct Scene {
     pub(super) recent: Recent,
     /// Whether the account may send one more.
     pub(super) turn: AccountTurn,
+    /// What kind of server sends.
+    pub(super) sender: Sender,
     /// The host that sends.
     pub(super) from: HostId,
     pub(super) epoch: Epoch,
@@ -200,6 +202,7 @@ impl Scene {
             key: Some(key),
             recent: Recent::new(true),
             turn: AccountTurn::Now,
+            sender: Sender::Host,
             from: ALPHA,
             epoch: Epoch(0),
             now_us,
@@ -247,6 +250,7 @@ impl Scene {
             key: self.key.as_ref(),
             recent: &self.recent,
             turn: self.turn,
+            sender: self.sender,
             host: self.from,
             epoch: self.epoch,
             host_seq: HostSeq(0),
