@@ -231,8 +231,7 @@ fn compose(
     keep_up(&ground, &tasks.edge);
     watch_log(&ground.reader, &tasks.fatal);
     keep_claim(&ground.store, &tasks.fatal);
-    crawl(config.crawl, ground.hosts.clone(), &tasks.upstream);
-    ground.read_sources(config.source_relays, &tasks.upstream);
+    add_hosts((config.crawl, config.source_relays), &ground, &tasks.upstream);
 
     let Ground { hosts, store, appender, reader, .. } = ground;
     Running {
@@ -477,6 +476,11 @@ fn announce_pending(ingest: &Ingest, tasks: &Tasks) {
             }
         }
     });
+}
+
+fn add_hosts((hosts, relays): (Vec<String>, Vec<String>), ground: &Ground, tasks: &Tasks) {
+    ground.read_sources(relays, tasks);
+    crawl(hosts, ground.hosts.clone(), tasks);
 }
 
 fn crawl(names: Vec<String>, hosts: Hosts, tasks: &Tasks) {
