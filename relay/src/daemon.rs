@@ -231,7 +231,7 @@ fn compose(
     keep_up(&ground, &tasks.edge);
     watch_log(&ground.reader, &tasks.fatal);
     keep_claim(&ground.store, &tasks.fatal);
-    add_hosts((config.crawl, config.source_relays), &ground, &tasks.upstream);
+    crawl((config.crawl, config.source_relays), &ground, &tasks.upstream);
 
     let Ground { hosts, store, appender, reader, .. } = ground;
     Running {
@@ -478,12 +478,9 @@ fn announce_pending(ingest: &Ingest, tasks: &Tasks) {
     });
 }
 
-fn add_hosts((hosts, relays): (Vec<String>, Vec<String>), ground: &Ground, tasks: &Tasks) {
+fn crawl((names, relays): (Vec<String>, Vec<String>), ground: &Ground, tasks: &Tasks) {
+    let hosts = ground.hosts.clone();
     ground.read_sources(relays, tasks);
-    crawl(hosts, ground.hosts.clone(), tasks);
-}
-
-fn crawl(names: Vec<String>, hosts: Hosts, tasks: &Tasks) {
     if names.is_empty() {
         return;
     }
