@@ -158,7 +158,7 @@ async fn every_series_is_in_the_catalogue_and_no_stranger_names_one() {
         named.insert(base.to_owned());
         for (key, value) in labels {
             let keys = ["route", "class", "reason", "outcome", "kind", "status", "source", "cause"];
-            let theirs = ["path", "code", "directory", "version", "way"];
+            let theirs = ["path", "code", "directory", "version", "way", "list"];
             let known = keys.contains(&key.as_str())
                 || theirs.contains(&key.as_str())
                 || ["start", "le"].contains(&key.as_str());

@@ -28,8 +28,8 @@ pub(super) struct Measures {
 impl Measures {
     pub(super) fn new(active_bytes_max: usize) -> Self {
         gauge!(catalogue::COLLECTIONS_MEMORY_LIMIT).set(float(disk::length(active_bytes_max)));
-        let accounts = |whole| gauge!(catalogue::COLLECTIONS_ACCOUNTS, "whole" => whole);
-        let pairs = |state| gauge!(catalogue::COLLECTIONS_PAIRS, "state" => state);
+        let accounts = |whole| gauge!(catalogue::COLLECTIONS_ACCOUNTS, "status" => whole);
+        let pairs = |state| gauge!(catalogue::COLLECTIONS_PAIRS, "status" => state);
         Self {
             proven: pairs("proven"),
             believed: pairs("believed"),
