@@ -144,6 +144,7 @@ simnet *flags:
 nightly:
     cargo test --release -p relay-protocol --test protocol -- --ignored a_million
     TORTURE_KILLS=100 cargo test --release -p relay --test torture -- --nocapture random_moments
+    cargo test --release -p relay --test torture -- --ignored --nocapture two_thousand
     {{ just_executable() }} torture 600 2
     {{ just_executable() }} torture 600 3
     cargo test --release -p relay --test faults -- --ignored

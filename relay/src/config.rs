@@ -445,6 +445,8 @@ impl Values {
         self.check_hosts("crawl", &crawled, config.dev);
         let relays: Vec<&str> = config.bootstrap_from.iter().map(String::as_str).collect();
         self.check_hosts("bootstrap_from", &relays, config.dev);
+        let sources: Vec<_> = config.source_relays.iter().map(String::as_str).collect();
+        self.check_hosts("source_relays", &sources, config.dev);
         let spared: Vec<&str> = config.lenient_hosts.iter().map(|(host, _)| &**host).collect();
         self.check_hosts("lenient_hosts", &spared, config.dev);
         let below = |pattern| -> &str { str::strip_prefix(pattern, "*.").unwrap_or(pattern) };

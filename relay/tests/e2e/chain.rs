@@ -34,9 +34,9 @@ async fn passed(relay: &Relay, rev: &str) -> Result<()> {
     Ok(())
 }
 
-/// HOST-13, ROLE-7, I4: relay B reads relay A, which reads two hosts. All events of their accounts come out
-/// of B as out of A, each once and in order; also over restarts of either, and when B reads a host itself
-/// from then on. A host that B does not know is known by its DID documents.
+/// HOST-13, ROLE-7, I4: relay B reads relay A (`source_relays`), which reads two hosts. All events of
+/// their accounts come out of B as out of A, each once and in order; also over restarts of either, and
+/// when B reads a host itself from then on. A host that B does not know is known by its DID documents.
 #[tokio::test]
 async fn a_relay_that_reads_a_relay_loses_and_repeats_nothing() -> Result<()> {
     let net = Net::seeded(350).await?;

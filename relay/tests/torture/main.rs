@@ -6,6 +6,7 @@
 //! `SEED` repeats the kills of a run.
 #![expect(clippy::print_stdout, reason = "the report is for a person too")]
 
+mod collections;
 mod consumers;
 mod mix;
 mod points;
