@@ -1,6 +1,6 @@
 //! `provision compare` on real relays of which one is made to miss what is known.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use axum::{
@@ -314,6 +314,60 @@ async fn lists_of_collections_are_compared() -> Result<()> {
     assert_eq!((&found["counts"], &found["only"]), (&json!([3, 3]), &json!([1, 1])), "{found}");
     assert_eq!(found["examples"]["only in the second"], json!(["did:web:d.example"]));
     assert_eq!(rows[1]["difference"]["coverage"], 1.0);
+    Ok(())
+}
+
+/// Two relays that read the same hosts list the same accounts by collection, from the time on at which the
+/// second has taken the lists of the first.
+#[tokio::test]
+async fn two_relays_list_the_same_accounts_by_collection() -> Result<()> {
+    let net = Net::seeded(305).await?;
+    let alpha = net.pds("alpha").await?;
+    let old = alpha.account("old").await?;
+    old.post("long ago").await?;
+    alpha.forget_events();
+    let ours = relay(net.plc().url(), &[&alpha]).await?;
+    let theirs = relay(net.plc().url(), &[&alpha]).await?;
+    let dir = tempfile::tempdir()?;
+    let nsids = dir.path().join("nsids");
+    fs::write(&nsids, "app.bsky.feed.post\napp.bsky.feed.like\n")?;
+    let nsids = shown(&nsids);
+    let (first, second) = (ours.url(), theirs.url());
+    let words = ["compare", "collections", "--nsids", &nsids, &first, &second, "--json"];
+    let same = async || -> Result<bool> {
+        let ended = program::run(&words).await?;
+        let rows: Vec<Value> =
+            ended.out.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        Ok(rows.len() == 2
+            && rows.iter().all(|row| row["difference"]["only"] == json!([0, 0]))
+            && rows[0]["difference"]["both"] == 2
+            && rows[1]["difference"]["both"] == 1)
+    };
+    fill(&theirs, json!({ "dids": [old.as_ref()] })).await?;
+    let new = alpha.account("new").await?;
+    new.post("hello").await?;
+    new.like("at://did:web:example.com/app.bsky.feed.post/x").await?;
+    assert!(!same().await?, "control: ours was told of one account alone");
+
+    let from = theirs.url().replace("http://", "");
+    fill(&ours, json!({ "from": [from.replace("127.0.0.1", "localhost")] })).await?;
+
+    let waited = tokio::time::timeout(Duration::from_mins(1), async {
+        while !same().await? {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        anyhow::Ok(())
+    });
+    waited.await.context("they still differ")??;
+    Ok(())
+}
+
+/// Has the index of collections of a relay filled.
+async fn fill(relay: &RelayProcess, body: Value) -> Result<()> {
+    let url = format!("http://{}/admin/v1/collections/backfill", relay.admin_address());
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let asked = client.post(url).basic_auth("admin", Some(PASSWORD)).json(&body).send().await?;
+    assert!(asked.status().is_success(), "{}", asked.text().await?);
     Ok(())
 }
 
