@@ -91,11 +91,36 @@ export class Relay {
 
   /** The dropped events of an account that the relay remembers, newest first. */
   async drops(did) {
-    const answer = await ask(`${this.#adminUrl}/admin/v1/why?${new URLSearchParams({ did })}`, {
-      headers: { authorization: `Basic ${btoa(`admin:${ADMIN_PASSWORD}`)}` },
-    })
-    if (!answer.ok) throw new Error(`why: ${answer.status} ${await answer.text()}`)
-    return (await answer.json()).drops
+    return (await this.#admin(`why?${new URLSearchParams({ did })}`)).drops
+  }
+
+  /** Asks the hosts now about all accounts of which records may be missing, not at the usual pace. */
+  fillCollections() {
+    const headers = { 'content-type': 'application/json' }
+    return this.#admin('collections/backfill', { method: 'POST', headers, body: '{}' })
+  }
+
+  /** Who has records of a kind, by all pages. */
+  async havingRecordsOf(collection) {
+    const dids = []
+    let cursor
+    do {
+      const query = { collection, limit: 2, ...(cursor && { cursor }) }
+      const { status, body } = await this.get('com.atproto.sync.listReposByCollection', query)
+      if (status !== 200) throw new Error(`listReposByCollection: ${status} ${JSON.stringify(body)}`)
+      dids.push(...body.repos.map(({ did }) => did))
+      cursor = body.cursor
+    } while (cursor)
+    return dids
+  }
+
+  async #admin(path, { headers, ...options } = {}) {
+    const authorization = `Basic ${btoa(`admin:${ADMIN_PASSWORD}`)}`
+    const url = `${this.#adminUrl}/admin/v1/${path}`
+    const answer = await ask(url, { ...options, headers: { ...headers, authorization } })
+    const text = await answer.text()
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${text}`)
+    return text && JSON.parse(text)
   }
 
   async #isHealthy() {

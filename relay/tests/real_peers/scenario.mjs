@@ -48,6 +48,35 @@ export async function mixedWrites(account) {
   return words
 }
 
+/** Kinds of records of which an account writes some and deletes all again, and one that it keeps. */
+export const EMPTIED = ['com.example.note', LIKE]
+export const KEPT = 'com.example.photo'
+const OF_EACH = 3
+
+/** Records of three collections, then none of two of them; gives what each write must come out as. */
+export async function comeAndGo(account) {
+  const words = []
+  const keys = Array.from({ length: OF_EACH }, (_, i) => `kept-${i}`)
+  for (const collection of [...EMPTIED, KEPT]) {
+    for (const rkey of keys) {
+      const made = { $type: collection, text: rkey }
+      await write(account, 'createRecord', { collection, rkey, validate: false, record: made })
+      words.push('#commit create')
+    }
+  }
+  for (const collection of EMPTIED) {
+    for (const { uri } of (await account.host.get('com.atproto.repo.listRecords', { repo: account.did, collection })).records) {
+      await write(account, 'deleteRecord', { collection, rkey: uri.split('/').pop() })
+      words.push('#commit delete')
+    }
+  }
+  return words
+}
+
+/** The collections that the host says the account has. */
+export const collectionsOf = async ({ host, did }) =>
+  (await host.get('com.atproto.repo.describeRepo', { repo: did })).collections
+
 function severalWrites(keys, i) {
   const kind = (name) => `com.atproto.repo.applyWrites#${name}`
   const like = { $type: LIKE, n: i }

@@ -260,6 +260,30 @@ async function stopWhileWriting(bench) {
   })
 }
 
+async function collect({ cast: { bob, carol }, ledger }) {
+  for (const account of [bob, carol]) await ledger.settles(account, ...(await life.comeAndGo(account)))
+}
+
+/** Who has records of a kind is exactly what both hosts say, after all that happened. */
+async function sameCollections({ cast, relay }) {
+  const { dora: _deleted, ...others } = cast
+  const expected = Object.fromEntries(life.EMPTIED.map((name) => [name, []]))
+  for (const account of Object.values(others)) {
+    for (const name of await life.collectionsOf(account)) (expected[name] ??= []).push(account.did)
+  }
+  equal(expected[life.KEPT]?.length, 2, 'the kind that was kept')
+  await relay.fillCollections()
+  let differing
+  await until(() => `the same collections: ${JSON.stringify(differing)}`, async () => {
+    differing = []
+    for (const [name, dids] of Object.entries(expected)) {
+      const found = (await relay.havingRecordsOf(name)).sort()
+      if (JSON.stringify(found) !== JSON.stringify(dids.sort())) differing.push({ name, found, dids })
+    }
+    return differing.length === 0
+  })
+}
+
 /** In order; each builds on those before it. */
 export const chapters = [
   ['requestCrawl of both hosts answers 200', crawl],
@@ -285,4 +309,6 @@ export const chapters = [
   ['both hosts restarted: commits go on', restartHosts],
   ['handle, status and repo changed while the relay is dead: each told once', changeWhileDown],
   ['relay stopped with SIGTERM while hosts write: exit code 0, nothing lost', stopWhileWriting],
+  ['records of three kinds are written, all of two kinds deleted', collect],
+  ['listReposByCollection is what describeRepo of both hosts says, kind by kind', sameCollections],
 ]
