@@ -48,26 +48,27 @@ async fn idler(at: SocketAddr, number: usize) -> Option<TcpStream> {
     Some(socket)
 }
 
-/// Runs a test in a process of its own, because it measures memory, and others take some meanwhile; `false`
-/// in that process.
-fn runs_elsewhere(test: &str) -> bool {
+/// Runs a test in a process of its own, because it measures memory, and others take some meanwhile; gives
+/// what it said, `None` in that process.
+fn run_alone(test: &str) -> Option<String> {
     if env::var_os(ALONE).is_some() {
-        return false;
+        return None;
     }
     let mut alone = Command::new(env::current_exe().unwrap());
     alone.args(["--exact", test, "--nocapture"]).env(ALONE, "1").stderr(Stdio::inherit());
     let output = alone.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
-    println!("{said}");
-    true
+    Some(said)
 }
 
 /// SEC-7, I5: ten thousand connections that say nothing take a bounded part of the relay: consumers, hosts
 /// and operators go on meanwhile, and when the crowd is gone everybody comes in again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_idle_connections_stop_nobody_who_is_inside() {
-    if runs_elsewhere("crowds::ten_thousand_idle_connections_stop_nobody_who_is_inside") {
+    let name = "crowds::ten_thousand_idle_connections_stop_nobody_who_is_inside";
+    if let Some(said) = run_alone(name) {
+        println!("{said}");
         return;
     }
     // Both ends of each are in this process.
