@@ -13,6 +13,7 @@ mod growth;
 mod import;
 mod line;
 mod resolver;
+mod settling;
 mod taking;
 mod verify;
 

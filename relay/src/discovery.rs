@@ -14,6 +14,7 @@ mod groups;
 mod introduce;
 mod listing;
 mod measure;
+mod page;
 mod pull;
 mod repos;
 mod scans;
@@ -46,6 +47,7 @@ pub use self::{
     groups::Turn,
     introduce::Introduced,
     listing::room_for,
+    page::Page,
     pull::{Place, pull},
     walks::WalkView,
 };

@@ -5,41 +5,21 @@ use std::collections::BTreeSet;
 use relay_protocol::{Did, Nsid};
 use serde_json::Value;
 
+use crate::discovery::Page;
+
 /// Collections of one account that are believed; more is somebody's game.
 pub(super) const COLLECTIONS_MAX: usize = 10_000;
 
-/// A page of `listReposByCollection`.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Page {
-    pub(super) dids: Vec<Did>,
-    /// Entries that are no accounts.
-    pub(super) strange: u64,
-    /// What to ask the next page with; `None` on the last.
-    pub(super) next: Option<String>,
-}
-
-impl Page {
-    /// # Errors
-    /// What is wrong, when it is no such answer.
-    pub(super) fn read(json: &[u8]) -> Result<Self, String> {
-        let Ok(answer) = serde_json::from_slice::<Value>(json) else {
-            return Err("its list of accounts is not JSON".to_owned());
-        };
-        let repos = answer.get("repos").and_then(Value::as_array);
-        let repos = repos.ok_or_else(|| "its answer is no list of accounts".to_owned())?;
-        let next = answer.get("cursor").and_then(Value::as_str).filter(|text| !text.is_empty());
-        let mut page = Self { next: next.map(ToOwned::to_owned), ..Self::default() };
-        let mut seen = BTreeSet::new();
-        for repo in repos {
-            let did = repo.get("did").and_then(Value::as_str).and_then(|did| Did::parse(did).ok());
-            match did {
-                Some(did) if seen.insert(did.as_str().to_owned()) => page.dids.push(did),
-                Some(_) => {}
-                None => page.strange += 1,
-            }
-        }
-        Ok(page)
-    }
+/// A page of `listReposByCollection`, each account once.
+///
+/// # Errors
+/// What is wrong, when it is no such answer.
+pub(super) fn page(json: &[u8]) -> Result<Page<Did>, String> {
+    let did = |repo: &Value| Did::parse(repo.get("did")?.as_str()?).ok();
+    let mut page = Page::read(json, did)?;
+    let mut seen = BTreeSet::new();
+    page.entries.retain(|did| seen.insert(did.as_str().to_owned()));
+    Ok(page)
 }
 
 /// A page of the names of collections that a directory of collections gives.
@@ -96,11 +76,11 @@ mod tests {
     fn pages_of_accounts_are_read_whatever_is_on_them() {
         let did = "did:web:example.com";
         let body = json!({"cursor": "x", "repos": [{"did": did}, {"did": 7}, "y", {"did": did}]});
-        let page = Page::read(body.to_string().as_bytes()).unwrap();
-        assert_eq!((page.dids.len(), page.strange, page.next.as_deref()), (1, 2, Some("x")));
-        assert_eq!(Page::read(br#"{"repos":[],"cursor":""}"#).unwrap(), Page::default());
+        let read = page(body.to_string().as_bytes()).unwrap();
+        assert_eq!((read.entries.len(), read.strange, read.next.as_deref()), (1, 2, Some("x")));
+        assert_eq!(page(br#"{"repos":[],"cursor":""}"#).unwrap(), Page::default());
         for wrong in [&b"{}"[..], b"<html>", br#"{"repos":{}}"#] {
-            assert!(Page::read(wrong).is_err());
+            assert!(page(wrong).is_err());
         }
     }
 

@@ -5,17 +5,18 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use relay_protocol::{Hostname, Nsid};
+use relay_protocol::{Did, Hostname, Nsid};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use super::{
-    answers::{self, Page},
+    answers,
     taking::{Taking, apply},
 };
 use crate::{
     clock::Clock,
     collections::index::{Batch, Index},
+    discovery::Page,
     net::{Answer, Net},
 };
 
@@ -191,7 +192,7 @@ impl Importer {
         if page.next.is_some() && page.next == row.next_page {
             return Err(format!("its list of {nsid} gives the same page again and again"));
         }
-        if page.next.is_some() && page.dids.is_empty() && page.strange == 0 {
+        if page.next.is_some() && page.entries.is_empty() && page.strange == 0 {
             return Err(format!("its list of {nsid} gives an empty page that is not the last"));
         }
         let mut next = row.clone();
@@ -203,7 +204,7 @@ impl Importer {
             (next.done, next.current) = (next.done + 1, None);
         }
         let named = |did| (did, vec![nsid.to_owned()]);
-        let entries: Vec<_> = page.dids.into_iter().map(named).collect();
+        let entries: Vec<_> = page.entries.into_iter().map(named).collect();
         let noted = &mut next;
         let took = self.taking.take(&entries, |taken| {
             noted.pairs += taken.pairs;
@@ -266,12 +267,12 @@ impl Importer {
     }
 
     /// A page; the inner error is a refusal that waiting does not change.
-    async fn ask(&self, row: &ImportRow, nsid: &str) -> Result<Result<Page, String>, String> {
+    async fn ask(&self, row: &ImportRow, nsid: &str) -> Result<Result<Page<Did>, String>, String> {
         let limit = PAGE.to_string();
         let query = [("collection", nsid), ("limit", limit.as_str())];
         let method = "/xrpc/com.atproto.sync.listReposByCollection";
         match self.patiently(&url(row, method, (&query, row.next_page.as_deref()))).await? {
-            Ok(body) => Page::read(&body).map(Ok),
+            Ok(body) => answers::page(&body).map(Ok),
             Err(refusal) if refusal.starts_with("it answered 501") => {
                 Err("it has no lists by collection (501)".to_owned())
             }

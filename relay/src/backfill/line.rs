@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::resolver::Waiting;
+use relay_protocol::Did;
+
 use crate::domain::AccountNo;
 
 /// Accounts in line at one host; the others are found again.
@@ -13,6 +14,13 @@ const FIRST_MAX: usize = 100_000;
 
 /// Longest text of an error that is kept, in characters.
 const ERROR_CHARS_MAX: usize = 300;
+
+/// An account in line.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub(super) account: AccountNo,
+    pub(super) did: Did,
+}
 
 /// What a host was asked since the start of the process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -111,8 +119,6 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use relay_protocol::Did;
-
     use super::*;
 
     fn waiting(account: u64) -> Waiting {

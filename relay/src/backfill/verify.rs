@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     asking::{Asking, Said},
-    resolver::is_same,
+    settling::is_same,
     taking::words,
 };
 use crate::{

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::page::list;
+
 /// Accounts that a claim of another relay can make room for at most.
 const ACCOUNTS_MAX: u64 = 500_000_000;
 
@@ -24,14 +26,9 @@ impl Page {
     /// # Errors
     /// What is wrong, when it is no such answer.
     pub(super) fn read(json: &[u8]) -> Result<Self, String> {
-        let Ok(answer) = serde_json::from_slice::<Value>(json) else {
-            return Err("its answer is not JSON".to_owned());
-        };
-        let hosts = answer.get("hosts").and_then(Value::as_array);
-        let hosts = hosts.ok_or_else(|| "its answer is no list of hosts".to_owned())?;
-        let next = answer.get("cursor").and_then(Value::as_str).filter(|text| !text.is_empty());
-        let mut page = Self { next: next.map(ToOwned::to_owned), ..Self::default() };
-        for host in hosts {
+        let (hosts, next) = list(json, ("hosts", "hosts"))?;
+        let mut page = Self { next, ..Self::default() };
+        for host in &hosts {
             match host.get("hostname").and_then(Value::as_str) {
                 None => page.refused += 1,
                 Some(_) if !is_wanted(host) => page.passed_over += 1,

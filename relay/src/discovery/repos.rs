@@ -12,39 +12,9 @@ pub(super) struct Claim {
     pub(super) status: UpstreamStatus,
 }
 
-/// A page.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Page {
-    pub(super) claims: Vec<Claim>,
-    /// Entries that are no accounts.
-    pub(super) strange: u64,
-    /// What to ask the next page with; `None` on the last.
-    pub(super) next: Option<String>,
-}
-
-impl Page {
-    /// # Errors
-    /// What is wrong, when it is no such answer.
-    pub(super) fn read(json: &[u8]) -> Result<Self, String> {
-        let Ok(answer) = serde_json::from_slice::<Value>(json) else {
-            return Err("its list of accounts is not JSON".to_owned());
-        };
-        let repos = answer.get("repos").and_then(Value::as_array);
-        let repos = repos.ok_or_else(|| "its answer is no list of accounts".to_owned())?;
-        let next = answer.get("cursor").and_then(Value::as_str).filter(|text| !text.is_empty());
-        let mut page = Self { next: next.map(ToOwned::to_owned), ..Self::default() };
-        for repo in repos {
-            match claim(repo) {
-                Some(claim) => page.claims.push(claim),
-                None => page.strange += 1,
-            }
-        }
-        Ok(page)
-    }
-}
-
-/// `active` may be missing, as in lists from before there were statuses.
-fn claim(repo: &Value) -> Option<Claim> {
+/// Reads an entry; `None` when it is no account. `active` may be missing, as in lists from before there
+/// were statuses.
+pub(super) fn claim(repo: &Value) -> Option<Claim> {
     let did = Did::parse(repo.get("did")?.as_str()?).ok()?;
     let active = match repo.get("active") {
         None => true,
@@ -69,6 +39,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::discovery::page::Page;
 
     /// ACC-5, ACC-10: statuses are read as those of the stream are; strange entries do no harm.
     #[test]
@@ -86,12 +57,12 @@ mod tests {
                 "did",
             ],
         });
-        let page = Page::read(body.to_string().as_bytes()).unwrap();
-        let statuses: Vec<_> = page.claims.iter().map(|claim| claim.status.as_text()).collect();
+        let page = Page::read(body.to_string().as_bytes(), claim).unwrap();
+        let statuses: Vec<_> = page.entries.iter().map(|claim| claim.status.as_text()).collect();
         assert_eq!(statuses, ["active", "active", "takendown", "inactive"]);
         assert_eq!((page.strange, page.next.as_deref()), (3, Some("x")));
         for wrong in [&b"{}"[..], b"[", br#"{"repos":7}"#] {
-            assert!(Page::read(wrong).is_err());
+            assert!(Page::read(wrong, claim).is_err());
         }
     }
 

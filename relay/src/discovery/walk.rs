@@ -9,7 +9,8 @@ use url::form_urlencoded::byte_serialize;
 
 use super::{
     groups::{Groups, Suffixes},
-    repos::{self, Claim, Page},
+    page::Page,
+    repos::{self, Claim, claim},
 };
 use crate::{
     accounts::probe::{Probed, Probes},
@@ -97,7 +98,7 @@ impl Walker {
     /// One page.
     async fn step(&self, host: &Host, group: &str, row: &mut WalkRow) -> Result<(), String> {
         let page = self.page(host, group, row.next_page.as_deref()).await?;
-        for claim in &page.claims {
+        for claim in &page.entries {
             row.listed += 1;
             match self.judge(host, claim).await? {
                 Judged::As(Reconciled::Added) => row.added += 1,
@@ -120,7 +121,7 @@ impl Walker {
         if page.next.is_some() && page.next == row.next_page {
             return Err("its list gives the same page again and again".to_owned());
         }
-        if page.next.is_some() && page.claims.is_empty() {
+        if page.next.is_some() && page.entries.is_empty() {
             return Err("its list gives an empty page that is not the last".to_owned());
         }
         row.next_page = page.next;
@@ -130,7 +131,12 @@ impl Walker {
         Ok(())
     }
 
-    async fn page(&self, host: &Host, group: &str, cursor: Option<&str>) -> Result<Page, String> {
+    async fn page(
+        &self,
+        host: &Host,
+        group: &str,
+        cursor: Option<&str>,
+    ) -> Result<Page<Claim>, String> {
         let cursor = cursor.map(|cursor| byte_serialize(cursor.as_bytes()).collect::<String>());
         let cursor = cursor.map_or(String::new(), |cursor| format!("&cursor={cursor}"));
         let method = format!("/xrpc/com.atproto.sync.listRepos?limit={PAGE}{cursor}");
@@ -139,7 +145,7 @@ impl Walker {
         for _ in 0..ATTEMPTS {
             let turn = self.groups.turn(group).await;
             let why = match self.net.get(&url, PAGE_BYTES_MAX).await {
-                Ok(answer) if answer.status == 200 => return Page::read(&answer.body),
+                Ok(answer) if answer.status == 200 => return Page::read(&answer.body, claim),
                 Ok(answer) if answer.status == 429 => {
                     turn.pause(answer.retry_after);
                     continue;

@@ -1,0 +1,105 @@
+//! Puts the word of a host into the index, if nothing has overtaken it.
+//!
+//! An answer counts when no event of the account was accepted between question and answer, and the index
+//! applied none between that look and the answer: then everything that it has applied of the account is
+//! older than the question, and the answer, which the host made later, knows of all of it. What the
+//! host emits afterwards comes through the log and is applied on top. Otherwise the host is asked again.
+
+use super::taking::words;
+use crate::{
+    collections::index::{Batch, Change, Index},
+    domain::Account,
+    ingest::Ingest,
+};
+
+/// Tries to apply an answer between two batches of the log.
+const APPLY_TRIES: usize = 100;
+
+/// A host's word on an account that nothing has overtaken yet.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// The account as it was when the host was asked.
+    pub(super) before: Account,
+    pub(super) collections: Vec<String>,
+}
+
+impl Answered {
+    /// Gives whether it counts.
+    ///
+    /// # Errors
+    /// The index, or the relay is stopping.
+    pub(super) async fn settle(&self, ingest: &Ingest, index: &Index) -> Result<bool, String> {
+        let Self { before, collections } = self;
+        let mut numbers = Vec::with_capacity(collections.len());
+        for nsid in collections {
+            numbers.push(index.number(nsid).map_err(words)?);
+        }
+        let change = Change::Replace { account: before.number, collections: numbers };
+        let batch = Batch { changes: vec![change], ..Batch::default() };
+        for _ in 0..APPLY_TRIES {
+            let position = index.position();
+            let now = ingest.account(&before.did).await.map_err(|error| error.to_string())?;
+            if !now.is_some_and(|now| is_same(before, &now)) {
+                return Ok(false);
+            }
+            let (own, batch) = (index.clone(), batch.clone());
+            let applied = tokio::task::spawn_blocking(move || own.apply_at(position, &batch)).await;
+            let applied = applied.map_err(|_stopped| "the relay is stopping".to_owned())?;
+            if applied.map_err(words)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether no event of the account was accepted between two looks at it.
+pub(super) fn is_same(before: &Account, now: &Account) -> bool {
+    (before.number, before.host, before.last) == (now.number, now.host, now.last)
+        && before.repo == now.repo
+        && before.upstream == now.upstream
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_protocol::Did;
+
+    use super::*;
+    use crate::domain::{
+        AccountNo, Epoch, HostId, HostSeq, LastEvent, LocalStatus, Seq, UpstreamStatus,
+    };
+
+    fn account(host: u32, host_seq: u64, upstream: UpstreamStatus) -> Account {
+        let last = LastEvent { host: HostId(host), epoch: Epoch(1), host_seq: HostSeq(host_seq) };
+        Account {
+            number: AccountNo(7),
+            did: Did::parse("did:web:example.com").unwrap(),
+            host: HostId(host),
+            upstream,
+            local: LocalStatus::None,
+            repo: None,
+            key: None,
+            identity_checked_ms: 0,
+            last: Some(last),
+            last_seq: Seq(0),
+        }
+    }
+
+    /// An answer counts only if no event of its account came meanwhile: a newer one may have made a
+    /// record that the answer does not know, or taken the last one away that it still names.
+    #[test]
+    fn an_answer_that_an_event_has_overtaken_does_not_count() {
+        let before = account(1, 5, UpstreamStatus::Active);
+        let looked_up = Account { identity_checked_ms: 9, ..before.clone() };
+        assert!(is_same(&before, &looked_up), "its key was looked up, nothing else");
+        for now in [
+            account(1, 6, UpstreamStatus::Active),
+            account(2, 5, UpstreamStatus::Active),
+            account(1, 5, UpstreamStatus::Deactivated),
+            Account { number: AccountNo(8), ..before.clone() },
+            Account { last: None, ..before.clone() },
+        ] {
+            assert!(!is_same(&before, &now), "{now:?}");
+        }
+    }
+}
