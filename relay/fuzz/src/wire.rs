@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ipld_core::ipld::Ipld;
 use relay_protocol::{
-    Blocks, Edit, Envelope, FrameKind, Message, OpAction, Unsequenced, unsequence,
+    Blocks, Did, Edit, Envelope, FrameKind, Message, OpAction, RepoReader, Unsequenced, unsequence,
 };
 use relay_simnet::{
     block::{self, Cid36, cid_of},
@@ -211,6 +211,7 @@ fn check_patched(data: &[u8], patched: &Unsequenced, mut expected: Fields) {
 
 /// ENC-14…16: the slice of blocks in a message.
 pub(crate) fn car(data: &[u8]) {
+    check_stream(data);
     let ours = Blocks::read(data);
     let theirs = block::read_car(data).ok();
     if let (Ok(ours), Some(theirs)) = (&ours, &theirs) {
@@ -222,6 +223,21 @@ pub(crate) fn car(data: &[u8]) {
         .first()
         .is_some_and(|root| is_dag_cbor(root) && theirs.blocks.iter().any(|(cid, _)| cid == root));
     assert_eq!(ours.is_ok(), is_held, "{ours:?}");
+}
+
+/// The same bytes as a whole repository: in one piece and byte by byte they say the same.
+fn check_stream(data: &[u8]) {
+    let did = Did::parse("did:web:example.com").expect("a DID");
+    let read = |size: usize| {
+        let mut reader = RepoReader::new(&did);
+        for piece in data.chunks(size.max(1)) {
+            if reader.push(piece)? {
+                break;
+            }
+        }
+        reader.finish()
+    };
+    assert_eq!(read(1), read(data.len()));
 }
 
 fn agree_on_blocks(ours: &Blocks<'_>, theirs: &block::Car) {

@@ -1,6 +1,10 @@
 //! CAR v1 slices (ENC-14…16).
 
+mod sections;
+
 use std::cell::Cell;
+
+pub(crate) use sections::Sections;
 
 use crate::{CommitCid, Invalid, Reader, sha256::sha256};
 
@@ -12,7 +16,7 @@ const LINEAR_MAX: usize = 32;
 /// A length of up to 63 bits (ENC-14).
 const UVARINT_BYTES_MAX: usize = 9;
 
-const TRUNCATED: Invalid = Invalid::new("the CAR ends inside a section");
+pub(crate) const TRUNCATED: Invalid = Invalid::new("the CAR ends inside a section");
 
 /// One dag-cbor block as the CAR has it.
 #[derive(Debug)]
@@ -114,7 +118,7 @@ fn prefix(digest: &[u8; 32]) -> u64 {
 }
 
 /// Reads `{roots: [CID…], version: 1}` and gives `roots[0]`. Further roots are ignored (ENC-15).
-fn read_header(header: &[u8]) -> Result<CommitCid, Invalid> {
+pub(crate) fn read_header(header: &[u8]) -> Result<CommitCid, Invalid> {
     let mut reader = Reader::new(header);
     let mut entries = reader.map()?;
     let (mut root, mut version) = (None, None);
@@ -143,18 +147,18 @@ fn read_header(header: &[u8]) -> Result<CommitCid, Invalid> {
 
 /// Splits off `uvarint(length) ‖ length bytes`.
 fn section(bytes: &[u8]) -> Result<(&[u8], &[u8]), Invalid> {
-    let (length, rest) = uvarint(bytes)?;
+    let (length, rest) = uvarint(bytes)?.ok_or(TRUNCATED)?;
     let length = usize::try_from(length).or(Err(TRUNCATED))?;
     rest.split_at_checked(length).ok_or(TRUNCATED)
 }
 
-/// Reads an unsigned LEB128 of at most 9 bytes in its shortest form.
-fn uvarint(bytes: &[u8]) -> Result<(u64, &[u8]), Invalid> {
+/// Reads an unsigned LEB128 of at most 9 bytes in its shortest form; `None` when the bytes end in it.
+fn uvarint(bytes: &[u8]) -> Result<Option<(u64, &[u8])>, Invalid> {
     let mut value = 0_u64;
     let mut shift = 0_u32;
     let mut rest = bytes;
     for _ in 0..UVARINT_BYTES_MAX {
-        let (&byte, after) = rest.split_first().ok_or(TRUNCATED)?;
+        let Some((&byte, after)) = rest.split_first() else { return Ok(None) };
         rest = after;
         value |= u64::from(byte & 0x7f).wrapping_shl(shift);
         shift = shift.wrapping_add(7);
@@ -162,7 +166,7 @@ fn uvarint(bytes: &[u8]) -> Result<(u64, &[u8]), Invalid> {
             return if byte == 0 && shift > 7 {
                 Err(Invalid::new("a CAR length is not in its shortest form"))
             } else {
-                Ok((value, rest))
+                Ok(Some((value, rest)))
             };
         }
     }

@@ -109,7 +109,7 @@ impl<'m> Witness<'m> for Collections<'m> {
 }
 
 /// The collection of a key, if it has one.
-fn collection(key: &[u8]) -> Option<&str> {
+pub(crate) fn collection(key: &[u8]) -> Option<&str> {
     let end = key.iter().position(|byte| *byte == b'/')?;
     let name = std::str::from_utf8(key.get(..end)?).ok()?;
     is_nsid(name).then_some(name)

@@ -23,6 +23,7 @@ mod key;
 mod message;
 mod mst;
 mod ops;
+mod repo;
 mod sha256;
 mod splice;
 mod syntax;
@@ -46,6 +47,7 @@ pub use message::{
 };
 pub use mst::{EMPTY_TREE, key_layer};
 pub use ops::{check_ops, check_records, ops_are_legacy};
+pub use repo::RepoReader;
 pub use splice::{Edit, Unsequenced, account_frame, identity_frame, unsequence};
 pub use syntax::{Did, DidMethod, Handle, Hostname, Nsid, is_datetime, is_record_key, repo_path};
 pub use tid::Rev;

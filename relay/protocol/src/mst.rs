@@ -5,7 +5,7 @@
 //! they make. Between the two stands the undoing of operations (`inversion`). Nothing is kept but
 //! one path through the tree on either side.
 
-mod node;
+pub(crate) mod node;
 mod rebuild;
 mod steps;
 mod walk;

@@ -5,25 +5,25 @@ use crate::{Invalid, Reader};
 
 /// Where a key lies in a buffer of keys.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
+pub(crate) struct Span {
     start: usize,
     end: usize,
 }
 
 impl Span {
     /// The key.
-    pub(super) fn of(self, keys: &[u8]) -> &[u8] {
+    pub(crate) fn of(self, keys: &[u8]) -> &[u8] {
         keys.get(self.start..self.end).unwrap_or_default()
     }
 }
 
 /// One entry of a node.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry<'a> {
-    pub(super) key: Span,
-    pub(super) value: &'a [u8; 32],
+pub(crate) struct Entry<'a> {
+    pub(crate) key: Span,
+    pub(crate) value: &'a [u8; 32],
     /// The subtree between this key and the next one.
-    pub(super) right: Option<&'a [u8; 32]>,
+    pub(crate) right: Option<&'a [u8; 32]>,
 }
 
 /// Decodes a node `{e: [{k, p, t, v}…], l}`; appends its entries to `entries` and their full keys to
@@ -31,7 +31,7 @@ pub(super) struct Entry<'a> {
 ///
 /// Checks what the block alone can show: canonical encoding, all fields present and no others, keys
 /// ascending with maximal prefixes, the caps of MST-6.
-pub(super) fn decode<'a>(
+pub(crate) fn decode<'a>(
     block: &'a [u8],
     keys: &mut Vec<u8>,
     entries: &mut Vec<Entry<'a>>,

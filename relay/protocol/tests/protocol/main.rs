@@ -28,6 +28,7 @@ mod limits;
 mod messages;
 mod mutations;
 mod proofs;
+mod repos;
 mod seed;
 mod signatures;
 mod splicing;
