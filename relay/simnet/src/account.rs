@@ -5,7 +5,7 @@ mod lifecycle;
 
 use crate::{
     Fault, Pds,
-    block::cid_text,
+    block::{car, cid_text},
     clock::{tid, tid_text},
     keys::{Curve, KeyForm, SigningKey},
     mst::CachedTree,
@@ -86,6 +86,16 @@ pub(crate) struct Inner {
 impl Inner {
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The repository as its host exports it: the commit, then all nodes of the tree in the order of their
+    /// CIDs, which is none of the tree. Records are not kept here and are left out.
+    pub(crate) async fn export(&self) -> Result<Vec<u8>> {
+        let mut state = self.state.lock().await;
+        let (commit, block) = state.repo.last_commit()?.clone();
+        let (_, nodes) = state.repo.tree.root_and_blocks();
+        let nodes = nodes.iter().map(|(cid, block)| (cid, block.as_slice()));
+        Ok(car(&[commit], [(&commit, block.as_slice())].into_iter().chain(nodes)))
     }
 
     pub(crate) fn pending_faults(&self) -> Vec<Fault> {

@@ -10,6 +10,7 @@ mod xrpc;
 
 use crate::{
     Account, AccountOptions, Authority, RawFrame,
+    account::Inner,
     block::Cid36,
     net::World,
     oracle::{Ledger, SentEvent},
@@ -21,7 +22,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 use tokio::{
@@ -66,6 +67,8 @@ pub(crate) struct RepoEntry {
     pub(crate) commit: Option<Cid36>,
     /// Those that have a record.
     pub(crate) collections: Vec<String>,
+    /// Whose it is, for exports.
+    pub(crate) account: Weak<Inner>,
 }
 
 #[derive(Debug, Default)]

@@ -180,6 +180,7 @@ impl Account {
             rev: state.repo.rev,
             commit: state.repo.commit.as_ref().map(|(cid, _)| *cid),
             collections: state.repo.collections(),
+            account: Arc::downgrade(&self.inner),
         };
         state.home.set_repo(&self.inner.did, Some(entry));
     }

@@ -200,6 +200,7 @@ impl Account {
                 rev: state.repo.rev,
                 commit: state.repo.commit.as_ref().map(|(cid, _)| *cid),
                 collections: state.repo.collections(),
+                account: Arc::downgrade(&self.inner),
             };
             old_home.set_repo(&self.inner.did, Some(gone));
             left.account_now(state, false, Some("deactivated"));

@@ -1,6 +1,6 @@
 //! The HTTP endpoints of a host that a relay asks.
 
-use super::{Shared, subscription::subscribe};
+use super::{RepoEntry, Shared, subscription::subscribe};
 use crate::{
     adversary::PathAnswer,
     block::cid_text,
@@ -28,6 +28,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/xrpc/com.atproto.sync.listRepos", get(list_repos))
         .route("/xrpc/com.atproto.sync.getRepoStatus", get(get_repo_status))
         .route("/xrpc/com.atproto.sync.getLatestCommit", get(get_latest_commit))
+        .route("/xrpc/com.atproto.sync.getRepo", get(get_repo))
         .route("/xrpc/com.atproto.repo.describeRepo", get(describe_repo))
         .route("/xrpc/_health", get(|| async { json_response(200, &json!({"version": "0"})) }))
         .fallback(not_implemented)
@@ -190,21 +191,50 @@ async fn describe_repo(
     }
 }
 
+/// The whole repository as a CAR.
+async fn get_repo(
+    State(shared): State<Arc<Shared>>,
+    Query(DidParam { did }): Query<DidParam>,
+) -> Response {
+    if let Some(refused) = over_limit(&shared).await {
+        return refused;
+    }
+    let found = match lock(&shared.repos).get(&did) {
+        Some(repo) if !repo.active => return not_active(repo),
+        Some(repo) => repo.account.upgrade(),
+        None => None,
+    };
+    let Some(account) = found else {
+        return error(400, "RepoNotFound", "could not find the repo");
+    };
+    match account.export().await {
+        Ok(car) => {
+            let mut response = Response::new(Body::from(car));
+            let kind = HeaderValue::from_static("application/vnd.ipld.car");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        Err(_) => error(400, "RepoNotFound", "the repo has no commit yet"),
+    }
+}
+
+fn not_active(repo: &RepoEntry) -> Response {
+    let name = match repo.status.as_deref() {
+        Some("deactivated") => "RepoDeactivated",
+        Some("takendown") => "RepoTakendown",
+        Some("suspended") => "RepoSuspended",
+        _ => "RepoNotFound",
+    };
+    error(400, name, "the repo is not active")
+}
+
 async fn get_latest_commit(
     State(shared): State<Arc<Shared>>,
     Query(DidParam { did }): Query<DidParam>,
 ) -> Response {
     let repos = lock(&shared.repos);
     match repos.get(&did) {
-        Some(repo) if !repo.active => {
-            let name = match repo.status.as_deref() {
-                Some("deactivated") => "RepoDeactivated",
-                Some("takendown") => "RepoTakendown",
-                Some("suspended") => "RepoSuspended",
-                _ => "RepoNotFound",
-            };
-            error(400, name, "the repo is not active")
-        }
+        Some(repo) if !repo.active => not_active(repo),
         Some(repo) => match &repo.commit {
             Some(commit) => {
                 let body = json!({ "cid": cid_text(commit), "rev": tid_text(repo.rev) });
