@@ -45,6 +45,7 @@ use self::{
     verify::Verifier,
 };
 pub use self::{
+    asking::Method,
     dump::{Dumped, DumpedAccount},
     import::ImportRow,
     line::Told,
@@ -98,6 +99,8 @@ pub struct ImportView {
 pub struct HostAsked {
     /// The host.
     pub host: HostId,
+    /// By which method it is asked.
+    pub method: Method,
     /// Accounts in its line.
     pub waiting: usize,
     /// Since the start.
@@ -133,7 +136,8 @@ struct Import {
 impl Backfill {
     /// Goes on with what an earlier process left.
     pub fn start(parts: BackfillParts, tasks: &Tasks) -> Self {
-        let asking = Asking { net: parts.net.clone(), discovery: parts.discovery.clone() };
+        let (net, discovery) = (parts.net.clone(), parts.discovery.clone());
+        let asking = Asking::new(net, discovery, parts.clock.clone());
         let resolver = Resolver::new(resolver_parts(&parts, &asking), tasks);
         let taking = Taking {
             store: parts.store.clone(),
@@ -252,7 +256,11 @@ impl Backfill {
     /// What each host was asked since the start.
     pub fn hosts_asked(&self) -> Vec<HostAsked> {
         let told = self.inner.resolver.told().into_iter();
-        told.map(|(host, waiting, told)| HostAsked { host, waiting, told }).collect()
+        let view = |(host, waiting, told)| {
+            let method = self.inner.resolver.method(host);
+            HostAsked { host, method, waiting, told }
+        };
+        told.map(view).collect()
     }
 
     /// Compares some accounts with what their hosts say. Gives `false` when that is under way.

@@ -5,6 +5,7 @@
 //! connected to, so that a name cannot change its mind in between. Proxies of the environment are
 //! not used, redirects are not followed, every answer has a size and a time limit.
 
+mod download;
 mod guard;
 mod request;
 mod resolver;
@@ -21,6 +22,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use self::{guard::Guard, resolver::Resolver};
 
 pub use self::{
+    download::{Download, Downloaded},
     socket::{DialError, Dialled, HANDSHAKE_MAX, READ_BUFFER_BYTES, Socket, socket_limits},
     stream::Stream,
     tls::install_crypto,

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use self::queue::Queue;
 pub use self::queue::ResolverView;
 use super::{
-    asking::{Asking, Said},
+    asking::{Asking, How, Method, Said},
     line::{Told, Waiting},
     settling::Answered,
     taking::{apply, words},
@@ -50,6 +50,9 @@ const FAILURES_MAX: u32 = 5;
 
 /// Questions about one account whose answers were overtaken by its events.
 const OVERTAKEN_MAX: u32 = 5;
+
+/// How long a host is left alone while the repositories of others are read.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
 
 /// What the resolver works with.
 #[derive(Debug, Clone)]
@@ -135,6 +138,11 @@ impl Resolver {
         self.queue.lock().told()
     }
 
+    /// By which method a host is asked.
+    pub(super) fn method(&self, host: HostId) -> Method {
+        self.parts.asking.method(host)
+    }
+
     fn is_awake(&self) -> bool {
         let quiet_ms = self.parts.clock.steady_ms().saturating_sub(self.began_ms);
         quiet_ms >= QUIET_MS || self.queue.lock().awake
@@ -147,7 +155,7 @@ impl Resolver {
                 return;
             }
             let Some(host) = self.parts.hosts.get(id) else { continue };
-            if self.queue.lock().is_busy(id) {
+            if self.queue.lock().is_busy(id) || !self.parts.asking.has_room(id) {
                 continue;
             }
             let group = self.parts.asking.discovery.group_of(&host).await;
@@ -201,14 +209,21 @@ impl Resolver {
                 Err(error) => return self.failed(id, waiting, &error.to_string()),
             };
             let hurry = self.queue.lock().hurry;
-            let said = self.parts.asking.ask(host, did, (group, hurry)).await;
-            self.queue.lock().line(id).told.asked += 1;
+            let how = How { group, hurry, patient: false };
+            let said = self.parts.asking.ask(host, &before, how).await;
+            self.queue.lock().line(id).told.asked += u64::from(said != Said::Busy);
             match said {
-                Said::Has(collections) => {
-                    let answered = Answered { before, collections };
+                Said::Has(has) => {
+                    let is_heavy = has.head.is_some();
+                    let answered = Answered { before, has };
                     match answered.settle(&self.parts.ingest, &self.parts.index).await {
                         Ok(true) => {
                             self.queue.lock().resolved(id);
+                            return Outcome::Done;
+                        }
+                        Ok(false) if is_heavy => {
+                            self.queue.lock().overtaken += 1;
+                            self.failed(id, waiting, "it wrote while its repository was read");
                             return Outcome::Done;
                         }
                         Ok(false) => self.queue.lock().overtaken += 1,
@@ -220,6 +235,7 @@ impl Resolver {
                     self.queue.lock().line(id).told.note("it asks us to wait (429)");
                     return Outcome::Later(after);
                 }
+                Said::Busy => return Outcome::Later(ROOM_WAIT),
                 Said::Nothing(why) => {
                     self.failed(id, waiting, &why);
                     return Outcome::Done;

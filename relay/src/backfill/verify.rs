@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    asking::{Asking, Said},
+    asking::{Asking, How, Said},
     settling::is_same,
     taking::words,
 };
@@ -137,8 +137,10 @@ impl Verifier {
                 return Ok(false);
             }
             let head = self.log.window().head;
-            let said = self.asking.ask(&host, &account.did, (&group, true)).await;
+            let how = How { group: &group, hurry: true, patient: true };
+            let said = self.asking.ask(&host, &before, how).await;
             let Said::Has(theirs) = said else { return Ok(false) };
+            let theirs = theirs.collections;
             if !self.reaches(head).await {
                 return Ok(false);
             }

@@ -101,7 +101,7 @@ pub(super) async fn post_admin(
     read(request.send().await.map_err(|error| failed(&error))?, POST_BODY_BYTES_MAX).await
 }
 
-async fn read(response: Response, body_bytes_max: usize) -> Result<Answer, NetError> {
+pub(super) async fn read(response: Response, body_bytes_max: usize) -> Result<Answer, NetError> {
     let header = |name: HeaderName| response.headers().get(name)?.to_str().ok();
     let status = response.status().as_u16();
     let retry_after = words::retry_after(header(RETRY_AFTER));
@@ -143,7 +143,7 @@ async fn body(mut response: Response, bytes_max: usize) -> Result<Bytes, NetErro
 }
 
 /// The innermost cause, which is the one that helps; a refusal of the guard comes out as it went in.
-fn failed(error: &reqwest::Error) -> NetError {
+pub(super) fn failed(error: &reqwest::Error) -> NetError {
     let mut cause = error.source();
     let mut innermost = None;
     while let Some(inner) = cause {

@@ -170,6 +170,45 @@ async fn answers_are_bounded_and_redirects_not_followed() -> Result<()> {
     Ok(())
 }
 
+/// SEC-1: a large answer comes in pieces, an error with its words; a private address is refused as ever.
+#[tokio::test]
+async fn a_download_is_guarded_as_all_requests_are() -> Result<()> {
+    let tasks = Tasks::default();
+    let body = "x".repeat(1 << 20);
+    let url = |address: SocketAddr| format!("http://localhost:{}/", address.port());
+    let large = url(answering(&tasks, with_body("200 OK", &body)).await?);
+    let none = url(answering(&tasks, with_body("400 Bad Request", r#"{"error":"No"}"#)).await?);
+    let mut half = with_body("200 OK", &body);
+    half.truncate(body.len() / 2);
+    let cut = url(answering(&tasks, half).await?);
+
+    let Downloaded::Body(mut download) = dev()?.download(&large).await? else {
+        return Err(anyhow!("no body"));
+    };
+    let (mut received, mut pieces) = (0, 0);
+    while let Some(piece) = download.next().await? {
+        (received, pieces) = (received + piece.len(), pieces + 1);
+    }
+    assert!(received == body.len() && pieces > 1, "{received} bytes in {pieces} pieces");
+    let Downloaded::Refused(refused) = dev()?.download(&none).await? else {
+        return Err(anyhow!("not refused"));
+    };
+    assert_eq!((refused.status, &refused.body[..]), (400, &br#"{"error":"No"}"#[..]));
+    let Downloaded::Body(mut download) = dev()?.download(&cut).await? else {
+        return Err(anyhow!("no body"));
+    };
+    let broken = loop {
+        match download.next().await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
+    assert!(broken.is_err(), "half of it is not the whole");
+    let private = strict()?.download("https://localhost/").await.unwrap_err();
+    assert!(matches!(&private, NetError::Refused(_)), "{private}");
+    Ok(())
+}
+
 /// SEC-2, RES-1, UP-1, T20: nobody holds us longer than 5 s with an answer, 10 s with a handshake.
 #[tokio::test]
 async fn a_server_that_never_answers_is_left() -> Result<()> {

@@ -11,21 +11,21 @@ use crate::{
     relay::{PASSWORD, Relay},
 };
 
-const POST: &str = "app.bsky.feed.post";
+pub(crate) const POST: &str = "app.bsky.feed.post";
 const LIKE: &str = "app.bsky.feed.like";
-const NOTE: &str = "com.example.note";
+pub(crate) const NOTE: &str = "com.example.note";
 
-async fn send(relay: &Relay, path: &str, body: Value) -> Answer {
+pub(crate) async fn send(relay: &Relay, path: &str, body: Value) -> Answer {
     let password = format!("Authorization: Bearer {PASSWORD}");
     post(relay.running.admin, path, &[&password], &body.to_string()).await
 }
 
-async fn fill(relay: &Relay, body: Value) -> Answer {
+pub(crate) async fn fill(relay: &Relay, body: Value) -> Answer {
     send(relay, "/admin/v1/collections/backfill", body).await
 }
 
 /// What the index says of an account: how it is known, and its collections with their states.
-async fn known(relay: &Relay, did: &str) -> (String, Vec<(String, String)>) {
+pub(crate) async fn known(relay: &Relay, did: &str) -> (String, Vec<(String, String)>) {
     let answer = relay.admin(&format!("/admin/v1/collections/account?did={did}")).await;
     if answer.status == 404 {
         return ("unknown".to_owned(), Vec::new());
@@ -37,13 +37,17 @@ async fn known(relay: &Relay, did: &str) -> (String, Vec<(String, String)>) {
     (text(&json["known"]), pairs.collect())
 }
 
-fn proven(names: &[&str]) -> (String, Vec<(String, String)>) {
+pub(crate) fn proven(names: &[&str]) -> (String, Vec<(String, String)>) {
     let pairs = names.iter().map(|name| ((*name).to_owned(), "proven".to_owned()));
     ("complete".to_owned(), pairs.collect())
 }
 
 /// Waits until the index says this of an account.
-async fn known_as(relay: &Relay, account: &Account, expected: (String, Vec<(String, String)>)) {
+pub(crate) async fn known_as(
+    relay: &Relay,
+    account: &Account,
+    expected: (String, Vec<(String, String)>),
+) {
     let mut last = None;
     let waited = tokio::time::timeout(Duration::from_secs(30), async {
         loop {
@@ -60,7 +64,7 @@ async fn known_as(relay: &Relay, account: &Account, expected: (String, Vec<(Stri
 }
 
 /// The status of the backfill, once `holds` is true of it.
-async fn status_until(relay: &Relay, holds: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn status_until(relay: &Relay, holds: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     let waited = tokio::time::timeout(Duration::from_secs(30), async {
         loop {
@@ -81,7 +85,11 @@ fn finished(status: &Value) -> bool {
 
 /// A host that the relay reads, and accounts on it that wrote before it was read and whose events the
 /// host has forgotten.
-async fn quiet_host(relay: &Relay, name: &str, accounts: &[&str]) -> (Pds, Vec<Account>) {
+pub(crate) async fn quiet_host(
+    relay: &Relay,
+    name: &str,
+    accounts: &[&str],
+) -> (Pds, Vec<Account>) {
     let pds = relay.net.pds(name).await.unwrap();
     let mut made = Vec::new();
     for account in accounts {
@@ -96,7 +104,7 @@ async fn quiet_host(relay: &Relay, name: &str, accounts: &[&str]) -> (Pds, Vec<A
     (pds, made)
 }
 
-async fn walked(relay: &Relay, pds: &Pds) {
+pub(crate) async fn walked(relay: &Relay, pds: &Pds) {
     let body = json!({ "hostnames": [pds.hostname()] });
     assert_eq!(send(relay, "/admin/v1/resync", body).await.status, 200);
     let path = format!("/admin/v1/resync?host={}", pds.hostname());

@@ -15,6 +15,7 @@ mod backfill;
 mod candidates;
 mod commands;
 mod directory;
+mod exports;
 mod killed;
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the store")]

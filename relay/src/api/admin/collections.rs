@@ -301,6 +301,7 @@ fn host_json(state: &ApiState, asked: &HostAsked) -> Option<Value> {
     let rests_ms = asked.told.rests_until_ms.saturating_sub(state.clock.steady_ms());
     Some(json!({
         "hostname": host.hostname().to_string(),
+        "method": asked.method.as_text(),
         "waiting": asked.waiting,
         "asked": asked.told.asked,
         "resolved": asked.told.resolved,

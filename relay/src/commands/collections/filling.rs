@@ -128,10 +128,11 @@ pub(super) fn show(answer: &Value, json: bool) -> Result<(), Ended> {
     for host in hosts.into_iter().flatten() {
         let why = host.get("lastError").and_then(Value::as_str);
         print::line(&format!(
-            "{}\t{} to ask, {} asked, {} resolved, {} not told{}",
+            "{}\t{} to ask, {} asked by {}, {} resolved, {} not told{}",
             text(host, "hostname"),
             number(host, "waiting"),
             number(host, "asked"),
+            text(host, "method"),
             number(host, "resolved"),
             number(host, "failed"),
             why.map_or(String::new(), |why| format!("; {why}")),
