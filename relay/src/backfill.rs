@@ -83,6 +83,9 @@ pub struct BackfillParts {
     pub net: Net,
     /// Clock of all pauses.
     pub clock: Clock,
+    /// Questions per second to hosts of one operator about accounts of which the index is unsure; 0 = only
+    /// what an operator wants is asked (`RELAY_COLLECTIONS_QUESTIONS`).
+    pub questions: u32,
 }
 
 /// An import, as the API shows it.
@@ -136,8 +139,8 @@ struct Import {
 impl Backfill {
     /// Goes on with what an earlier process left.
     pub fn start(parts: BackfillParts, tasks: &Tasks) -> Self {
-        let (net, discovery) = (parts.net.clone(), parts.discovery.clone());
-        let asking = Asking::new(net, discovery, parts.clock.clone());
+        let ways = (parts.net.clone(), parts.discovery.clone());
+        let asking = Asking::new(ways, parts.clock.clone(), parts.questions);
         let resolver = Resolver::new(resolver_parts(&parts, &asking), tasks);
         let taking = Taking {
             store: parts.store.clone(),
@@ -354,6 +357,7 @@ fn resolver_parts(parts: &BackfillParts, asking: &Asking) -> ResolverParts {
         index: parts.index.clone(),
         asking: asking.clone(),
         clock: parts.clock.clone(),
+        questions: parts.questions,
     }
 }
 

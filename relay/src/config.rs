@@ -124,6 +124,8 @@ pub struct Config {
     pub account_limits: AccountLimits,
     /// After so long without its host an account is not listed by its collections.
     pub collections_host_away: Duration,
+    /// Questions per second to hosts of one operator about uncertain collections; 0 = none by itself.
+    pub collections_questions: u32,
     /// No requestCrawl from outside.
     pub disable_request_crawl: bool,
     /// What this relay is for; `production` refuses development mode.
@@ -330,6 +332,7 @@ impl Values {
                 discontinuities_per_day: self.number("account_discontinuities_per_day"),
             },
             collections_host_away: self.duration("collections_host_away"),
+            collections_questions: self.count32("collections_questions"),
             contact: self.text("contact"),
             dev: self.switch("dev"),
             lenient: self.switch("lenient"),

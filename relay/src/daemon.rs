@@ -198,7 +198,7 @@ fn compose(
     let discovery = ground.start_discovery(&config, (&ingest, &identities), &tasks.upstream);
     let checkpointer = ground.checkpointer(&ingest);
     let filling = (&ingest, &discovery, &checkpointer);
-    let backfill = ground.start_backfill(filling, &tasks.upstream);
+    let backfill = ground.start_backfill(&config, filling, &tasks.upstream);
     let acting = (&ingest, &firehose, (&discovery, &backfill));
     let actions = ground.actions(&config, acting, &tasks.edge);
     let alerts = alerts::start(ground.alert_parts(&config, alerting, &upstream), &tasks.edge);

@@ -26,9 +26,6 @@ use crate::{
 /// Bytes of an answer: a DID document and ten thousand names.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// Between two questions to hosts of one operator that nobody waits for.
-const BREATH: Duration = Duration::from_millis(100);
-
 /// Repositories that are read at once, over all hosts: each may need some 130 MB and a fast line.
 const DOWNLOADS_MAX: usize = 2;
 
@@ -72,14 +69,19 @@ pub(super) struct Asking {
     pub(super) discovery: Discovery,
     net: Net,
     clock: Clock,
+    /// Between two questions to hosts of one operator that nobody waits for.
+    breath: Duration,
     methods: Arc<Methods>,
     downloads: Arc<Semaphore>,
 }
 
 impl Asking {
-    pub(super) fn new(net: Net, discovery: Discovery, clock: Clock) -> Self {
+    /// * `questions` – to hosts of one operator that nobody waits for, per second
+    pub(super) fn new((net, discovery): (Net, Discovery), clock: Clock, questions: u32) -> Self {
         let downloads = Arc::new(Semaphore::new(DOWNLOADS_MAX));
-        Self { discovery, net, clock, methods: Arc::default(), downloads }
+        // Without any, nobody waits for none.
+        let breath = Duration::from_secs(1) / questions.max(1);
+        Self { discovery, net, clock, breath, methods: Arc::default(), downloads }
     }
 
     /// By which method a host is asked next.
@@ -123,7 +125,8 @@ impl Asking {
         let turn = self.discovery.turn(how.group).await;
         let url = url(host, "com.atproto.repo.describeRepo?repo", account);
         let said = read(self.net.get(&url, BODY_BYTES_MAX).await, &account.did);
-        rest(turn, said.as_ref().ok(), how.hurry).await;
+        let breath = if how.hurry { Duration::ZERO } else { self.breath };
+        rest(turn, said.as_ref().ok(), breath).await;
         said
     }
 
@@ -138,7 +141,8 @@ impl Asking {
         let Some(_room) = room else { return Ok(Said::Busy) };
         let url = url(host, "com.atproto.sync.getRepo?did", account);
         let said = Export { net: &self.net, account }.read(&url).await;
-        rest(turn, said.as_ref().ok(), how.hurry).await;
+        let breath = if how.hurry { Duration::ZERO } else { self.breath };
+        rest(turn, said.as_ref().ok(), breath).await;
         said
     }
 }
@@ -151,13 +155,11 @@ fn url(host: &Host, method: &str, account: &Account) -> String {
 }
 
 /// The others of the group wait as long.
-async fn rest(turn: Turn, said: Option<&Said>, hurry: bool) {
+async fn rest(turn: Turn, said: Option<&Said>, breath: Duration) {
     if let Some(Said::Later(after)) = said {
         return turn.pause(*after);
     }
-    if !hurry {
-        tokio::time::sleep(BREATH).await;
-    }
+    tokio::time::sleep(breath).await;
     drop(turn);
 }
 

@@ -20,6 +20,8 @@ const ERROR_CHARS_MAX: usize = 300;
 pub(super) struct Waiting {
     pub(super) account: AccountNo,
     pub(super) did: Did,
+    /// A person waits: it is asked about without a pause.
+    pub(super) hurry: bool,
 }
 
 /// What a host was asked since the start of the process.
@@ -54,6 +56,8 @@ pub(super) struct Line {
     pub(super) group: Option<String>,
     /// Somebody asks this host.
     pub(super) running: bool,
+    /// It rests because it failed, not because it asked for it.
+    gave_up: bool,
     pub(super) told: Told,
 }
 
@@ -86,8 +90,8 @@ impl Line {
             return true;
         }
         let place = self.waiting.iter().position(|other| other.account == waiting.account);
-        if let Some(found) = place.and_then(|place| self.waiting.remove(place)) {
-            self.waiting.push_front(found);
+        if place.and_then(|place| self.waiting.remove(place)).is_some() {
+            self.waiting.push_front(waiting);
         }
         false
     }
@@ -106,14 +110,31 @@ impl Line {
         !self.running && !self.waiting.is_empty() && self.told.rests_until_ms <= now_ms
     }
 
+    /// A person waits for all who stand in it.
+    pub(super) fn hurry(&mut self) {
+        self.waiting.iter_mut().for_each(|waiting| waiting.hurry = true);
+    }
+
     /// It is left alone until then.
     pub(super) fn rest(&mut self, until_ms: u64) {
         self.told.rests_until_ms = until_ms;
     }
 
+    /// The same, because it failed several times in a row.
+    pub(super) fn give_up(&mut self, until_ms: u64) {
+        self.rest(until_ms);
+        self.gave_up = true;
+    }
+
+    /// Whether it is left alone because it failed.
+    pub(super) fn is_given_up(&self, now_ms: u64) -> bool {
+        self.gave_up && self.told.rests_until_ms > now_ms
+    }
+
     /// It is left alone no longer.
     pub(super) fn wake(&mut self) {
         self.told.rests_until_ms = 0;
+        self.gave_up = false;
     }
 }
 
@@ -123,7 +144,7 @@ mod tests {
 
     fn waiting(account: u64) -> Waiting {
         let did = Did::parse(&format!("did:web:a{account}.example.com")).unwrap();
-        Waiting { account: AccountNo(account), did }
+        Waiting { account: AccountNo(account), did, hurry: false }
     }
 
     fn next(line: &mut Line) -> Option<u64> {
@@ -157,8 +178,11 @@ mod tests {
         assert!(!line.push(waiting(999_999)));
         assert!(line.is_due(0));
         line.rest(10);
-        assert!(!line.is_due(9) && line.is_due(10));
+        assert!(!line.is_due(9) && line.is_due(10) && !line.is_given_up(9));
+        line.give_up(20);
+        assert!(!line.is_due(19) && line.is_given_up(19) && !line.is_given_up(20));
         line.wake();
+        assert!(line.is_due(19) && !line.is_given_up(19));
         line.running = true;
         assert!(!line.is_due(11), "it is being asked");
     }

@@ -63,6 +63,8 @@ pub(super) struct ResolverParts {
     pub(super) index: Index,
     pub(super) asking: Asking,
     pub(super) clock: Clock,
+    /// Questions per second to hosts of one operator of its own accord; 0 = none.
+    pub(super) questions: u32,
 }
 
 /// Asks hosts; one per relay.
@@ -129,8 +131,10 @@ impl Resolver {
     }
 
     pub(super) fn view(&self) -> ResolverView {
-        let running = self.is_awake();
-        self.queue.lock().view(running)
+        let is_awake = self.is_awake();
+        let queue = self.queue.lock();
+        let has_work = self.parts.questions > 0 || queue.is_in_hurry() || queue.waiting() > 0;
+        queue.view(is_awake && has_work)
     }
 
     /// What each host was asked since the start.
@@ -178,7 +182,7 @@ impl Resolver {
                 Outcome::Done => failures = 0,
                 Outcome::Failed if failures + 1 < FAILURES_MAX => failures += 1,
                 Outcome::Failed => {
-                    self.queue.lock().line(id).rest(self.until(HOST_REST_MS));
+                    self.queue.lock().line(id).give_up(self.until(HOST_REST_MS));
                     break;
                 }
                 Outcome::Later(after) => {
@@ -208,8 +212,7 @@ impl Resolver {
                 Ok(_) => return Outcome::Done,
                 Err(error) => return self.failed(id, waiting, &error.to_string()),
             };
-            let hurry = self.queue.lock().hurry;
-            let how = How { group, hurry, patient: false };
+            let how = How { group, hurry: waiting.hurry, patient: false };
             let said = self.parts.asking.ask(host, &before, how).await;
             self.queue.lock().line(id).told.asked += u64::from(said != Said::Busy);
             match said {

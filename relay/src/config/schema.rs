@@ -193,6 +193,11 @@ settings! {
         env ["RELAY_COLLECTIONS_HOST_AWAY"], flags ["collections-host-away"],
         "Accounts of a host that has not been reached for so long are left out of \
          `listReposByCollection` until it is back.";
+    "collections_questions", Kind::Number(0, 1000), HOSTS, "10",
+        env ["RELAY_COLLECTIONS_QUESTIONS"], flags ["collections-questions"],
+        "Questions per second to the hosts of one operator about accounts of which it is uncertain in \
+         which collections they have records. 0 asks no host by itself; what an operator names with \
+         `relay collections backfill` is asked about all the same.";
     "contact", Kind::Text, HOSTS, "", env ["RELAY_CONTACT"], flags ["contact"],
         "Where hosts reach the people of this relay: a URL or `mailto:`. It is part of the \
          User-Agent of every request.";

@@ -228,6 +228,7 @@ impl Ground {
     /// Fills the index of collections, from where it was left.
     pub(super) fn start_backfill(
         &self,
+        config: &Config,
         (ingest, discovery, checkpointer): (&Ingest, &Discovery, &Checkpointer),
         tasks: &Tasks,
     ) -> Backfill {
@@ -241,6 +242,7 @@ impl Ground {
             log: self.reader.clone(),
             net: self.net.clone(),
             clock: self.clock.clone(),
+            questions: config.collections_questions,
         };
         Backfill::start(parts, tasks)
     }

@@ -17,6 +17,7 @@ mod commands;
 mod directory;
 mod exports;
 mod killed;
+mod pace;
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the store")]
 mod postgres_cluster;

@@ -76,6 +76,7 @@ const EFFECTS: &[(&str, &str, &str)] = &[
         "e2e/collections.rs",
         "accounts_of_a_host_that_is_away_for_long_leave_the_lists_and_return",
     ),
+    ("collections_questions", "discovery/pace.rs", "hosts_are_asked_as_often_as_the_settings_say"),
     ("contact", "settings/hosts.rs", "hosts_read_whom_to_write_to"),
     ("dev", "settings/rules.rs", "only_development_mode_takes_hosts_of_this_machine"),
     ("lenient", "settings/rules.rs", "leniency_passes_what_strictness_drops_and_counts_it"),

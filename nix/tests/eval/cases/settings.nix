@@ -230,6 +230,10 @@ let
       "72h"
       "RELAY_COLLECTIONS_HOST_AWAY=\"72h\""
     ];
+    collections_questions = [
+      0
+      "RELAY_COLLECTIONS_QUESTIONS=\"0\""
+    ];
     limits_grow = [
       false
       "RELAY_LIMITS_GROW=\"false\""

@@ -31,7 +31,9 @@ impl Resolver {
             }
         }
         for _ in 0..STEPS_MAX {
-            if self.queue.lock().waiting() >= WAITING_MAX || !self.step().await? {
+            // Without questions of its own only what an operator wants.
+            let is_wanted = self.parts.questions > 0 || self.queue.lock().is_in_hurry();
+            if !is_wanted || self.queue.lock().waiting() >= WAITING_MAX || !self.step().await? {
                 break;
             }
         }
@@ -70,16 +72,17 @@ impl Resolver {
         let wanted: Vec<AccountNo> = {
             let mut queue = self.queue.lock();
             queue.after = if end { None } else { unsure.last().map(|(account, _)| *account) };
-            // All were looked at, and nobody waits: nobody is waited for either.
-            queue.hurry &= !end || !unsure.is_empty() || queue.waiting() > 0;
             let unsure = unsure.into_iter().map(|(account, _)| account);
             unsure.filter(|account| !queue.is_resting(*account, now_ms)).collect()
         };
         let rows = store.accounts_numbered(&wanted).await.map_err(|error| error.to_string())?;
         for account in rows {
             if self.may_ask(&account).is_some() {
-                self.queue.lock().put(account);
+                self.queue.lock().put(account, now_ms);
             }
+        }
+        if end {
+            self.queue.lock().end_round();
         }
         Ok(!end)
     }

@@ -48,26 +48,42 @@ pub(super) struct Queue {
     pace: VecDeque<(u64, u64)>,
     /// An operator asked in this process: it does not wait for the quiet to end.
     pub(super) awake: bool,
-    /// A person waits: no pauses between questions.
-    pub(super) hurry: bool,
+    /// An operator wants all uncertain accounts to be asked about. Ends when a round over all of them
+    /// finds nobody who can be.
+    hurry: bool,
+    /// This round has found somebody.
+    found: bool,
 }
 
 impl Queue {
     /// Begins with the first account, and leaves nobody alone who did not answer lately.
     pub(super) fn hurry(&mut self) {
-        (self.awake, self.hurry, self.after) = (true, true, None);
+        (self.awake, self.hurry, self.found, self.after) = (true, true, true, None);
         self.resting.clear();
-        self.lines.values_mut().for_each(Line::wake);
+        for line in self.lines.values_mut() {
+            line.wake();
+            line.hurry();
+        }
+    }
+
+    /// A person waits for all uncertain accounts.
+    pub(super) const fn is_in_hurry(&self) -> bool {
+        self.hurry
+    }
+
+    /// All uncertain accounts were looked at, and those that can be asked about put in line.
+    pub(super) fn end_round(&mut self) {
+        self.hurry &= std::mem::take(&mut self.found);
     }
 
     /// A person waits for these accounts.
     pub(super) fn put_first(&mut self, accounts: Vec<Account>) {
-        (self.awake, self.hurry) = (true, true);
+        self.awake = true;
         for account in accounts {
             self.resting.remove(&account.number);
             let line = self.line(account.host);
             line.wake();
-            if line.push_first(Waiting { account: account.number, did: account.did }) {
+            if line.push_first(Waiting { account: account.number, did: account.did, hurry: true }) {
                 self.waiting += 1;
             }
         }
@@ -145,11 +161,15 @@ impl Queue {
         }
     }
 
-    pub(super) fn put(&mut self, account: Account) {
-        let waiting = Waiting { account: account.number, did: account.did };
-        if self.line(account.host).push(waiting) {
+    pub(super) fn put(&mut self, account: Account, now_ms: u64) {
+        let waiting = Waiting { account: account.number, did: account.did, hurry: self.hurry };
+        let line = self.line(account.host);
+        // Of a host that has failed nobody is waited for.
+        let is_askable = !line.is_given_up(now_ms);
+        if line.push(waiting) {
             self.waiting += 1;
         }
+        self.found |= is_askable;
     }
 
     pub(super) fn take(&mut self, host: HostId) -> Option<Waiting> {
@@ -190,5 +210,71 @@ impl Queue {
         if self.line(host).push_first(waiting) {
             self.waiting += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_protocol::Did;
+
+    use super::*;
+    use crate::domain::{LocalStatus, Seq, UpstreamStatus};
+
+    fn account(number: u64, host: u32) -> Account {
+        Account {
+            number: AccountNo(number),
+            did: Did::parse(&format!("did:web:a{number}.example.com")).unwrap(),
+            host: HostId(host),
+            upstream: UpstreamStatus::Active,
+            local: LocalStatus::None,
+            repo: None,
+            key: None,
+            identity_checked_ms: 0,
+            last: None,
+            last_seq: Seq(0),
+        }
+    }
+
+    fn next(queue: &mut Queue, host: u32) -> Option<(u64, bool)> {
+        queue.take(HostId(host)).map(|waiting| (waiting.account.0, waiting.hurry))
+    }
+
+    /// A wish for all accounts ends with the round that finds none; a wish for some hurries those alone.
+    #[test]
+    fn nobody_hurries_longer_than_somebody_waits() {
+        let mut queue = Queue::default();
+        queue.put(account(1, 1), 5);
+        queue.put_first(vec![account(2, 1)]);
+        assert!(!queue.is_in_hurry());
+        assert_eq!((next(&mut queue, 1), next(&mut queue, 1)), (Some((2, true)), Some((1, false))));
+
+        queue.put(account(5, 3), 5);
+        queue.hurry();
+        assert_eq!(next(&mut queue, 3), Some((5, true)), "it stood in line already");
+        queue.end_round();
+        assert!(queue.is_in_hurry(), "the first round may have begun anywhere");
+        queue.put(account(3, 1), 5);
+        queue.end_round();
+        assert!(queue.is_in_hurry() && next(&mut queue, 1) == Some((3, true)));
+        queue.end_round();
+        assert!(!queue.is_in_hurry(), "nobody is left");
+
+        queue.hurry();
+        queue.end_round();
+        queue.line(HostId(2)).give_up(100);
+        queue.put(account(4, 2), 5);
+        queue.end_round();
+        assert!(!queue.is_in_hurry(), "a host that is down is not waited for");
+    }
+
+    /// Whom an operator names is asked about in a hurry, also when it stood in the line.
+    #[test]
+    fn an_account_in_line_that_is_named_is_hurried() {
+        let mut queue = Queue::default();
+        queue.put(account(1, 1), 5);
+        queue.put(account(2, 1), 5);
+        queue.put_first(vec![account(2, 1)]);
+        assert_eq!(queue.waiting(), 2);
+        assert_eq!((next(&mut queue, 1), next(&mut queue, 1)), (Some((2, true)), Some((1, false))));
     }
 }
