@@ -1,6 +1,9 @@
 //! Hosts and directory answer as their scripts say.
 
-use crate::*;
+use crate::{
+    block::{cid_text, read_car},
+    *,
+};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::time::Duration;
@@ -11,12 +14,16 @@ use tokio::{
 
 /// A plain HTTP request; the answer as text.
 async fn get(base: &str, path: &str) -> Result<String> {
+    Ok(String::from_utf8(get_bytes(base, path).await?)?)
+}
+
+async fn get_bytes(base: &str, path: &str) -> Result<Vec<u8>> {
     let authority = base.trim_start_matches("http://").replace("localhost", "127.0.0.1");
     let mut stream = TcpStream::connect(&authority).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
     Ok(answer)
 }
 
@@ -174,8 +181,16 @@ async fn a_host_answers_what_a_relay_asks() -> Result<()> {
     assert_eq!(body(&get(&url, &ask("getLatestCommit", &alice)).await?)?["cid"], commit);
     let latest = get(&url, &ask("getLatestCommit", &bob)).await?;
     assert!(latest.starts_with("HTTP/1.1 400") && latest.contains("RepoDeactivated"));
-    assert!(get(&url, "/xrpc/com.atproto.sync.getRepo?did=x").await?.contains("501"));
-    assert_eq!(alpha.requests("getRepo"), 1);
+    let exported = get_bytes(&url, &ask("getRepo", &alice)).await?;
+    let end = exported.windows(4).position(|four| four == b"\r\n\r\n").context("a body")?;
+    let car = read_car(exported.get(end + 4..).unwrap_or_default())?;
+    assert_eq!(car.roots.first().map(cid_text), Some(commit));
+    assert!(car.blocks.len() >= 2, "a commit and the nodes of a tree");
+    for refused in [ask("getRepo", &bob), "/xrpc/com.atproto.sync.getRepo?did=x".to_owned()] {
+        assert!(get(&url, &refused).await?.starts_with("HTTP/1.1 400"), "{refused}");
+    }
+    assert!(get(&url, "/xrpc/com.atproto.sync.getBlocks?did=x").await?.contains("501"));
+    assert_eq!(alpha.requests("getRepo"), 3);
     assert_eq!(alpha.requests("getRepoStatus"), 2);
     assert_eq!(alpha.cursors(), [""; 0]);
     Ok(())
