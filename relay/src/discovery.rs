@@ -372,7 +372,7 @@ fn walker(parts: &DiscoveryParts) -> Walker {
         ingest: parts.ingest.clone(),
         identities: parts.identities.clone(),
         probes: Probes::new(parts.net.clone()),
-        groups: Groups::default(),
+        groups: Groups::new(parts.clock.clone()),
         next_lookup: Arc::default(),
     }
 }

@@ -6,7 +6,9 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{sync::OwnedMutexGuard, time::Instant};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::clock::Clock;
 
 /// Hosts under one suffix after which they are taken for one operator's.
 const SUFFIX_HOSTS: usize = 3;
@@ -64,24 +66,32 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 /// Turns of all groups; cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Groups {
     gates: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<Gate>>>>>,
+    clock: Clock,
 }
 
 /// What a group knows.
 #[derive(Debug, Default)]
 struct Gate {
-    paused_until: Option<Instant>,
+    /// By the steady clock.
+    paused_until_ms: Option<u64>,
 }
 
 /// The turn of a group; others of it wait until it is dropped.
 #[derive(Debug)]
 pub struct Turn {
     gate: OwnedMutexGuard<Gate>,
+    clock: Clock,
 }
 
 impl Groups {
+    /// * `clock` – of all pauses
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { gates: Arc::default(), clock }
+    }
+
     /// Waits for the turn of this group, and for the end of its pause.
     ///
     /// Cancel safety: the turn goes to the next.
@@ -95,13 +105,13 @@ impl Groups {
             Arc::clone(gates.entry(group.to_owned()).or_default())
         };
         let mut gate = gate.lock_owned().await;
-        if let Some(until) = gate.paused_until.take() {
-            // Put back should the wait be given up.
-            gate.paused_until = Some(until);
-            tokio::time::sleep_until(until).await;
-            gate.paused_until = None;
+        if let Some(until_ms) = gate.paused_until_ms {
+            // It stays should the wait be given up.
+            let rest_ms = until_ms.saturating_sub(self.clock.steady_ms());
+            self.clock.sleep(Duration::from_millis(rest_ms)).await;
+            gate.paused_until_ms = None;
         }
-        Turn { gate }
+        Turn { gate, clock: self.clock.clone() }
     }
 }
 
@@ -111,7 +121,8 @@ impl Turn {
     /// * `retry_after` – how much later, if it said so
     pub fn pause(mut self, retry_after: Option<Duration>) {
         let pause = retry_after.unwrap_or(PAUSE_USUAL).min(PAUSE_MAX);
-        self.gate.paused_until = Some(Instant::now() + pause);
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.gate.paused_until_ms = Some(self.clock.steady_ms().saturating_add(pause_ms));
     }
 }
 
@@ -154,21 +165,25 @@ mod tests {
     /// group for the time that it says.
     #[tokio::test(start_paused = true)]
     async fn a_group_takes_turns_and_a_429_pauses_all_of_it() {
-        let groups = Groups::default();
+        let clock = Clock::manual(1_800_000_000_000_000);
+        let groups = Groups::new(clock.clone());
         let first = groups.turn("a").await;
         let other = groups.turn("b").await;
-        let began = Instant::now();
         let second = groups.turn("a");
         tokio::pin!(second);
+        let soon = Duration::from_millis(1);
         let early = tokio::time::timeout(Duration::from_mins(1), &mut second).await;
         assert!(early.is_err(), "the first has not ended");
 
         first.pause(Some(Duration::from_secs(90)));
 
-        drop(second.await);
-        assert_eq!(began.elapsed(), Duration::from_secs(150));
-        drop(groups.turn("a").await);
-        assert_eq!(began.elapsed(), Duration::from_secs(150), "the pause is over");
+        for passed_ms in [0, 89_999] {
+            clock.advance_us(passed_ms * 1_000);
+            assert!(tokio::time::timeout(soon, &mut second).await.is_err(), "{passed_ms} ms");
+        }
+        clock.advance_us(1_000);
+        drop(tokio::time::timeout(soon, second).await.unwrap());
+        drop(tokio::time::timeout(soon, groups.turn("a")).await.expect("the pause is over"));
         drop(other);
     }
 }
