@@ -55,7 +55,7 @@ mod verdict;
 
 pub use commands::{AccountUsage, Hint, Hinted, Listed, Reconciled};
 pub use failures::Failure;
-pub use note::{Course, course, is_deletion};
+pub use note::{Course, course, is_deletion, is_move};
 pub use replay::replay;
 
 /// One frame of a host, its envelope read.

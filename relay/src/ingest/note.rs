@@ -4,7 +4,8 @@
 //! offset  size  meaning
 //! 0       1     version, 1
 //! 1       1     flags: 1 identity, 2 key, 4 host, 8 upstream status, 16 the repository does not
-//!               follow what was known of it, 32 a #sync that leaves its data as it was
+//!               follow what was known of it, 32 a #sync that leaves its data as it was, 64 the host
+//!               with authority is another than the one that spoke last, or none spoke before
 //! …       8     identity: when it was checked, ms since 1970, little endian
 //! …       34    key, only with `identity`; without it the account has no usable key
 //! …       4     host with authority, little endian, when it is not the record's host
@@ -25,6 +26,7 @@ const HOST: u8 = 4;
 const UPSTREAM: u8 = 8;
 const BREAKS: u8 = 16;
 const SAME_DATA: u8 = 32;
+const MOVED: u8 = 64;
 
 /// What a note says; all `None` is written as no bytes at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(super) struct Note {
     pub(super) upstream: Option<UpstreamStatus>,
     /// How the event's repository state follows the one before.
     pub(super) course: Course,
+    /// The host with authority is another than the one that spoke last, or none spoke before.
+    pub(super) moved: bool,
 }
 
 /// How the state of a repository follows the one that was known before the event.
@@ -55,6 +59,12 @@ pub enum Course {
 /// How an event of the log follows the state of its repository before it, from the record's note.
 pub fn course(note: &[u8]) -> Course {
     Note::decode(note).unwrap_or_default().course
+}
+
+/// Whether the account has another host than the one whose event was the last before, or none was: what
+/// that one said at the end may not have been heard.
+pub fn is_move(note: &[u8]) -> bool {
+    Note::decode(note).is_some_and(|note| note.moved)
 }
 
 /// Whether the note says that the host has deleted the account.
@@ -78,7 +88,8 @@ impl Note {
                 | flag(self.host.is_some(), HOST)
                 | flag(self.upstream.is_some(), UPSTREAM)
                 | flag(self.course == Course::Breaks, BREAKS)
-                | flag(self.course == Course::SameData, SAME_DATA),
+                | flag(self.course == Course::SameData, SAME_DATA)
+                | flag(self.moved, MOVED),
         );
         if let Some((checked_ms, key)) = self.identity {
             out.put_u64_le(checked_ms);
@@ -109,6 +120,7 @@ impl Note {
             SAME_DATA => Course::SameData,
             _ => Course::Follows,
         };
+        note.moved = flags & MOVED != 0;
         if flags & IDENTITY != 0 {
             let (checked, after) = rest.split_first_chunk::<8>()?;
             rest = after;
@@ -158,12 +170,14 @@ mod tests {
             prop::option::of(any::<u32>().prop_map(HostId)),
             prop::option::of(upstream),
             prop::sample::select(vec![Course::Follows, Course::Breaks, Course::SameData]),
+            any::<bool>(),
         )
-            .prop_map(|(identity, host, upstream, course)| Note {
+            .prop_map(|(identity, host, upstream, course, moved)| Note {
                 identity,
                 host,
                 upstream,
                 course,
+                moved,
             })
     }
 
@@ -188,7 +202,7 @@ mod tests {
 
     /// What readers of the log are told of the course of a repository.
     #[test]
-    fn the_course_and_a_deletion_are_read_from_a_note() {
+    fn the_course_a_move_and_a_deletion_are_read_from_a_note() {
         for course in [Course::Follows, Course::Breaks, Course::SameData] {
             let deleted = Note {
                 upstream: Some(UpstreamStatus::Deleted),
@@ -197,7 +211,8 @@ mod tests {
                 ..Note::default()
             };
             assert_eq!(super::course(&deleted.encode()), course);
-            assert!(is_deletion(&deleted.encode()));
+            assert!(is_deletion(&deleted.encode()) && !is_move(&deleted.encode()));
+            assert!(is_move(&Note { moved: true, course, ..Note::default() }.encode()));
             let note = Note { course, ..Note::default() }.encode();
             assert_eq!((super::course(&note), is_deletion(&note)), (course, false));
             assert_eq!(note.is_empty(), course == Course::Follows, "most records have no note");

@@ -6,6 +6,7 @@ use relay_protocol::{Did, identity_frame};
 use super::{
     Shard,
     asking::{BACKGROUND_MAX, RECHECKS_MAX, Timer},
+    passing::has_moved,
 };
 use crate::{
     accounts::NO_HOST,
@@ -81,10 +82,11 @@ impl Shard {
         }
         let time = self.room.clock.now_text();
         let made = self.table.change(did, |entry| {
+            let moved = has_moved(entry, &self.room.hosts);
             let account = &entry.account;
             let identity =
                 entry.identity_unlogged.then_some((account.identity_checked_ms, account.key));
-            let note = Note { identity, host: Some(account.host), ..Note::default() };
+            let note = Note { identity, host: Some(account.host), moved, ..Note::default() };
             let number = account.number;
             entry.identity_unlogged = false;
             // 0 is no hash of what a host says, so that its own is no repetition of this.

@@ -195,6 +195,7 @@ impl Shard {
         let changed = self.table.change(&arrival.did, |entry| {
             let was_active = is_active(entry);
             let course = course(kind, &passed, entry.account.repo);
+            let moved = has_moved(entry, &self.room.hosts);
             if let Some(repo) = passed.repo {
                 entry.account.repo = Some(repo);
             }
@@ -218,7 +219,7 @@ impl Shard {
             let age_ms = now_ms.saturating_sub(entry.account.identity_checked_ms);
             (
                 entry.account.number,
-                note(entry, (host, kind), course),
+                note(entry, (host, kind), (course, moved)),
                 age_ms > FRESH_MS && !entry.refreshing,
             )
         });
@@ -399,7 +400,11 @@ fn course(kind: EventKind, passed: &Passed, before: Option<RepoState>) -> Course
 }
 
 /// What replay will need and the frame does not hold.
-fn note(entry: &mut Entry, (host, kind): (HostId, EventKind), course: Course) -> Bytes {
+fn note(
+    entry: &mut Entry,
+    (host, kind): (HostId, EventKind),
+    (course, moved): (Course, bool),
+) -> Bytes {
     let account = &entry.account;
     // Under a local status the frame tells ours, not the host's.
     let hidden = kind == EventKind::Account && account.local != LocalStatus::None;
@@ -408,9 +413,19 @@ fn note(entry: &mut Entry, (host, kind): (HostId, EventKind), course: Course) ->
         host: (account.host != host).then_some(account.host),
         upstream: hidden.then(|| account.upstream.clone()),
         course,
+        moved,
     };
     entry.identity_unlogged = false;
     note.encode()
+}
+
+/// Whether the account has another host than the one whose event was the last, also when there was none:
+/// it may have been known from a list. What comes by a source (HOST-13) is told in order, whoever the
+/// host is.
+pub(super) fn has_moved(entry: &Entry, hosts: &Hosts) -> bool {
+    let is_source = |host| hosts.get(host).is_some_and(|host| host.is_source());
+    let last = entry.account.last.map(|last| last.host);
+    last.is_none_or(|last| last != entry.account.host && !is_source(last))
 }
 
 fn is_active(entry: &Entry) -> bool {
