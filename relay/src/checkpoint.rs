@@ -186,9 +186,14 @@ impl Checkpointer {
     async fn save(&self, gathered: Gathered) -> Result<(), CheckpointError> {
         let Gathered { position, snapshot, mut unsure, begun } = gathered;
         let cursors = self.hosts.take_moved_marks();
+        let mut accounts = snapshot.accounts;
+        for account in &mut accounts {
+            // What all events up to here made of it is in the row, and it was written after them.
+            account.last_seq = account.last_seq.max(position);
+        }
         let checkpoint = Checkpoint {
             position,
-            accounts: snapshot.accounts,
+            accounts,
             cursors,
             count_deltas: snapshot.count_deltas,
             mark: rand::random(),

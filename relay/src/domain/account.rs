@@ -47,7 +47,8 @@ pub struct Account {
     pub identity_checked_ms: u64,
     /// Guards against replays of the host, whatever their type.
     pub last: Option<LastEvent>,
-    /// Up to which of our events replay at a start has brought the row, 0 = it had none to apply. Events
-    /// of the running process do not move it, because a shard judges them before they have a seq.
+    /// Up to which of our events the stored row holds what they made of it, 0 = it does not say: the
+    /// position of the checkpoint that wrote it last, or the event of a replay at a start. Events of the
+    /// running process do not move it, because a shard judges them before they have a seq.
     pub last_seq: Seq,
 }
