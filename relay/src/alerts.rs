@@ -1,5 +1,5 @@
 //! Alerts to people, from the relay itself: a host near its account limit, a trusted host that is lost,
-//! a relay that hears nothing, a replay window that shrank.
+//! a relay that hears nothing, a replay window that shrank, an index of collections that stopped.
 //!
 //! Comes in: what hosts, subscriptions and the log tell when they are asked, every few seconds. Goes
 //! out: messages to a webhook and to Slack, once when something begins, again while it lasts, and once
@@ -24,8 +24,8 @@ use self::{
     watch::Watch,
 };
 use crate::{
-    clock::Clock, config::AlertSettings, eventlog::Reader, hosts::Hosts, net::Net, tasks::Tasks,
-    telemetry::metrics as names, upstream::Upstream,
+    clock::Clock, collections::index::Index, config::AlertSettings, eventlog::Reader, hosts::Hosts,
+    net::Net, tasks::Tasks, telemetry::metrics as names, upstream::Upstream,
 };
 
 pub use self::{
@@ -71,6 +71,8 @@ pub struct AlertParts {
     pub log: Reader,
     /// How far back it should reach.
     pub replay_window: Duration,
+    /// Whether it is kept up.
+    pub collections: Index,
     /// Sends.
     pub net: Net,
     /// All policy time.

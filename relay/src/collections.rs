@@ -70,3 +70,61 @@ fn remove(dir: &Path) -> io::Result<()> {
         removed => removed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        collections::index::{Batch, Change, PairState},
+        domain::AccountNo,
+    };
+
+    const OPTIONS: Options = Options { memory_bytes: 16 << 20 };
+
+    /// An index that was made from this history, and holds events up to 500.
+    fn filled(dir: &Path) -> Result<(), IndexError> {
+        let index = open(dir, OPTIONS, ("here", Seq(500)))?;
+        let collection = index.number("com.example.one")?;
+        let (account, state) = (AccountNo(1), PairState::Proven);
+        index.apply(&Batch {
+            position: Some(Seq(500)),
+            changes: vec![Change::Present { account, collection, state }],
+            progress: vec![(projection::HISTORY_KEY.to_vec(), Some(b"here".to_vec()))],
+        })
+    }
+
+    /// Numbers of accounts mean what this database says, and nothing is known that this log does not
+    /// hold: any other index is thrown away, with its names, and can be filled at once.
+    #[test]
+    fn an_index_of_another_history_or_ahead_of_the_log_is_thrown_away() {
+        for (history, head, is_kept) in [
+            ("here", 500, true),
+            ("here", 9_000, true),
+            ("here", 499, false),
+            ("there", 500, false),
+        ] {
+            let parent = tempfile::tempdir().unwrap();
+            let dir = parent.path().join("collections");
+            filled(&dir).unwrap();
+
+            let index = open(&dir, OPTIONS, (history, Seq(head))).unwrap();
+
+            assert_eq!(index.position(), is_kept.then_some(Seq(500)), "{history} {head}");
+            assert_eq!(index.counts().proven, u64::from(is_kept));
+            assert_eq!(index.find("com.example.one").is_some(), is_kept);
+            assert_eq!(index.progress(projection::HISTORY_KEY).is_some(), is_kept);
+            index.apply(&Batch { position: Some(Seq(600)), ..Batch::default() }).unwrap();
+        }
+    }
+
+    /// One that was begun and holds nothing yet belongs to whoever opens it.
+    #[test]
+    fn an_empty_index_is_nobodys() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("collections");
+        for history in ["here", "there"] {
+            let index = open(&dir, OPTIONS, (history, Seq(0))).unwrap();
+            assert_eq!((index.position(), index.stopped()), (None, None));
+        }
+    }
+}

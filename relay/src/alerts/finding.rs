@@ -14,12 +14,19 @@ pub enum Kind {
     Deaf,
     /// Consumers can go back less far than the settings say.
     WindowShrunk,
+    /// The index of collections takes nothing any more.
+    CollectionsStopped,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: &'static [Self] =
-        &[Self::AccountLimit, Self::TrustedHostLost, Self::Deaf, Self::WindowShrunk];
+    pub const ALL: &'static [Self] = &[
+        Self::AccountLimit,
+        Self::TrustedHostLost,
+        Self::Deaf,
+        Self::WindowShrunk,
+        Self::CollectionsStopped,
+    ];
 
     /// The label in metrics and messages.
     pub const fn label(self) -> &'static str {
@@ -28,6 +35,7 @@ impl Kind {
             Self::TrustedHostLost => "trusted_host_lost",
             Self::Deaf => "deaf",
             Self::WindowShrunk => "window_shrunk",
+            Self::CollectionsStopped => "collections_stopped",
         }
     }
 }

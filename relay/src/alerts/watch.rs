@@ -41,6 +41,7 @@ impl Watch {
         let connected = parts.upstream.connected();
         found.extend(self.hearing.look((connected, parts.options.deaf_hosts_min), heard, now_ms));
         found.extend(self.look_at_window(parts));
+        found.extend(parts.collections.stopped().map(|why| stopped(&why)));
         found
     }
 
@@ -50,6 +51,19 @@ impl Watch {
         let oldest = parts.log.window().oldest.0;
         let reaches = parts.log.seq_at(since_us).0 > oldest;
         self.window.look(oldest, reaches)
+    }
+}
+
+/// The index of collections takes nothing any more.
+fn stopped(why: &str) -> Finding {
+    Finding {
+        kind: Kind::CollectionsStopped,
+        host: None,
+        words: format!(
+            "lists of accounts by collection are not kept up any more: {why}. Restart the relay; if this \
+             comes again, remove the directory of the index: it is then filled anew"
+        ),
+        silenced: false,
     }
 }
 

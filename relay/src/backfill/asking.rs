@@ -125,8 +125,7 @@ impl Asking {
         let turn = self.discovery.turn(how.group).await;
         let url = url(host, "com.atproto.repo.describeRepo?repo", account);
         let said = read(self.net.get(&url, BODY_BYTES_MAX).await, &account.did);
-        let breath = if how.hurry { Duration::ZERO } else { self.breath };
-        rest(turn, said.as_ref().ok(), breath).await;
+        self.rest(turn, said.as_ref().ok(), how.hurry).await;
         said
     }
 
@@ -141,9 +140,19 @@ impl Asking {
         let Some(_room) = room else { return Ok(Said::Busy) };
         let url = url(host, "com.atproto.sync.getRepo?did", account);
         let said = Export { net: &self.net, account }.read(&url).await;
-        let breath = if how.hurry { Duration::ZERO } else { self.breath };
-        rest(turn, said.as_ref().ok(), breath).await;
+        self.rest(turn, said.as_ref().ok(), how.hurry).await;
         said
+    }
+
+    /// The others of the group wait as long.
+    async fn rest(&self, turn: Turn, said: Option<&Said>, hurry: bool) {
+        if let Some(Said::Later(after)) = said {
+            return turn.pause(*after);
+        }
+        if !hurry {
+            self.clock.sleep(self.breath).await;
+        }
+        drop(turn);
     }
 }
 
@@ -152,15 +161,6 @@ fn url(host: &Host, method: &str, account: &Account) -> String {
     // `%` is the only character of a DID that a query does not take as it is.
     let did = account.did.as_str().replace('%', "%25");
     format!("{scheme}://{}/xrpc/{method}={did}", host.hostname())
-}
-
-/// The others of the group wait as long.
-async fn rest(turn: Turn, said: Option<&Said>, breath: Duration) {
-    if let Some(Said::Later(after)) = said {
-        return turn.pause(*after);
-    }
-    tokio::time::sleep(breath).await;
-    drop(turn);
 }
 
 fn read(answered: Result<Answer, NetError>, did: &Did) -> Result<Said, String> {

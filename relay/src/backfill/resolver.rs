@@ -6,6 +6,7 @@
 
 mod feeding;
 mod queue;
+mod unasked;
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,7 +43,8 @@ const WORKERS_MAX: usize = 32;
 /// How long an account is left alone of which its host told nothing.
 const REST_MS: u64 = 3_600_000;
 
-/// How long a host rests that did not answer several times in a row.
+/// How long an account is left alone about which nobody could be asked, and a host that did not answer
+/// several times in a row: so that within an hour of its return all is known.
 const HOST_REST_MS: u64 = 10 * 60_000;
 
 /// How often in a row.
@@ -96,7 +98,7 @@ impl Resolver {
             }
             self.queue.lock().note_pace(self.parts.clock.steady_ms());
             tokio::select! {
-                () = tokio::time::sleep(TICK) => {}
+                () = self.parts.clock.sleep(TICK) => {}
                 () = self.wake.notified() => {}
             }
         }
@@ -118,7 +120,7 @@ impl Resolver {
             Change::Mark { account: account.number, whole }
         };
         let mut changes = Vec::new();
-        for account in &accounts {
+        for account in accounts.iter().filter(|account| unasked::unasked(account).is_none()) {
             let (whole, _) = self.parts.index.of_account(account.number).map_err(words)?;
             if matches!(whole, Whole::Complete | Whole::Unmarked) {
                 changes.push(doubt(account));
@@ -210,7 +212,7 @@ impl Resolver {
             let before = match self.parts.ingest.account(did).await {
                 Ok(Some(before)) if before.host == id && self.may_ask(&before).is_some() => before,
                 Ok(_) => return Outcome::Done,
-                Err(error) => return self.failed(id, waiting, &error.to_string()),
+                Err(error) => return self.failed(id, waiting, (&error.to_string(), HOST_REST_MS)),
             };
             let how = How { group, hurry: waiting.hurry, patient: false };
             let said = self.parts.asking.ask(host, &before, how).await;
@@ -226,11 +228,12 @@ impl Resolver {
                         }
                         Ok(false) if is_heavy => {
                             self.queue.lock().overtaken += 1;
-                            self.failed(id, waiting, "it wrote while its repository was read");
+                            let why = "it wrote while its repository was read";
+                            self.failed(id, waiting, (why, REST_MS));
                             return Outcome::Done;
                         }
                         Ok(false) => self.queue.lock().overtaken += 1,
-                        Err(why) => return self.failed(id, waiting, &why),
+                        Err(why) => return self.failed(id, waiting, (&why, REST_MS)),
                     }
                 }
                 Said::Later(after) => {
@@ -240,18 +243,18 @@ impl Resolver {
                 }
                 Said::Busy => return Outcome::Later(ROOM_WAIT),
                 Said::Nothing(why) => {
-                    self.failed(id, waiting, &why);
+                    self.failed(id, waiting, (&why, REST_MS));
                     return Outcome::Done;
                 }
-                Said::Unreachable(why) => return self.failed(id, waiting, &why),
+                Said::Unreachable(why) => return self.failed(id, waiting, (&why, HOST_REST_MS)),
             }
         }
         // It writes all the time: at the next look.
         Outcome::Done
     }
 
-    fn failed(&self, host: HostId, waiting: &Waiting, why: &str) -> Outcome {
-        self.queue.lock().failed(host, waiting, (why, self.until(REST_MS)));
+    fn failed(&self, host: HostId, waiting: &Waiting, (why, rest_ms): (&str, u64)) -> Outcome {
+        self.queue.lock().failed(host, waiting, (why, self.until(rest_ms)));
         Outcome::Failed
     }
 }

@@ -69,7 +69,9 @@ pub(super) fn is_same(before: &Account, now: &Account) -> bool {
 
 /// Whether the account is where it was, and in the same way.
 fn is_same_owner(before: &Account, now: &Account) -> bool {
-    (before.number, before.host) == (now.number, now.host) && before.upstream == now.upstream
+    // Of the local status too: what it writes while it is taken down is dropped.
+    (before.number, before.host, before.local) == (now.number, now.host, now.local)
+        && before.upstream == now.upstream
 }
 
 #[cfg(test)]
@@ -110,6 +112,7 @@ mod tests {
             account(1, 5, UpstreamStatus::Deactivated),
             Account { number: AccountNo(8), ..before.clone() },
             Account { last: None, ..before.clone() },
+            Account { local: LocalStatus::Takendown, ..before.clone() },
         ] {
             assert!(!is_same(&before, &now), "{now:?}");
         }

@@ -21,6 +21,7 @@ mod block;
 mod disk;
 mod journal;
 mod key;
+mod known;
 mod ledger;
 mod manifest;
 mod measures;
@@ -33,75 +34,13 @@ mod store;
 mod upkeep;
 mod view;
 
+pub use known::{CollectionCount, Counts, Doubt, PairState, Whole};
+
 /// Number of a collection in this index, given in order of first sight; never reused.
 ///
 /// Numbers of two indexes do not mean the same, so what leaves the index carries NSIDs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CollectionNo(pub u32);
-
-/// How well a pair is known that is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PairState {
-    /// By a verified commit, or by the answer of the account's host.
-    Proven,
-    /// Imported from somebody else's list.
-    Believed,
-}
-
-/// Why pairs of an account may be missing or wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Doubt {
-    /// It had records before we saw its first commit.
-    OlderRecords,
-    /// A commit did not follow the one before it.
-    Discontinuity,
-    /// A `#sync` replaced its state.
-    Sync,
-    /// A commit was passed on whose inversion proves nothing.
-    Lenient,
-    /// The event log does not reach back to where the index was.
-    LogLost,
-    /// Only somebody else's list names it.
-    Imported,
-}
-
-impl Doubt {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::OlderRecords,
-        Self::Discontinuity,
-        Self::Sync,
-        Self::Lenient,
-        Self::LogLost,
-        Self::Imported,
-    ];
-
-    /// The name in answers and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OlderRecords => "older_records",
-            Self::Discontinuity => "discontinuity",
-            Self::Sync => "sync",
-            Self::Lenient => "lenient",
-            Self::LogLost => "log_lost",
-            Self::Imported => "imported",
-        }
-    }
-}
-
-/// What is known of all pairs of an account together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Whole {
-    /// Nothing was said about it.
-    #[default]
-    Unmarked,
-    /// Every pair is proven and none is missing.
-    Complete,
-    /// Some may be missing or wrong, until its host was asked.
-    Unsure(Doubt),
-    /// It was deleted and has none.
-    Gone,
-}
 
 /// One step of a [`Batch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,39 +92,6 @@ pub struct Batch {
     pub changes: Vec<Change>,
     /// Small notes of who fills the index, kept under a key; `None` removes one.
     pub progress: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
-
-/// Rows of one collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CollectionCount {
-    /// Accounts that have it by proof.
-    pub proven: u64,
-    /// Accounts that have it by somebody else's list.
-    pub believed: u64,
-}
-
-impl CollectionCount {
-    /// All rows.
-    pub fn rows(self) -> u64 {
-        self.proven.saturating_add(self.believed)
-    }
-}
-
-/// Totals, maintained with each batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Known collections, those without rows included.
-    pub collections: u64,
-    /// Proven pairs.
-    pub proven: u64,
-    /// Believed pairs.
-    pub believed: u64,
-    /// Accounts marked [`Whole::Complete`].
-    pub complete: u64,
-    /// Accounts marked [`Whole::Unsure`].
-    pub unsure: u64,
-    /// Accounts marked [`Whole::Gone`].
-    pub gone: u64,
 }
 
 /// A collection with its NSID.
@@ -388,6 +294,17 @@ impl Index {
         limit: usize,
     ) -> Result<Vec<(AccountNo, Doubt)>, IndexError> {
         self.0.store.view().unsure(after, limit)
+    }
+
+    /// Why nothing is taken any more until the process begins anew, and what to do about it; `None` while
+    /// all is well. Reads go on.
+    pub fn stopped(&self) -> Option<String> {
+        self.0.store.stopped.lock().clone()
+    }
+
+    /// Says that nobody will fill the index any more; a reason that is known already stays.
+    pub fn stop(&self, why: &str) {
+        self.0.store.stop(why);
     }
 
     /// Totals.

@@ -24,7 +24,7 @@ use self::{sheet::Sheet, word::word};
 use super::index::{Batch, Change, Doubt, Index, IndexError, Whole};
 use crate::{
     clock::Clock,
-    domain::{Account, AccountNo, Seq, UpstreamStatus},
+    domain::{Account, AccountNo, Seq, UpstreamStatus, effective},
     eventlog::{Event, Position, ReadError, Reader},
     store::{Store, StoreError},
     tasks::Tasks,
@@ -41,11 +41,11 @@ const EVENTS_MANY: u64 = 1_000;
 const RETRY: Duration = Duration::from_secs(5);
 /// Accounts of the store that are looked at together.
 const ROWS: u32 = 2_000;
-/// A repository may say that it is older than it is by this much: clocks of hosts are not exact, and
-/// events come late.
-const CLOCKS_US: u64 = 24 * 3_600 * 1_000_000;
-/// When the newest event of the index was appended, µs since 1970.
-const TIME_KEY: &[u8] = b"projection/time_us";
+/// How often it is looked which checkpoint is the last.
+const LOOK_EVERY_MS: u64 = 60_000;
+/// Position of a checkpoint whose rows hold nothing that the index does not: the index has come to where
+/// the log ended when that checkpoint had been written.
+const CHECKPOINT_KEY: &[u8] = b"projection/checkpoint";
 /// Id of the event log and database that the index is made from.
 pub(super) const HISTORY_KEY: &[u8] = b"projection/history";
 
@@ -86,11 +86,19 @@ impl From<StoreError> for Trouble {
     }
 }
 
-/// Where the log is read, and whether something of it was missed.
+/// Where the log is read.
 struct Place {
     log: Position,
-    /// Time of the last event, 0 = none.
-    time_us: u64,
+    /// The last checkpoint and where the log ended after it, until the index has come there.
+    ahead: Option<(Seq, Seq)>,
+    /// When that was looked for last, by the steady clock.
+    looked_ms: Option<u64>,
+}
+
+impl Place {
+    fn new(log: Position) -> Self {
+        Self { log, ahead: None, looked_ms: None }
+    }
 }
 
 impl Projection {
@@ -111,6 +119,7 @@ impl Projection {
                          restart it, and if this comes again, remove the directory of the index: it is \
                          then filled anew"
                     );
+                    self.index.stop(&why);
                     return;
                 }
                 Trouble::Passing(why) if was_well => {
@@ -146,7 +155,7 @@ impl Projection {
     /// all of them have older records, and it begins at the head.
     async fn begin(&self, stopping: &CancellationToken) -> Result<Option<Place>, Trouble> {
         if let Some(position) = self.index.position() {
-            return Ok(Some(Place { log: self.reader.after(position), time_us: self.time_us() }));
+            return Ok(Some(Place::new(self.reader.after(position))));
         }
         let head = self.reader.window().head;
         let new = |whole, account: &Account| {
@@ -156,22 +165,22 @@ impl Projection {
         };
         let marked = self.mark(new, stopping);
         let Some(marked) = marked.await? else { return Ok(None) };
-        let time_us = self.clock.now_us();
         let history = self.store.instance_id().await?;
         let progress = vec![(HISTORY_KEY.to_vec(), Some(history.into_bytes()))];
         self.apply(Batch { progress, ..Batch::default() }).await?;
-        self.settle((Vec::new(), head, time_us)).await?;
+        self.apply(Batch { position: Some(head), ..Batch::default() }).await?;
         if marked > 0 {
             tracing::info!(
                 accounts = marked,
                 "the index of collections is new: the hosts of all accounts will be asked"
             );
         }
-        Ok(Some(Place { log: self.reader.after(head), time_us }))
+        Ok(Some(Place::new(self.reader.after(head))))
     }
 
     /// Goes on where the log begins now. Of what was between, the rows of the accounts tell whom it
-    /// concerned: a checkpoint is never older than what the log forgets.
+    /// concerned: a checkpoint is never older than what the log forgets. An event that the index missed
+    /// came after the checkpoint of the note, so that a later one wrote the row of its account.
     async fn leap(
         &self,
         place: &Place,
@@ -179,8 +188,10 @@ impl Projection {
     ) -> Result<Option<Place>, Trouble> {
         let from = place.log.seq();
         let to = Seq(self.reader.window().oldest.0.saturating_sub(1)).max(from);
-        let since_us = place.time_us.saturating_sub(CLOCKS_US);
-        let missed = |whole, account: &Account| lost(whole, account, since_us);
+        let note = self.index.progress(CHECKPOINT_KEY);
+        // Without a note anybody may have written.
+        let since = note.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+        let missed = |whole, account: &Account| lost(whole, account, Seq(since));
         let marked = self.mark(missed, stopping);
         let Some(marked) = marked.await? else { return Ok(None) };
         tracing::warn!(
@@ -188,11 +199,11 @@ impl Projection {
             up_to = to.0,
             accounts = marked,
             "the event log does not reach back to the index of collections: the hosts of all \
-             accounts that wrote meanwhile will be asked"
+             accounts that may have written meanwhile will be asked"
         );
         counter!(names::COLLECTIONS_GAPS).increment(1);
-        self.settle((Vec::new(), to, place.time_us)).await?;
-        Ok(Some(Place { log: self.reader.after(to), time_us: place.time_us }))
+        self.apply(Batch { position: Some(to), ..Batch::default() }).await?;
+        Ok(Some(Place::new(self.reader.after(to))))
     }
 
     /// Marks the accounts of the store as `choose` says of what is known of each; gives how many, `None`
@@ -242,8 +253,8 @@ impl Projection {
         let begun = tokio::time::Instant::now();
         let read = tokio::task::spawn_blocking(move || read(&index, &events)).await;
         let changes = read.map_err(|error| Trouble::Passing(error.to_string()))??;
-        self.settle((changes, seq, time_us)).await?;
-        place.time_us = time_us;
+        let progress = self.reached(seq, place).await?;
+        self.apply(Batch { position: Some(seq), changes, progress }).await?;
         let left = self.reader.window().head.0.saturating_sub(seq.0);
         self.show(left, time_us);
         if left >= EVENTS_MANY {
@@ -253,24 +264,32 @@ impl Projection {
         Ok(())
     }
 
-    /// Applies changes with the position that they lead to.
-    async fn settle(
+    /// The note on the last checkpoint, when the index comes to where the log ended after it.
+    async fn reached(
         &self,
-        (changes, seq, time_us): (Vec<Change>, Seq, u64),
-    ) -> Result<(), Trouble> {
-        let progress = vec![(TIME_KEY.to_vec(), Some(time_us.to_be_bytes().to_vec()))];
-        self.apply(Batch { position: Some(seq), changes, progress }).await
+        seq: Seq,
+        place: &mut Place,
+    ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Trouble> {
+        let now_ms = self.clock.steady_ms();
+        let is_due =
+            place.looked_ms.is_none_or(|then| now_ms.saturating_sub(then) >= LOOK_EVERY_MS);
+        if place.ahead.is_none() && is_due {
+            place.looked_ms = Some(now_ms);
+            // In this order: its rows hold nothing that the log does not at its end then.
+            let checkpoint = self.store.last_checkpoint().await?;
+            place.ahead = checkpoint.map(|checkpoint| (checkpoint, self.reader.window().head));
+        }
+        let reached = place.ahead.take_if(|(_, head)| *head <= seq);
+        let note = |(checkpoint, _): (Seq, Seq)| {
+            (CHECKPOINT_KEY.to_vec(), Some(checkpoint.0.to_be_bytes().to_vec()))
+        };
+        Ok(reached.map(note).into_iter().collect())
     }
 
     async fn apply(&self, batch: Batch) -> Result<(), Trouble> {
         let index = self.index.clone();
         let applied = tokio::task::spawn_blocking(move || index.apply(&batch)).await;
         Ok(applied.map_err(|error| Trouble::Passing(error.to_string()))??)
-    }
-
-    fn time_us(&self) -> u64 {
-        let bytes = self.index.progress(TIME_KEY);
-        bytes.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "levels for people")]
@@ -282,12 +301,20 @@ impl Projection {
 }
 
 /// What is to be thought of an account after events of the log were missed.
-fn lost(whole: Whole, account: &Account, since_us: u64) -> Option<Whole> {
+///
+/// * `since` – a row that no later checkpoint has written holds no event that was missed
+fn lost(whole: Whole, account: &Account, since: Seq) -> Option<Whole> {
     if account.upstream == UpstreamStatus::Deleted {
         return (whole != Whole::Gone).then_some(Whole::Gone);
     }
-    let wrote = account.repo.is_some_and(|repo| repo.rev.micros() >= since_us);
+    // The very checkpoint too: the next may have stood at the same place.
+    let wrote = account.last_seq >= since;
+    let inactive = Whole::Unsure(Doubt::Inactive);
+    if !effective(&account.upstream, account.local).active {
+        return (whole != inactive).then_some(inactive);
+    }
     match whole {
+        Whole::Unsure(Doubt::Inactive) => Some(Whole::Unsure(Doubt::LogLost)),
         Whole::Unsure(_) => None,
         Whole::Complete if !wrote => None,
         Whole::Complete | Whole::Gone | Whole::Unmarked => Some(Whole::Unsure(Doubt::LogLost)),

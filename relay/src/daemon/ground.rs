@@ -258,6 +258,7 @@ impl Ground {
             upstream: upstream.clone(),
             log: self.reader.clone(),
             replay_window: config.replay_window,
+            collections: self.collections.clone(),
             net: self.net.clone(),
             clock: self.clock.clone(),
             data_dir: config.data_dir.clone(),

@@ -103,8 +103,13 @@ pub const HOSTS_HELD_ACCOUNTS: &str = "relay_hosts_held_accounts";
 
 /// Pairs of account and collection, by how they are known.
 pub const COLLECTIONS_PAIRS: &str = "relay_collections_pairs";
-/// Accounts by what is known of all their pairs together; `unsure` ones are resolved by their hosts.
+/// Accounts by what is known of all their pairs together: `complete`, `uncertain`, `believed` when only
+/// somebody else's list names them, `inactive` when nobody serves and lists them, `gone`.
 pub const COLLECTIONS_ACCOUNTS: &str = "relay_collections_accounts";
+/// Accounts that are not known as complete, by `reason`; all but `imported` and `inactive` are uncertain.
+pub const COLLECTIONS_UNSURE: &str = "relay_collections_unsure_accounts";
+/// 1 when the index takes nothing any more until a restart; `/admin/v1/alerts` says why.
+pub const COLLECTIONS_STOPPED: &str = "relay_collections_stopped";
 /// Collections that were ever seen.
 pub const COLLECTIONS_NAMES: &str = "relay_collections_names";
 /// Files that hold the pairs; a page looks into each.

@@ -221,6 +221,9 @@ async fn a_person_fills_the_index_of_collections_and_takes_it_to_another_relay()
     assert_eq!((imported.code, &sum["pairs"], &sum["new"]), (Some(0), &1.into(), &1.into()));
     let shown = at_other(&["show", name]).await;
     assert!(shown.stdout.ends_with("app.bsky.feed.post\tbelieved\n"), "{}", shown.stdout);
+    let told = at_other(&["status"]).await.stdout;
+    let shares = "0 accounts complete, 0 uncertain (0.000 %), 1 only believed (100.000 %)";
+    assert!(told.contains(shares), "{told}");
     let again = at_other(&["import", &file, "--json"]).await;
     let sum: Value = serde_json::from_str(&again.stdout).unwrap();
     assert_eq!((again.code, &sum["pairs"]), (Some(0), &0.into()), "it was read before");

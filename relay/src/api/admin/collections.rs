@@ -3,13 +3,13 @@
 use axum::{body::Body, extract::State, response::Response};
 use relay_protocol::{Did, Nsid};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     actions::{Action, By, Fill},
     api::{ApiState, error::Error, params, params::Params, time_text, xrpc::json as answer},
     backfill::{HostAsked, ImportView, Verified},
-    collections::index::{Counts, PairState, Whole},
+    collections::index::{Counts, Doubt, PairState, Whole},
     telemetry::escape,
 };
 
@@ -86,6 +86,7 @@ pub(super) async fn list(State(state): State<ApiState>, params: Params) -> Resul
     let mut body = json!({
         "collections": collections,
         "totals": totals(state.backfill.counts()),
+        "stopped": index.stopped(),
     });
     if let Some(next) = next {
         body["cursor"] = json!(next);
@@ -131,16 +132,20 @@ fn status_json(state: &ApiState) -> Value {
     let hosts: Vec<_> =
         state.backfill.hosts_asked().iter().filter_map(|asked| host_json(state, asked)).collect();
     let imports: Vec<_> = state.backfill.imports().iter().map(import_json).collect();
-    let minutes = counts.unsure.checked_div(resolving.per_minute);
+    let minutes = counts.to_ask().checked_div(resolving.per_minute);
+    let index = state.backfill.index();
+    let behind = state.log.window().head.0.saturating_sub(index.position().unwrap_or_default().0);
     json!({
         "totals": totals(counts),
+        "stopped": index.stopped(),
+        "behind": behind,
         "resolving": {
             "running": resolving.running,
             "waiting": resolving.waiting,
             "resolved": resolving.resolved,
             "overtaken": resolving.overtaken,
             "perMinute": resolving.per_minute,
-            "minutesLeft": if counts.unsure == 0 { Some(0) } else { minutes },
+            "minutesLeft": if counts.to_ask() == 0 { Some(0) } else { minutes },
         },
         "hosts": hosts,
         "imports": imports,
@@ -257,7 +262,10 @@ pub(super) fn damaged(error: crate::collections::index::IndexError) -> Error {
 
 fn totals(counts: Counts) -> Value {
     let pairs = counts.proven + counts.believed;
-    let accounts = counts.complete + counts.unsure;
+    let (accounts, uncertain) = (counts.listable(), counts.uncertain());
+    let believed = counts.doubted(Doubt::Imported);
+    let reasons: Map<String, Value> =
+        counts.by_doubt().map(|(doubt, unsure)| (doubt.name().to_owned(), json!(unsure))).collect();
     json!({
         "collections": counts.collections,
         "pairs": pairs,
@@ -265,8 +273,13 @@ fn totals(counts: Counts) -> Value {
         "believed": counts.believed,
         "complete": counts.complete,
         "unsure": counts.unsure,
+        "unsureReasons": reasons,
+        "uncertain": uncertain,
+        "uncertainShare": share(uncertain, accounts),
+        "believedAccounts": believed,
+        "believedAccountsShare": share(believed, accounts),
+        "inactive": counts.doubted(Doubt::Inactive),
         "gone": counts.gone,
-        "unsureShare": share(counts.unsure, accounts),
         "believedShare": share(counts.believed, pairs),
     })
 }

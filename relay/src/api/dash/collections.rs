@@ -8,7 +8,7 @@ use super::{
     acts, filling,
     layout::{self, Tab},
     session::Session,
-    words::link,
+    words::{link, pill},
 };
 use crate::{
     api::{ApiState, error::Error, params::Params},
@@ -57,33 +57,71 @@ pub(super) async fn page(
 /// What changes by itself, for the page and for its live updates.
 pub(super) fn content(state: &ApiState) -> Markup {
     html! {
+        @if let Some(why) = state.backfill.index().stopped() { (stopped(&why)) }
         (totals(state.backfill.counts()))
         (filling::progress(state))
     }
 }
 
+/// The lists grow old, and somebody has to act.
+fn stopped(why: &str) -> Markup {
+    html! {
+        section.panel role="alert" {
+            h2 { (pill("bad", "not kept up")) " The lists grow old" }
+            p { (why) }
+            p { "Restart the relay; if this comes again, remove the directory of the index: it is then \
+                 filled anew." }
+        }
+    }
+}
+
 fn totals(counts: Counts) -> Markup {
     let pairs = counts.proven.saturating_add(counts.believed);
-    let accounts = counts.complete.saturating_add(counts.unsure);
+    let accounts = |accounts: u64| {
+        html! {
+            (grouped(accounts)) " " span.dim { (share(accounts, counts.listable())) }
+        }
+    };
+    let reasons =
+        counts.by_doubt().filter(|(doubt, accounts)| doubt.is_uncertain() && *accounts > 0);
     html! {
         section.panel {
             h2 { "What is known" }
             dl.facts {
                 div { dt { "Collections" } dd { (grouped(counts.collections)) } }
                 div { dt { "Accounts that are certain" } dd { (grouped(counts.complete)) } }
-                div { dt { "Uncertain" } dd {
-                    (grouped(counts.unsure)) " "
-                    span.dim { (share(counts.unsure, accounts)) }
+                div { dt { "Uncertain" } dd { (accounts(counts.uncertain())) } }
+                @for (doubt, unsure) in reasons {
+                    div { dt { (because(doubt)) } dd { (grouped(unsure)) } }
+                }
+                div { dt { "Accounts only believed" } dd {
+                    (accounts(counts.doubted(Doubt::Imported)))
                 } }
+                div { dt { "Inactive" } dd { (grouped(counts.doubted(Doubt::Inactive))) } }
                 div { dt { "Entries" } dd { (grouped(pairs)) } }
-                div { dt { "Only believed" } dd {
+                div { dt { "Entries only believed" } dd {
                     (grouped(counts.believed)) " " span.dim { (share(counts.believed, pairs)) }
                 } }
             }
             p.dim { "An entry is an account with records in a collection. It is proven by the account's \
                      own commits or by its host, or believed because another relay says so; an account \
-                     is uncertain until its host was asked." }
+                     is uncertain until its host was asked. Accounts that are not active are not listed, \
+                     and are asked about when they return." }
         }
+    }
+}
+
+/// Why accounts are uncertain, in two or three words.
+const fn because(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::OlderRecords => "… of older records",
+        Doubt::Discontinuity => "… of a broken chain",
+        Doubt::Sync => "… of a new state",
+        Doubt::Lenient => "… of commits without proof",
+        Doubt::LogLost => "… of lost events",
+        Doubt::Moved => "… of a move",
+        Doubt::NoRoom => "… of too many names",
+        Doubt::Imported | Doubt::Inactive => "… of other reasons",
     }
 }
 
@@ -285,6 +323,16 @@ const fn certainty(whole: Whole) -> &'static str {
         }
         Whole::Unsure(Doubt::Imported) => {
             "Only another relay's list names it: its host will be asked."
+        }
+        Whole::Unsure(Doubt::Inactive) => {
+            "It is not active, and not listed: its host will be asked when it returns."
+        }
+        Whole::Unsure(Doubt::Moved) => {
+            "It came to another host, and what the one before said last may be missing. Its host will be \
+             asked."
+        }
+        Whole::Unsure(Doubt::NoRoom) => {
+            "There was no room for the name of a collection that it uses."
         }
     }
 }

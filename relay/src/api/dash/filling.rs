@@ -28,7 +28,7 @@ const DIDS_MAX: usize = 500;
 /// How far everything is.
 pub(super) fn progress(state: &ApiState) -> Markup {
     let (counts, resolving) = (state.backfill.counts(), state.backfill.resolving());
-    let minutes = counts.unsure.checked_div(resolving.per_minute);
+    let minutes = counts.to_ask().checked_div(resolving.per_minute);
     let mut hosts = state.backfill.hosts_asked();
     // Those of which nothing is left to say would hide the others.
     hosts.retain(|asked| asked.waiting > 0 || asked.told.failed > 0);
@@ -46,7 +46,7 @@ pub(super) fn progress(state: &ApiState) -> Markup {
                 div { dt { "Resolved since the start" } dd { (grouped(resolving.resolved)) } }
                 div { dt { "In the last minute" } dd { (grouped(resolving.per_minute)) } }
                 div { dt { "Left" } dd {
-                    @match (counts.unsure, minutes) {
+                    @match (counts.to_ask(), minutes) {
                         (0, _) => "nothing",
                         (_, Some(minutes)) => { "about " (several(minutes.max(1), "minute")) },
                         (_, None) => span.dim { "not known yet" },

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{Resolver, ResolverParts};
+use super::{Resolver, ResolverParts, unasked::unasked};
 use crate::{
     backfill::taking::{apply, words},
     collections::index::{Batch, Change, Doubt, Whole},
-    domain::{Account, AccountNo, HostStatus, effective},
+    domain::{Account, AccountNo, HostStatus},
     hosts::Host,
 };
 
 /// Accounts that are looked at in one step.
 const STEP: usize = 500;
+
+/// Accounts of the index that are passed in one step at most: those that are not served are many.
+const PASSED_MAX: usize = 20_000;
 
 /// Steps of one tick.
 const STEPS_MAX: usize = 4;
@@ -66,17 +69,26 @@ impl Resolver {
     async fn step(&self) -> Result<bool, String> {
         let ResolverParts { store, index, clock, .. } = &self.parts;
         let after = self.queue.lock().after;
-        let unsure = index.unsure(after, STEP).map_err(words)?;
-        let end = unsure.len() < STEP;
+        let mut unsure = index.unsure(after, PASSED_MAX).map_err(words)?;
+        let passed = unsure.last().map(|(account, _)| *account);
+        let mut end = unsure.len() < PASSED_MAX;
+        unsure.retain(|(_, doubt)| *doubt != Doubt::Inactive);
+        let mut next = passed;
+        if unsure.len() > STEP {
+            unsure.truncate(STEP);
+            (end, next) = (false, unsure.last().map(|(account, _)| *account));
+        }
         let now_ms = clock.steady_ms();
         let wanted: Vec<AccountNo> = {
             let mut queue = self.queue.lock();
-            queue.after = if end { None } else { unsure.last().map(|(account, _)| *account) };
+            queue.after = if end { None } else { next };
             let unsure = unsure.into_iter().map(|(account, _)| account);
             unsure.filter(|account| !queue.is_resting(*account, now_ms)).collect()
         };
         let rows = store.accounts_numbered(&wanted).await.map_err(|error| error.to_string())?;
-        for account in rows {
+        let (aside, asked): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|account| unasked(account).is_some());
+        for account in asked {
             if self.may_ask(&account).is_some() {
                 self.queue.lock().put(account, now_ms);
             }
@@ -84,13 +96,13 @@ impl Resolver {
         if end {
             self.queue.lock().end_round();
         }
+        self.set_aside(&aside).await?;
         Ok(!end)
     }
 
     /// The host of an account, if it can say something of it now.
     pub(super) fn may_ask(&self, account: &Account) -> Option<Arc<Host>> {
-        // The records of an account that is away are not listed, and its host does not tell them.
-        if !effective(&account.upstream, account.local).active {
+        if unasked(account).is_some() {
             return None;
         }
         let host = self.parts.hosts.get(account.host)?;

@@ -121,6 +121,9 @@ pub(super) fn doubt_tag(doubt: Doubt) -> u8 {
         Doubt::Lenient => 4,
         Doubt::LogLost => 5,
         Doubt::Imported => 6,
+        Doubt::Inactive => 7,
+        Doubt::Moved => 8,
+        Doubt::NoRoom => 9,
     }
 }
 

@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Collection, CollectionCount, CollectionNo, Counts, IndexError, disk,
+    Collection, CollectionCount, CollectionNo, Counts, Doubt, IndexError, disk,
     journal::{Note, Record},
-    key::{self, BELIEVED, NONE, PROVEN},
+    key::{self, BELIEVED, NONE, PROVEN, TAGS, UNSURE},
     resolve::Row,
 };
 use crate::domain::Seq;
@@ -114,6 +114,9 @@ pub(super) struct Ledger {
     /// By number; those of the marks count as proven.
     pub(super) counts: Vec<CollectionCount>,
     pub(super) totals: CollectionCount,
+    /// Accounts marked [`super::Whole::Unsure`] by the tag of their doubt. No file holds these: whoever
+    /// opens an index reads all marks anyway, and adds them up.
+    doubts: [u64; TAGS as usize],
     pub(super) progress: BTreeMap<Vec<u8>, Vec<u8>>,
     notes_bytes: usize,
 }
@@ -132,7 +135,14 @@ impl Ledger {
                 believed: sum.believed.saturating_add(count.believed),
             }
         });
-        Self { position, counts, totals, progress, notes_bytes }
+        Self { position, counts, totals, doubts: Default::default(), progress, notes_bytes }
+    }
+
+    /// A row of the files with the mark of an account that is unsure.
+    pub(super) fn found_unsure(&mut self, tag: u8) {
+        if let Some(accounts) = self.doubts.get_mut(usize::from(tag)) {
+            *accounts = accounts.saturating_add(1);
+        }
     }
 
     /// Whether these notes still fit.
@@ -175,9 +185,24 @@ impl Ledger {
             self.counts.resize(place + 1, CollectionCount::default());
         }
         let is_mark = collection < key::FIRST;
+        if collection == UNSURE {
+            self.count_doubt(row)?;
+        }
         let count = self.counts.get_mut(place)?;
         moved(count, row, is_mark)?;
         if is_mark { Some(()) } else { moved(&mut self.totals, row, false) }
+    }
+
+    fn count_doubt(&mut self, row: &Row) -> Option<()> {
+        if row.old != NONE {
+            let before = self.doubts.get_mut(usize::from(row.old))?;
+            *before = before.checked_sub(1)?;
+        }
+        if row.new != NONE {
+            let after = self.doubts.get_mut(usize::from(row.new))?;
+            *after = after.checked_add(1)?;
+        }
+        Some(())
     }
 
     /// Of one collection.
@@ -192,9 +217,14 @@ impl Ledger {
             proven: self.totals.proven,
             believed: self.totals.believed,
             complete: self.count(key::COMPLETE).proven,
-            unsure: self.count(key::UNSURE).proven,
+            unsure: self.count(UNSURE).proven,
+            doubts: Doubt::ALL.map(|doubt| self.doubted(doubt)),
             gone: self.count(key::GONE).proven,
         }
+    }
+
+    fn doubted(&self, doubt: Doubt) -> u64 {
+        self.doubts.get(usize::from(key::doubt_tag(doubt))).copied().unwrap_or_default()
     }
 
     pub(super) fn notes(

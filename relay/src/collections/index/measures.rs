@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-use super::{Counts, disk, segment::Segment};
+use super::{Counts, Doubt, disk, segment::Segment};
 use crate::telemetry::metrics as catalogue;
 
 #[derive(Debug, Clone)]
@@ -12,8 +12,11 @@ pub(super) struct Measures {
     proven: Gauge,
     believed: Gauge,
     complete: Gauge,
-    unsure: Gauge,
+    uncertain: Gauge,
+    imported: Gauge,
+    inactive: Gauge,
     gone: Gauge,
+    doubts: [Gauge; Doubt::ALL.len()],
     names: Gauge,
     segments: Gauge,
     disk_bytes: Gauge,
@@ -23,6 +26,7 @@ pub(super) struct Measures {
     flushes: Counter,
     joins: Counter,
     joined_bytes: Counter,
+    stopped: Gauge,
 }
 
 impl Measures {
@@ -34,8 +38,12 @@ impl Measures {
             proven: pairs("proven"),
             believed: pairs("believed"),
             complete: accounts("complete"),
-            unsure: accounts("unsure"),
+            uncertain: accounts("uncertain"),
+            imported: accounts("believed"),
+            inactive: accounts("inactive"),
             gone: accounts("gone"),
+            doubts: Doubt::ALL
+                .map(|doubt| gauge!(catalogue::COLLECTIONS_UNSURE, "reason" => doubt.name())),
             names: gauge!(catalogue::COLLECTIONS_NAMES),
             segments: gauge!(catalogue::COLLECTIONS_SEGMENTS),
             disk_bytes: gauge!(catalogue::COLLECTIONS_DISK_BYTES),
@@ -45,6 +53,7 @@ impl Measures {
             flushes: counter!(catalogue::COLLECTIONS_FLUSHES),
             joins: counter!(catalogue::COLLECTIONS_COMPACTIONS),
             joined_bytes: counter!(catalogue::COLLECTIONS_COMPACTED_BYTES),
+            stopped: gauge!(catalogue::COLLECTIONS_STOPPED),
         }
     }
 
@@ -52,9 +61,14 @@ impl Measures {
         self.proven.set(float(counts.proven));
         self.believed.set(float(counts.believed));
         self.complete.set(float(counts.complete));
-        self.unsure.set(float(counts.unsure));
+        self.uncertain.set(float(counts.uncertain()));
+        self.imported.set(float(counts.doubted(Doubt::Imported)));
+        self.inactive.set(float(counts.doubted(Doubt::Inactive)));
         self.gone.set(float(counts.gone));
         self.names.set(float(counts.collections));
+        for (gauge, accounts) in self.doubts.iter().zip(counts.doubts) {
+            gauge.set(float(accounts));
+        }
     }
 
     pub(super) fn segments(&self, segments: &[Arc<Segment>]) {
@@ -70,6 +84,10 @@ impl Measures {
 
     pub(super) fn active(&self, bytes: usize) {
         self.memory_bytes.set(float(disk::length(bytes)));
+    }
+
+    pub(super) fn stopped(&self) {
+        self.stopped.set(1.0);
     }
 
     pub(super) fn flushed(&self) {

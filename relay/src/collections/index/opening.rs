@@ -106,16 +106,18 @@ impl<'a> Opening<'a> {
         if !names.learn(0, &manifest.names) {
             return Err(disk::damaged(&dir.join(manifest::NAME), "it holds a name twice"));
         }
-        let mut marks = Marks::default();
+        let (mut marks, mut ledger) = (Marks::default(), manifest.ledger.clone());
         for kind in [Kind::Unsure, Kind::Complete, Kind::Gone] {
             let range = kind.row().and_then(|row| key::collection_range(row, None));
             let Some(range) = range else { continue };
             let mut rows = view.scan(Order::Collection, range)?;
             while let Some((at, tag)) = rows.next_present()? {
                 marks.row(kind, key::parts(at).1, tag);
+                if kind == Kind::Unsure {
+                    ledger.found_unsure(tag);
+                }
             }
         }
-        let ledger = manifest.ledger.clone();
         Ok(Self { files, dir, view, marks, names, ledger, last_journal: manifest.journal })
     }
 

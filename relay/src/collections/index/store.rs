@@ -109,6 +109,8 @@ pub(super) struct Store {
     pub(super) work: Mutex<Work>,
     /// Told when there is work, when it is done, and at the end.
     pub(super) changed: Condvar,
+    /// Why nothing is taken any more, for people.
+    pub(super) stopped: Mutex<Option<String>>,
     pub(super) measures: Measures,
 }
 
@@ -129,10 +131,17 @@ impl Store {
             names: RwLock::new(names),
             work: Mutex::new(Work::default()),
             changed: Condvar::new(),
+            stopped: Mutex::default(),
             measures: Measures::new(sizes.active),
         };
         store.show();
         store
+    }
+
+    /// Notes why nothing is taken any more, the first reason.
+    pub(super) fn stop(&self, why: &str) {
+        self.stopped.lock().get_or_insert_with(|| why.to_owned());
+        self.measures.stopped();
     }
 
     pub(super) fn view(&self) -> Arc<View> {
@@ -196,8 +205,7 @@ impl Store {
         }
         if let Err(error) = writer.journal.append(&record) {
             if let IndexError::Failed(why) = &error {
-                writer.failed = Some(why.clone());
-                tracing::error!("{why}");
+                self.fail(writer, why);
             }
             return Err(error);
         }
@@ -209,12 +217,17 @@ impl Store {
         if !self.ledger.write().add(&record) {
             let what = "a count would fall below nothing";
             let error = disk::damaged(&self.dir, what);
-            writer.failed = Some(error.to_string());
-            tracing::error!("{error}");
+            self.fail(writer, &error.to_string());
             return Err(error);
         }
         self.show();
         Ok(())
+    }
+
+    fn fail(&self, writer: &mut Writer, why: &str) {
+        writer.failed = Some(why.to_owned());
+        self.stop(why);
+        tracing::error!("{why}");
     }
 
     /// Hands the active rows over when there are enough of them; waits while others are on their way.

@@ -91,6 +91,34 @@ fn changes_of_one_batch_are_applied_in_their_order() -> Outcome {
     Ok(())
 }
 
+/// How many accounts are unsure is known for each reason, also by the next process, which reads the marks
+/// from files of which none holds the sums; who is only believed or not active is not uncertain.
+#[test]
+fn unsure_accounts_are_counted_by_their_reasons() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let options = Options { memory_bytes: 16 << 20 };
+    let index = Index::open(dir.path(), options)?;
+    let mark =
+        |account, doubt| Change::Mark { account: AccountNo(account), whole: Whole::Unsure(doubt) };
+    let all = Doubt::ALL.into_iter().zip(1..);
+    let marks = all.flat_map(|(doubt, many)| (0..many).map(move |n| mark(many * 100 + n, doubt)));
+    index.apply(&batch(marks.collect()))?;
+    let complete = Change::Mark { account: ALICE, whole: Whole::Complete };
+    index.apply(&batch(vec![complete, mark(100, Doubt::Sync)]))?;
+    drop(index);
+
+    for _ in 0..2 {
+        // First from the journal, then from a segment.
+        let counts = Index::open(dir.path(), options)?.counts();
+        let expected = [0, 2, 4, 4, 5, 6, 7, 8, 9];
+        assert_eq!(counts.doubts, expected, "{:?}", Doubt::ALL);
+        assert_eq!(counts.doubted(Doubt::Sync), 4);
+        assert_eq!((counts.unsure, counts.uncertain(), counts.to_ask()), (45, 32, 38));
+        assert_eq!(counts.listable(), 39);
+    }
+    Ok(())
+}
+
 /// Who fills the index finds its notes again, and collections come by their names.
 #[test]
 fn notes_and_collections_are_listed_in_order() -> Outcome {

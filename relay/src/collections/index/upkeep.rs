@@ -52,7 +52,7 @@ pub(super) struct Upkeep {
 
 /// What there is to do.
 enum Task {
-    Flush(Frozen),
+    Flush(Box<Frozen>),
     Join(Vec<Arc<Segment>>),
     Nothing,
 }
@@ -86,7 +86,7 @@ impl Upkeep {
     /// Does one thing if there is one to do.
     pub(super) fn step(&mut self, store: &Store) -> Result<bool, IndexError> {
         match Self::task(store) {
-            Task::Flush(frozen) => self.flush(store, frozen)?,
+            Task::Flush(frozen) => self.flush(store, *frozen)?,
             Task::Join(segments) => self.join(store, &segments)?,
             Task::Nothing => return Ok(false),
         }
@@ -99,7 +99,7 @@ impl Upkeep {
             return Task::Nothing;
         }
         if let Some(frozen) = &work.frozen {
-            return Task::Flush(frozen.clone());
+            return Task::Flush(Box::new(frozen.clone()));
         }
         drop(work);
         let segments = &store.view().segments;
@@ -193,6 +193,7 @@ fn report(store: &Store, work: &mut MutexGuard<'_, Work>, error: &IndexError) ->
         work.trouble = Some(Trouble::Full(error.to_string()));
     } else {
         tracing::error!("{error}");
+        store.stop(&error.to_string());
         work.trouble = Some(Trouble::Failed(error.to_string()));
     }
     // Batches that wait for room get this error.

@@ -1,17 +1,14 @@
-//! What events make of the index, and what becomes of accounts whose events were missed.
+//! What events make of the index.
 
-use std::time::Duration;
+mod gaps;
 
 use bytes::Bytes;
-use relay_protocol::{CommitCid, DataCid, Did, Rev};
 use relay_simnet::{Account as Simulated, AccountOptions, Consumer, Ipld, Kind, Net, Start, Write};
 
 use super::*;
 use crate::{
     collections::index::{Options, PairState},
-    domain::{Epoch, EventKind, HostId, HostSeq, LocalStatus, RepoState},
-    eventlog::{self, Appender, LogOptions},
-    store::Checkpoint,
+    domain::{Epoch, EventKind, HostId, HostSeq},
 };
 
 const ALICE: AccountNo = AccountNo(1);
@@ -182,7 +179,8 @@ async fn a_deleted_account_has_nothing_and_one_that_returns_is_unsure() {
         "a small tree is shown as a whole"
     );
     scene.alice.deactivate().await.unwrap();
-    assert_eq!(scene.take(&[]).await.1.len(), 1, "it may come back");
+    let (whole, names) = scene.take(&[]).await;
+    assert_eq!((whole, names.len()), (unsure(Doubt::Inactive), 1), "it may come back");
     scene.alice.delete_account().await.unwrap();
     assert_eq!(scene.take(&[]).await, (Whole::Gone, Vec::new()));
     scene.alice.set_status(true, None).await.unwrap();
@@ -196,153 +194,4 @@ async fn a_frame_that_cannot_be_read_proves_nothing() {
     let scene = Scene::new().await;
     let noise = Bytes::from_static(b"\xa2\x61t\x61#noise");
     assert_eq!(scene.apply(&event(&noise, Kind::Commit, &[])).0, unsure(Doubt::Lenient));
-}
-
-/// Everything that a projection needs, with accounts in the store.
-struct Place {
-    dir: tempfile::TempDir,
-    store: Store,
-    index: Index,
-}
-
-impl Place {
-    /// * `accounts` – status and hours since the last commit of each, from number 1 on
-    async fn new(accounts: &[(UpstreamStatus, u64)], now_us: u64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", dir.path().join("relay.sqlite").display());
-        let store = Store::open(&url, 1).await.unwrap();
-        let hosts = store.add_hosts(&[("pds.example.net".to_owned(), true)], 1).await.unwrap();
-        let rows = (1..).zip(accounts).map(|(number, (upstream, hours))| Account {
-            number: AccountNo(number),
-            did: Did::parse(&format!("did:web:{number}.example.com")).unwrap(),
-            host: hosts[0].id,
-            upstream: upstream.clone(),
-            local: LocalStatus::None,
-            repo: Some(RepoState {
-                rev: Rev::from_u64((now_us - hours * 3_600_000_000) << 10).unwrap(),
-                data: DataCid([1; 32]),
-                commit: CommitCid([2; 32]),
-            }),
-            key: None,
-            identity_checked_ms: 0,
-            last: None,
-            last_seq: Seq(0),
-        });
-        let checkpoint = Checkpoint {
-            position: Seq(900),
-            accounts: rows.collect(),
-            cursors: Vec::new(),
-            count_deltas: Vec::new(),
-            mark: 1,
-        };
-        store.checkpoint(&checkpoint).await.unwrap();
-        let index = index(&dir);
-        Self { dir, store, index }
-    }
-
-    /// A log that has lost all up to seq 1,000, with one event after that.
-    async fn log(&self) -> (Appender, Reader) {
-        let options = LogOptions {
-            dir: self.dir.path().join("log"),
-            instance_id: "here".to_owned(),
-            replay_window: Duration::from_hours(24),
-            bytes_max: Some(1 << 30),
-            initial_seq: Seq(1),
-            known_seq: Seq(1_000),
-            segment_bytes: 64 << 10,
-            sync_interval: Duration::ZERO,
-            recent_bytes: 1 << 20,
-            compression: 1,
-        };
-        let (appender, reader) =
-            eventlog::open(options, Clock::system(), Box::new(|_| {})).unwrap();
-        let entry = eventlog::Entry {
-            kind: EventKind::Identity,
-            account: AccountNo(1),
-            host: HostId(1),
-            epoch: Epoch(0),
-            host_seq: HostSeq(1),
-            note: Bytes::new(),
-            frame: relay_protocol::identity_frame(
-                "did:web:1.example.com",
-                "2026-01-01T00:00:00.000Z",
-                None,
-            ),
-        };
-        appender.append(vec![entry]).await.unwrap();
-        appender.barrier().await.unwrap();
-        (appender, reader)
-    }
-
-    /// Follows the log until the index has reached its head.
-    async fn follow(&self) {
-        let (appender, reader) = self.log().await;
-        let head = reader.window().head;
-        let (index, store, clock) = (self.index.clone(), self.store.clone(), Clock::system());
-        let tasks = Tasks::default();
-        tasks.start(Projection { index, reader, store, clock }.run(tasks.child()));
-        let reached = async {
-            while self.index.position() < Some(head) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), reached).await.unwrap();
-        tasks.stop().await;
-        appender.close().await;
-    }
-
-    fn wholes(&self, accounts: u64) -> Vec<Whole> {
-        let known = (1..=accounts).map(|number| self.index.of_account(AccountNo(number)));
-        known.map(|known| known.unwrap().0).collect()
-    }
-}
-
-/// An index that begins beside accounts that were there before it asks for all of them, and for none that
-/// is deleted.
-#[tokio::test]
-async fn a_new_index_is_unsure_of_all_accounts_that_there_are() {
-    let now_us = Clock::system().now_us();
-    let accounts =
-        [(UpstreamStatus::Active, 1), (UpstreamStatus::Deleted, 1), (UpstreamStatus::Active, 900)];
-    let place = Place::new(&accounts, now_us).await;
-    place.follow().await;
-    let older = unsure(Doubt::OlderRecords);
-    assert_eq!(place.wholes(3), [older, Whole::Unmarked, older]);
-}
-
-/// Where the log does not reach back to the index, those who may have written meanwhile are asked for
-/// again, those who were deleted are gone, and all others stay as they are known.
-#[tokio::test]
-async fn accounts_that_may_have_written_while_the_log_was_lost_are_unsure() {
-    let now_us = Clock::system().now_us();
-    let accounts = [
-        (UpstreamStatus::Active, 500),
-        (UpstreamStatus::Active, 1),
-        (UpstreamStatus::Deleted, 500),
-        (UpstreamStatus::Active, 110),
-        (UpstreamStatus::Active, 500),
-        (UpstreamStatus::Active, 500),
-    ];
-    let place = Place::new(&accounts, now_us).await;
-    let mark = |number, whole| Change::Mark { account: AccountNo(number), whole };
-    let before_us = now_us - 100 * 3_600_000_000;
-    let batch = Batch {
-        position: Some(Seq(500)),
-        changes: vec![
-            mark(1, Whole::Complete),
-            mark(2, Whole::Complete),
-            mark(3, Whole::Complete),
-            mark(4, Whole::Complete),
-            mark(5, unsure(Doubt::Sync)),
-        ],
-        progress: vec![(TIME_KEY.to_vec(), Some(before_us.to_be_bytes().to_vec()))],
-    };
-    place.index.apply(&batch).unwrap();
-    place.follow().await;
-    let lost = unsure(Doubt::LogLost);
-    assert_eq!(
-        place.wholes(6),
-        [Whole::Complete, lost, Whole::Gone, lost, unsure(Doubt::Sync), lost],
-        "the fourth wrote ten hours before: clocks differ; the sixth is new"
-    );
 }

@@ -8,7 +8,7 @@ use crate::{
     collections::index::Doubt,
     domain::{EventKind, UpstreamStatus},
     eventlog::Event,
-    ingest::{Course, course, is_deletion},
+    ingest::{Course, course, is_deletion, is_move},
 };
 
 /// What an event says.
@@ -29,10 +29,18 @@ pub(super) enum Word {
     Unproven(Doubt),
     /// The account was deleted with all its records.
     Gone,
-    /// Its host serves it.
-    Active,
+    /// Its host serves it, and we do.
+    Active {
+        /// It came to this host, and what the one before said last may not have been heard.
+        moved: bool,
+    },
+    /// Its host does not, or we do not.
+    Inactive,
     /// There is such an account.
-    Named,
+    Named {
+        /// As of [`Word::Active`].
+        moved: bool,
+    },
     /// Nothing that matters here.
     Nothing,
 }
@@ -43,7 +51,7 @@ pub(super) fn word(event: &Event) -> Word {
         return Word::Gone;
     }
     if event.kind == EventKind::Identity {
-        return Word::Named;
+        return Word::Named { moved: is_move(&event.note) };
     }
     let course = course(&event.note);
     match Message::decode(&event.frame) {
@@ -52,14 +60,14 @@ pub(super) fn word(event: &Event) -> Word {
         }
         Ok(Message::Sync(sync)) => match (data(sync.blocks), course) {
             (Some(EMPTY_TREE), _) => Word::Exactly(Vec::new()),
-            (_, Course::SameData) => Word::Active,
+            (_, Course::SameData) => Word::Active { moved: false },
             (_, Course::Follows | Course::Breaks) => Word::Unproven(Doubt::Sync),
         },
         Ok(Message::Account(account)) => {
             match UpstreamStatus::from_wire(account.active, account.status) {
                 UpstreamStatus::Deleted => Word::Gone,
-                status if status.is_active() => Word::Active,
-                _ => Word::Nothing,
+                status if status.is_active() => Word::Active { moved: is_move(&event.note) },
+                _ => Word::Inactive,
             }
         }
         Ok(Message::Identity(_) | Message::Info(..) | Message::Error(..) | Message::Ignored) => {

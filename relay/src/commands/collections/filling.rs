@@ -5,10 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{get, words};
-use crate::commands::{
-    admin::Admin,
-    hosts::{number, read, text},
-    print::{self, Ended},
+use crate::{
+    collections::index::Doubt,
+    commands::{
+        admin::Admin,
+        hosts::{number, read, text},
+        print::{self, Ended},
+    },
 };
 
 const STATUS: &str = "/admin/v1/collections/backfill";
@@ -101,6 +104,12 @@ pub(super) fn show(answer: &Value, json: bool) -> Result<(), Ended> {
         return print::line(&answer.to_string());
     }
     let (totals, resolving) = (&answer["totals"], &answer["resolving"]);
+    if let Some(why) = answer["stopped"].as_str() {
+        print::line(&format!(
+            "NOT KEPT UP any more: {why}. Restart the relay; if this comes again, remove the directory of \
+             the index: it is then filled anew"
+        ))?;
+    }
     print::line(&format!(
         "{} collections, {} entries: {} proven, {} believed ({})",
         number(totals, "collections"),
@@ -110,12 +119,22 @@ pub(super) fn show(answer: &Value, json: bool) -> Result<(), Ended> {
         percent(&totals["believedShare"]),
     ))?;
     print::line(&format!(
-        "{} accounts complete, {} uncertain ({}), {} deleted",
+        "{} accounts complete, {} uncertain ({}), {} only believed ({}); {} inactive, {} deleted",
         number(totals, "complete"),
-        number(totals, "unsure"),
-        percent(&totals["unsureShare"]),
+        number(totals, "uncertain"),
+        percent(&totals["uncertainShare"]),
+        number(totals, "believedAccounts"),
+        percent(&totals["believedAccountsShare"]),
+        number(totals, "inactive"),
         number(totals, "gone"),
     ))?;
+    if let Some(reasons) = reasons(totals) {
+        print::line(&format!("uncertain because of: {reasons}"))?;
+    }
+    match number(answer, "behind") {
+        0 => {}
+        behind => print::line(&format!("{behind} events of the log are not in the index yet"))?,
+    }
     let left = resolving["minutesLeft"].as_u64();
     print::line(&format!(
         "hosts: {} accounts to ask now, {} resolved since the start, {} in the last minute, {}",
@@ -140,6 +159,17 @@ pub(super) fn show(answer: &Value, json: bool) -> Result<(), Ended> {
     }
     let imports = answer.get("imports").and_then(Value::as_array);
     imports.into_iter().flatten().try_for_each(|import| print::line(&import_line(import)))
+}
+
+/// How many accounts are uncertain for each reason; `None` when none is.
+fn reasons(totals: &Value) -> Option<String> {
+    let uncertain = Doubt::ALL.into_iter().filter(|doubt| doubt.is_uncertain());
+    let named = uncertain.filter_map(|doubt| {
+        let accounts = number(&totals["unsureReasons"], doubt.name());
+        (accounts > 0).then(|| format!("{} {accounts}", doubt.name()))
+    });
+    let named: Vec<String> = named.collect();
+    (!named.is_empty()).then(|| named.join(", "))
 }
 
 fn import_line(import: &Value) -> String {

@@ -7,7 +7,7 @@ use super::{
     support::{Still, TINY, accounts, batch, collections, mixed, model_at, name_all},
 };
 use crate::{
-    collections::index::IndexError,
+    collections::index::{Index, IndexError, Options},
     eventlog::sim::{Dice, Disk, Fault},
 };
 
@@ -151,5 +151,36 @@ fn a_journal_that_cannot_be_cut_takes_nothing_more() -> Outcome {
     model_at(9, before).assert_equals(&still.index, &accounts(), &collections())?;
     disk.restart();
     check(&disk, 9, before, "a cut that failed")?;
+    Ok(())
+}
+
+/// The thread that writes files gives up when nobody knows what is on the disk: batches are refused in
+/// the end, whoever asks reads why and what to do, and everything that was applied can be read.
+#[test]
+fn a_thread_that_gave_up_says_so_and_reads_go_on() -> Outcome {
+    let disk = Disk::new();
+    let options = Options { memory_bytes: TINY };
+    let index = Index::open_on(Arc::new(disk.clone()), Path::new(DIR), options)?;
+    name_all(&index)?;
+    assert_eq!(index.stopped(), None);
+    disk.fail_at(disk.ops(), Fault::IoOnRename);
+    let mut position = 0;
+    let refused = loop {
+        match index.apply(&batch(11, position + 1)) {
+            Ok(()) => position += 1,
+            Err(error) => break error,
+        }
+        assert!(position < 2_000, "nothing was written");
+    };
+    assert!(matches!(refused, IndexError::Failed(_)), "{refused}");
+    let why = index.stopped().ok_or_else(|| anyhow::anyhow!("it does not say so"))?;
+    assert!(why.contains("manifest") && why.contains("restart"), "{why}");
+    model_at(11, position).assert_equals(&index, &accounts(), &collections())?;
+    index.stop("something else");
+    assert_eq!(index.stopped(), Some(why), "the first reason counts");
+
+    drop(index);
+    disk.restart();
+    check(&disk, 11, position, "a rename that failed")?;
     Ok(())
 }

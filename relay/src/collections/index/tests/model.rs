@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     collections::index::{
-        Batch, Change, CollectionCount, CollectionNo, Counts, Index, IndexError, PairState, Whole,
+        Batch, Change, CollectionCount, CollectionNo, Counts, Doubt, Index, IndexError, PairState,
+        Whole,
     },
     domain::{AccountNo, Seq},
 };
@@ -138,7 +139,11 @@ impl Model {
             assert_eq!(index.of_account(*account)?, wanted, "account {account}");
             match wanted.0 {
                 Whole::Complete => counts.complete += 1,
-                Whole::Unsure(doubt) => unsure.push((*account, doubt)),
+                Whole::Unsure(doubt) => {
+                    let place = Doubt::ALL.iter().position(|one| *one == doubt).unwrap_or_default();
+                    counts.doubts[place] += 1;
+                    unsure.push((*account, doubt));
+                }
                 Whole::Gone => counts.gone += 1,
                 Whole::Unmarked => {}
             }

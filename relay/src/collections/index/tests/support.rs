@@ -84,7 +84,8 @@ fn change(dice: u64) -> Change {
         92..94 => Change::Mark { account, whole: Whole::Complete },
         94..95 => Change::Mark { account, whole: Whole::Unmarked },
         _ => {
-            let doubt = Doubt::ALL[usize::try_from(dice >> 50).unwrap_or_default() % 6];
+            let number = usize::try_from(dice >> 50).unwrap_or_default();
+            let doubt = Doubt::ALL[number % Doubt::ALL.len()];
             Change::Mark { account, whole: Whole::Unsure(doubt) }
         }
     }
