@@ -1,5 +1,8 @@
 //! Who has records of a kind, as the relay lists it from what its hosts send.
 
+mod at_rest;
+mod lost;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,

@@ -176,8 +176,9 @@ impl World {
                 person.account.migrate_to(&self.hosts[host]).await?;
                 person.host = host;
                 // What the old host had said and the relay had not read yet is lost, because it has
-                // no say any more; and the `#sync` of a move is one that hosts get wrong.
-                person.silent = true;
+                // no say any more; and the `#sync` of a move is one that hosts get wrong. So the new
+                // host is asked.
+                person.silent = false;
                 "moved"
             }
             980..995 => {
