@@ -194,6 +194,30 @@ async fn hosts_that_share_a_budget_are_asked_about_collections_one_at_a_time() {
     relay.stop().await;
 }
 
+/// What a host said of an account before the account wrote says nothing of what it has now: the host is asked
+/// again, and its old answer neither brings back what is gone nor takes away what is new.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_an_event_has_overtaken_does_not_count() {
+    let relay = Relay::start().await;
+    let (pds, accounts) = quiet_host(&relay, "quiet", &["one"]).await;
+    let account = &accounts[0];
+    walked(&relay, &pds).await;
+    pds.hold("describeRepo");
+    fill(&relay, json!({})).await;
+    relay.until("the host has made its answer", || pds.held() == 1).await;
+
+    account.like("at://did:web:example.com/app.bsky.feed.post/x").await.unwrap();
+    account.delete(&format!("{NOTE}/one")).await.unwrap();
+    relay.settled().await;
+    pds.release();
+
+    known_as(&relay, account, proven(&[LIKE, POST])).await;
+    let status = status_until(&relay, |status| status["totals"]["unsure"] == 0).await;
+    assert_eq!(status["resolving"]["overtaken"], 1, "control: the first answer came too late");
+    assert_eq!((pds.requests("describeRepo"), &status["resolving"]["resolved"]), (2, &1.into()));
+    relay.stop().await;
+}
+
 /// A host that is down or tells nothing empties no list, and is asked again when an operator says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_tells_nothing_takes_nothing_away() {

@@ -10,6 +10,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::watch,
 };
 
 /// Longest wait for the relay's answer to a request to be crawled.
@@ -63,6 +64,8 @@ pub(super) struct Script {
     pub(super) lag_max: Option<u64>,
     /// Answers by the end of the path, and the adversary whose they are.
     pub(super) paths: BTreeMap<String, (PathAnswer, Option<Adversary>)>,
+    /// Answers that are kept back, by the end of the path; they go out when this is gone.
+    pub(super) held: Option<(String, watch::Sender<()>)>,
     /// The budget of `listRepos`.
     pub(super) limiter: Option<Limiter>,
     /// Entries of a page of `listRepos` at most.
@@ -78,6 +81,7 @@ impl Default for Script {
             server_header: "simulated-pds/1".to_owned(),
             lag_max: None,
             paths: BTreeMap::new(),
+            held: None,
             limiter: None,
             page_max: None,
         }
@@ -106,6 +110,20 @@ impl Shared {
             self.ledger().struck(adversary);
         }
         Some(answer)
+    }
+}
+
+impl Shared {
+    /// Returns when an answer may go out that was made already.
+    pub(super) async fn hold_back(&self, path: &str) {
+        let held = {
+            let script = lock(&self.script);
+            let held = script.held.as_ref().filter(|(end, _)| path.ends_with(end.as_str()));
+            held.map(|(_, until)| until.subscribe())
+        };
+        if let Some(mut held) = held {
+            while held.changed().await.is_ok() {}
+        }
     }
 }
 
@@ -156,6 +174,23 @@ impl Pds {
     pub fn answer_path_with(&self, end_of_path: &str, body: &str) {
         let answer = (PathAnswer::Body(body.to_owned()), None);
         lock(&self.shared.script).paths.insert(end_of_path.to_owned(), answer);
+    }
+
+    /// Makes answers to requests whose path ends like this, and keeps them back until
+    /// [`Self::release`].
+    pub fn hold(&self, end_of_path: &str) {
+        lock(&self.shared.script).held = Some((end_of_path.to_owned(), watch::channel(()).0));
+    }
+
+    /// Answers that are kept back now.
+    pub fn held(&self) -> usize {
+        let script = lock(&self.shared.script);
+        script.held.as_ref().map_or(0, |(_, until)| until.receiver_count())
+    }
+
+    /// Lets go what is kept back, as it was made.
+    pub fn release(&self) {
+        lock(&self.shared.script).held = None;
     }
 
     /// Answers requests for its description as this adversary does.

@@ -39,14 +39,16 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 /// What every answer has in common: it is logged, and carries the `Server` header.
 async fn common(State(shared): State<Arc<Shared>>, request: Request<Body>, next: Next) -> Response {
     let mut scripted = None;
-    if !request.uri().path().ends_with("subscribeRepos") {
+    let path = request.uri().path().to_owned();
+    if !path.ends_with("subscribeRepos") {
         shared.log(&request, None);
-        scripted = shared.scripted(request.uri().path());
+        scripted = shared.scripted(&path);
     }
     let mut response = match scripted {
         Some(answer) => scripted_response(answer).await,
         None => next.run(request).await,
     };
+    shared.hold_back(&path).await;
     if let Ok(value) = HeaderValue::from_str(&lock(&shared.script).server_header) {
         response.headers_mut().insert(header::SERVER, value);
     }
