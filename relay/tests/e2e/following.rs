@@ -31,6 +31,9 @@ use crate::{
 /// A key that nobody holds: an operation is a hint and is not believed.
 const NOBODYS: &str = "did:key:zDnaembgSGUhZULN2Caob4HLJPaxBh92N7rtH21TErzqf8HQo";
 
+/// More than a message of the stream may have.
+const HUGE: usize = 1 << 20;
+
 /// The simulated directory, with operations beside its documents.
 struct Directory {
     inner: Arc<Inner>,
@@ -38,10 +41,19 @@ struct Directory {
     server: tokio::task::JoinHandle<()>,
 }
 
+/// What is no operation.
+enum Garbage {
+    Message(Message),
+    /// As bytes of the connection, which ends behind them.
+    Bytes(Vec<u8>),
+}
+
 struct Inner {
     documents: String,
     has_stream: bool,
     operations: Mutex<Vec<Value>>,
+    /// Goes to the stream that is open, before any more operations.
+    garbage: Mutex<Vec<Garbage>>,
     /// Queries of the stream and of the export.
     asked: Mutex<Vec<String>>,
     /// Operations so far; streams that were ended so far, and why the last ones were.
@@ -55,6 +67,7 @@ impl Directory {
             documents: net.plc().url(),
             has_stream,
             operations: Mutex::default(),
+            garbage: Mutex::default(),
             asked: Mutex::default(),
             news: Sender::new((0, 0, "")),
         });
@@ -88,6 +101,12 @@ impl Directory {
         operation[field] = number;
         lock(&self.inner.operations).push(operation);
         self.inner.news.send_modify(|(count, ..)| *count += 1);
+    }
+
+    /// Sends something that is no operation.
+    fn babbles(&self, garbage: Garbage) {
+        lock(&self.inner.garbage).push(garbage);
+        self.inner.news.send_modify(|_same| ());
     }
 
     /// Closes the streams that are open.
@@ -156,6 +175,18 @@ async fn stream(inner: &Inner, socket: TcpStream) -> Result<()> {
     let live = lock(&inner.operations).len();
     let mut sent = if cursor.is_some() { 0 } else { live };
     loop {
+        let garbage = std::mem::take(&mut *lock(&inner.garbage));
+        for garbage in garbage {
+            match garbage {
+                // The relay may end the connection before it has all of it.
+                Garbage::Message(message) => {
+                    if socket.send(message).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Garbage::Bytes(bytes) => return Ok(socket.get_mut().write_all(&bytes).await?),
+            }
+        }
         let fresh: Vec<Value> = lock(&inner.operations).iter().skip(sent).cloned().collect();
         sent += fresh.len();
         for operation in fresh {
@@ -314,6 +345,75 @@ async fn a_directory_without_a_stream_is_asked_for_pages() -> Result<()> {
         directory.asked().last().is_some_and(|asked| asked.contains("after=2099-01-01"))
     };
     relay.until("the next page is the one behind", goes_on).await?;
+    assert_eq!(relay.drops(&alice), []);
+    Ok(())
+}
+
+/// RES-7: whatever a directory sends in place of an operation, the relay goes on, from where it was; the next
+/// right operation is taken.
+#[tokio::test]
+async fn garbage_in_the_stream_ends_nothing_but_the_stream() -> Result<()> {
+    let (net, clock, directory, alice, relay, _watch) = scene(343, true).await?;
+    let host = net.hosts()[0].url();
+    let text = |text: &str| Garbage::Message(Message::text(text));
+    let shapes = [
+        json!({}),
+        json!([]),
+        json!(7),
+        json!(null),
+        json!({"seq": "7", "createdAt": 7}),
+        json!({"seq": -1, "did": alice.did()}),
+        json!({"seq": 1.5, "did": alice.did(), "operation": 7}),
+        json!({"did": 7, "operation": {}}),
+        json!({"did": "did:plc:short", "operation": {"type": "plc_operation"}}),
+        json!({"did": alice.did(), "operation": {"type": {"type": 1}, "services": []}}),
+        json!({"did": alice.did(), "operation": {"verificationMethods": {"atproto": "did:key:zz"}}}),
+        json!({"createdAt": "\r\nhost: x", "did": alice.did(), "operation": null}),
+    ];
+    let mut cases: Vec<(&str, Garbage, bool)> =
+        shapes.iter().map(|shape| ("a wrong shape", text(&shape.to_string()), false)).collect();
+    cases.extend([
+        ("a binary frame", Garbage::Message(Message::binary(vec![0xa1; 100])), false),
+        ("a ping", Garbage::Message(Message::Ping(vec![1; 125].into())), false),
+        ("no JSON", text("<html>"), true),
+        ("half of it", text(r#"{"seq":9,"did":"#), true),
+        ("nothing", text(""), true),
+        ("a deep one", text(&"[".repeat(60_000)), true),
+        ("a huge one", text(&format!("{:?}", "x".repeat(HUGE))), true),
+        ("text that is none", Garbage::Bytes(vec![0x81, 2, 0xff, 0xfe]), true),
+        ("a close in the middle of a frame", Garbage::Bytes(vec![0x81, 100, b'{']), true),
+        (
+            "a frame that says to have 2^63 bytes",
+            Garbage::Bytes([&[0x81, 127][..], &[0xff; 8]].concat()),
+            true,
+        ),
+        ("a kind of frame that does not exist", Garbage::Bytes(vec![0x8f, 1, 0]), true),
+        ("no WebSocket", Garbage::Bytes(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()), true),
+        ("an end without a word", Garbage::Bytes(Vec::new()), true),
+    ]);
+    let opened = |count: usize| {
+        clock.advance_us(100_000);
+        directory.asked().len() >= count
+    };
+    let (mut streams, mut number) = (1, 7_u64);
+    relay.until("the stream is open", || opened(streams)).await?;
+    for (what, garbage, ends) in cases {
+        directory.babbles(garbage);
+        if ends {
+            streams += 1;
+            relay.until(what, || opened(streams)).await.context(what)?;
+            let cursor = format!("cursor={}", number - 1);
+            assert_eq!(directory.asked().last(), Some(&cursor), "{what}");
+        }
+        // Long after the last look at her identity.
+        advance(&clock, 300);
+        let before = key(&relay, &alice).await?;
+        alice.rotate_key(false).await?;
+        directory.says(alice.did(), &host, number.into());
+        number += 1;
+        learns(&relay, &alice, before, &clock).await.context(what)?;
+    }
+    assert_eq!(directory.asked().len(), streams, "no other stream was opened");
     assert_eq!(relay.drops(&alice), []);
     Ok(())
 }
