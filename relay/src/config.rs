@@ -28,10 +28,11 @@ use relay_protocol::Hostname;
 pub use self::{
     alerts::AlertSettings,
     cli::{
-        Command, DevOptions, Flags, Invocation, LogCommand, Stop,
+        Command, DevOptions, Flags, Invocation, Stop,
         collections::CollectionsCommand,
         hosts::{HostsCommand, Reach},
         import::ImportOptions,
+        log::LogCommand,
         parse,
     },
     reference::{env_example, settings_json},

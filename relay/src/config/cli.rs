@@ -6,6 +6,7 @@
 pub(super) mod collections;
 pub(super) mod hosts;
 pub(super) mod import;
+pub(super) mod log;
 
 use std::{
     ffi::OsString,
@@ -19,6 +20,7 @@ use self::{
     collections::CollectionsCommand,
     hosts::{HostsCommand, Reach},
     import::ImportOptions,
+    log::LogCommand,
 };
 use super::{
     Config, ConfigError,
@@ -52,23 +54,6 @@ pub enum Command {
     Collections(CollectionsCommand, Reach),
     /// Take the place of a reference relay.
     Import(ImportOptions),
-}
-
-/// What to do with the files of the event log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogCommand {
-    /// Read and check everything.
-    Verify {
-        /// The answer is one JSON object.
-        json: bool,
-    },
-    /// Make a log of it that a relay can start on.
-    Repair {
-        /// Only say what would be done.
-        dry_run: bool,
-        /// Do it.
-        yes: bool,
-    },
 }
 
 /// What `relay dev` was told.
@@ -159,7 +144,10 @@ pub fn parse(
         Some(("man", _)) => return Err(manual()),
         Some(("config", inner)) => (Command::Config, inner),
         Some(("health", inner)) => (Command::Health, inner),
-        Some(("log", inner)) => log_command(inner),
+        Some(("log", inner)) => {
+            let (command, deepest) = log::parse(inner);
+            (Command::Log(command), deepest)
+        }
         Some(("policy", inner)) => match inner.subcommand() {
             Some((_, deeper)) => {
                 (Command::PolicyDiff(deeper.get_one::<PathBuf>("file").cloned()), deeper)
@@ -219,19 +207,6 @@ fn manual() -> Stop {
     }
 }
 
-fn log_command(matches: &ArgMatches) -> (Command, &ArgMatches) {
-    match matches.subcommand() {
-        Some(("repair", inner)) => {
-            let (dry_run, yes) = (inner.get_flag("dry-run"), inner.get_flag("yes"));
-            (Command::Log(LogCommand::Repair { dry_run, yes }), inner)
-        }
-        Some((_, inner)) => {
-            (Command::Log(LogCommand::Verify { json: inner.get_flag("json") }), inner)
-        }
-        None => (Command::Log(LogCommand::Verify { json: false }), matches),
-    }
-}
-
 fn typed(matches: &ArgMatches, id: &str) -> Option<Vec<String>> {
     (matches.value_source(id) == Some(ValueSource::CommandLine))
         .then(|| matches.get_many::<String>(id).into_iter().flatten().cloned().collect())
@@ -263,7 +238,7 @@ fn model() -> clap::Command {
         )
         .subcommand(clap::Command::new("health").about("Asks the running relay whether all is well"))
         .subcommand(dev())
-        .subcommand(log())
+        .subcommand(log::model())
         .subcommand(policy())
         .subcommand(hosts::model())
         .subcommand(collections::model())
@@ -284,26 +259,6 @@ fn model() -> clap::Command {
                 ),
         )
         .subcommand(clap::Command::new("man").about("Prints the manual page, for `man -l -`"))
-}
-
-fn log() -> clap::Command {
-    let switch = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-    };
-    clap::Command::new("log")
-        .about("Checks and repairs the files of the event log")
-        .subcommand_required(true)
-        .subcommand(
-            clap::Command::new("verify")
-                .about("Reads every event and says what is damaged; changes nothing, also while the relay runs. Exit code 3 when something is")
-                .arg(switch("json", "Answers with one JSON object")),
-        )
-        .subcommand(
-            clap::Command::new("repair")
-                .about("Says what is lost, then makes a log that the relay starts on; damaged files are kept under another name. The relay must be stopped")
-                .arg(switch("dry-run", "Only says what would be done"))
-                .arg(switch("yes", "Does it").conflicts_with("dry-run")),
-        )
 }
 
 fn policy() -> clap::Command {
@@ -451,24 +406,6 @@ mod tests {
             dev(&["a:1", "b:2"], Some("http://localhost:3"))
         );
         assert!(matches!(parse(["relay", "dev", "--plc", "nowhere"]), Err(Stop::Usage(_))));
-    }
-
-    /// Verifying and repairing have switches of their own, beside the settings.
-    #[test]
-    fn the_log_is_verified_or_repaired() {
-        let log = |line: &str| match command(line).0 {
-            Command::Log(what) => what,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(log("relay log verify"), LogCommand::Verify { json: false });
-        assert_eq!(log("relay log verify --json"), LogCommand::Verify { json: true });
-        let repair = |dry_run, yes| LogCommand::Repair { dry_run, yes };
-        assert_eq!(log("relay log repair"), repair(false, false));
-        assert_eq!(log("relay log repair --dry-run"), repair(true, false));
-        assert_eq!(log("relay --data-dir /d log repair --yes"), repair(false, true));
-        for line in ["relay log", "relay log mend", "relay log repair --yes --dry-run"] {
-            assert!(matches!(parse(line.split(' ')), Err(Stop::Usage(_))), "{line}");
-        }
     }
 
     /// A switch needs no value, a list may be repeated, what does nothing is remembered.
