@@ -11,7 +11,7 @@ mod numbers;
 mod reasons;
 mod status;
 
-pub use account::{Account, LastEvent, RepoState};
+pub use account::{Account, LastEvent, RepoState, Standing};
 pub use account_limits::{AccountLimits, HeldFor, Hold};
 pub use actor::Actor;
 pub use host_rules::{

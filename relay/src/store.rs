@@ -10,6 +10,7 @@ mod address;
 mod audit;
 mod claim;
 mod db;
+mod decisions;
 mod discovery;
 mod domain_bans;
 mod held;
@@ -18,10 +19,12 @@ mod hosts;
 mod indigo;
 mod keywords;
 mod meta;
+mod numbering;
 mod outbox;
 mod policy;
 mod session;
 mod setup;
+mod standing;
 mod trouble;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
@@ -41,7 +44,7 @@ pub use self::{
 };
 use crate::{
     crash::{self, Point},
-    domain::{Account, AccountNo, Epoch, HostId, HostSeq, LocalStatus, Seq},
+    domain::{Account, AccountNo, Epoch, HostId, HostSeq, Seq, Standing},
 };
 
 /// Accounts a host may have unless the operator sets another limit, as the reference relay has it.
@@ -281,6 +284,28 @@ impl Store {
         accounts::by_number(self.db(), numbers).await
     }
 
+    /// The number of each of these DIDs, in their order; `None` for one that has no row.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn account_numbers(
+        &self,
+        dids: &[Did],
+    ) -> Result<Vec<Option<AccountNo>>, StoreError> {
+        numbering::of(self.db(), dids).await
+    }
+
+    /// What decides whether the accounts of these numbers are listed, of those that have a row, in order
+    /// of number.
+    ///
+    /// * `numbers` – rising
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn standings(&self, numbers: &[AccountNo]) -> Result<Vec<Standing>, StoreError> {
+        standing::of(self.db(), numbers).await
+    }
+
     /// Highest number given so far, 0 before the first.
     ///
     /// # Errors
@@ -324,69 +349,6 @@ impl Store {
     /// [`StoreError`].
     pub async fn last_checkpoint(&self) -> Result<Option<Seq>, StoreError> {
         meta::position(self.db()).await
-    }
-
-    /// Durable at once: an operator's decision about an account, also about one that has no row
-    /// yet, and that it is still to be announced (DESIGN 10.13). Gives whether it is news.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was decided then.
-    pub async fn set_local_status(
-        &self,
-        did: &Did,
-        status: LocalStatus,
-    ) -> Result<bool, StoreError> {
-        accounts::decide(self.db(), did, status).await
-    }
-
-    /// The announcement of this decision is durable.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the decision will be announced once more then.
-    pub async fn announced(&self, did: &Did, status: LocalStatus) -> Result<(), StoreError> {
-        accounts::announced(self.db(), did, status).await
-    }
-
-    /// Decisions whose announcement may be lost, for the start after a crash.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn unannounced(&self) -> Result<Vec<(Did, LocalStatus)>, StoreError> {
-        accounts::unannounced(self.db()).await
-    }
-
-    /// DIDs with this decision after `after` in the order of the store, at most `limit`; the second
-    /// value of each leads on.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn decided(
-        &self,
-        status: LocalStatus,
-        after: &str,
-        limit: u32,
-    ) -> Result<Vec<(Did, String)>, StoreError> {
-        accounts::decided(self.db(), status, after, limit).await
-    }
-
-    /// Accounts with a row that were taken down here (ACC-12).
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn taken_down(&self) -> Result<Vec<AccountNo>, StoreError> {
-        accounts::taken_down(self.db()).await
-    }
-
-    /// What was decided about these DIDs, of those about which something was. [`Self::accounts`]
-    /// includes it; this is for a DID that has no row, before the first is made.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn local_statuses(
-        &self,
-        dids: &[Did],
-    ) -> Result<Vec<(Did, LocalStatus)>, StoreError> {
-        accounts::decisions(self.db(), dids).await
     }
 
     /// The lowest seq to give out next, above all that a relay gave whose place this one took; 0 when

@@ -52,3 +52,25 @@ pub struct Account {
     /// running process do not move it, because a shard judges them before they have a seq.
     pub last_seq: Seq,
 }
+
+/// What decides whether an account is listed, of its row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Number from first sight.
+    pub number: AccountNo,
+    /// The DID itself.
+    pub did: Did,
+    /// The host that has authority over it now.
+    pub host: HostId,
+    /// What that host last said.
+    pub upstream: UpstreamStatus,
+    /// What we decided.
+    pub local: LocalStatus,
+}
+
+impl From<Account> for Standing {
+    fn from(account: Account) -> Self {
+        let Account { number, did, host, upstream, local, .. } = account;
+        Self { number, did, host, upstream, local }
+    }
+}

@@ -271,7 +271,7 @@ fn repo(rev: i64, digests: &[u8]) -> Result<RepoState, StoreError> {
     })
 }
 
-fn local(text: &str) -> Result<LocalStatus, StoreError> {
+pub(super) fn local(text: &str) -> Result<LocalStatus, StoreError> {
     LocalStatus::from_text(text)
         .ok_or_else(|| StoreError::Damaged(format!("unknown decision `{text}` about an account")))
 }

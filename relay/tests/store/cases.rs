@@ -19,7 +19,7 @@ fn did(number: u64) -> Did {
     Did::parse(&format!("did:plc:aaaaaaaaaaaaaaaa{digits}")).unwrap()
 }
 
-fn account(number: u64, host: HostId) -> Account {
+pub(crate) fn account(number: u64, host: HostId) -> Account {
     Account {
         number: AccountNo(number),
         did: did(number),
@@ -51,7 +51,7 @@ async fn one_host(store: &Store) -> HostRow {
     store.add_hosts(&names(["pds.example"]), NOW_MS).await.unwrap().remove(0)
 }
 
-async fn write(store: &Store, accounts: Vec<Account>) {
+pub(crate) async fn write(store: &Store, accounts: Vec<Account>) {
     let position = Seq(1);
     store.checkpoint(&Checkpoint { position, accounts, ..Checkpoint::default() }).await.unwrap();
 }

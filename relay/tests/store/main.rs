@@ -6,6 +6,7 @@
 
 mod cases;
 mod decisions;
+mod many;
 mod opening;
 mod operators;
 mod places;
@@ -124,4 +125,10 @@ on_both! {
     places_in_lists_are_kept
     candidates_keep_who_named_them_first
     the_lowest_seq_only_rises
+}
+
+on_both! {
+    many, many_sqlite, many_postgres:
+    standings_are_those_of_the_rows
+    numbers_come_in_the_order_of_the_question
 }

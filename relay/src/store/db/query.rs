@@ -65,8 +65,8 @@ impl From<Vec<u8>> for Value {
 pub(in crate::store) struct Statement {
     sql: Cow<'static, str>,
     /// The same with `?` for SQLite, which would look up the name of each parameter in a list: 6,000
-    /// names made that a third of a checkpoint.
-    anonymous: Option<String>,
+    /// names made that a third of a checkpoint. Or another text, where the two know other functions.
+    anonymous: Option<Cow<'static, str>>,
     values: Vec<Value>,
     /// Whether the connection keeps it prepared: not for lists of changing length.
     keep: bool,
@@ -76,6 +76,15 @@ impl Statement {
     /// A fixed text.
     pub(in crate::store) fn new(sql: &'static str, values: Vec<Value>) -> Self {
         Self { sql: Cow::Borrowed(sql), anonymous: None, values, keep: true }
+    }
+
+    /// A text for SQLite, and one for Postgres that means the same, where no text serves both.
+    pub(in crate::store) fn either(
+        (sqlite, postgres): (&'static str, &'static str),
+        values: Vec<Value>,
+    ) -> Self {
+        let anonymous = Some(Cow::Borrowed(sqlite));
+        Self { sql: Cow::Borrowed(postgres), anonymous, values, keep: true }
     }
 
     /// A text with one list: `{rows}` becomes `($1,…),($n,…)`, one group for each of `rows`.
@@ -103,7 +112,7 @@ impl Statement {
         anonymous.push(')');
         Self {
             sql: Cow::Owned(sql.replace("{rows}", &list)),
-            anonymous: Some(sql.replace("{rows}", &anonymous)),
+            anonymous: Some(Cow::Owned(sql.replace("{rows}", &anonymous))),
             values: rows.into_iter().flatten().collect(),
             keep,
         }
@@ -111,7 +120,7 @@ impl Statement {
 
     /// Text, values, and whether it is kept, for SQLite.
     pub(super) fn sqlite(self) -> (Cow<'static, str>, Vec<Value>, bool) {
-        (self.anonymous.map_or(self.sql, Cow::Owned), self.values, self.keep)
+        (self.anonymous.unwrap_or(self.sql), self.values, self.keep)
     }
 
     /// The same for Postgres.
