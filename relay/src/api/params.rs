@@ -72,6 +72,15 @@ impl Params {
         })
     }
 
+    /// The same as the sidecar for collections of the reference relay has it: what is out of range is
+    /// brought into it, and what is no number is as if it were absent.
+    pub(super) fn limit_within(&self, usual: usize, max: usize) -> usize {
+        let limit = self.text("limit").and_then(|text| text.parse::<i128>().ok());
+        let most = i128::try_from(max).unwrap_or(i128::MAX);
+        let within = limit.and_then(|limit| usize::try_from(limit.clamp(1, most)).ok());
+        within.unwrap_or(usual)
+    }
+
     /// `cursor` of a list: what the answer before gave, 0 at the start. Opaque to clients (API-2).
     pub(super) fn cursor(&self) -> Result<u64, Error> {
         let Some(text) = self.text("cursor") else { return Ok(0) };

@@ -1,4 +1,6 @@
 //! What the sidecar for collections of the Go reference relay answers to the public, for those who switch.
+//!
+//! Its clients send limits that are out of range, and get an answer there.
 
 use axum::{extract::State, response::Response};
 use serde_json::{Map, Value, json};
@@ -14,7 +16,7 @@ pub(super) async fn list_collections(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Response, Error> {
-    let limit = params.limit(LIMIT_USUAL, LIMIT_MAX)?;
+    let limit = params.limit_within(LIMIT_USUAL, LIMIT_MAX);
     let index = state.backfill.index();
     let mut counts = Map::new();
     let mut named = params.texts("c").take(LIMIT_MAX).peekable();

@@ -35,7 +35,7 @@ pub(super) fn routes() -> Router<ApiState> {
         // The name that the sidecar of the reference relay had for it.
         .route(
             "/v1/getDidsForCollection",
-            get(list_repos_by_collection::list_repos_by_collection),
+            get(list_repos_by_collection::get_dids_for_collection),
         )
         .route("/xrpc/com.atproto.sync.getRepoStatus", get(get_repo_status::get_repo_status))
         .route("/xrpc/com.atproto.sync.getLatestCommit", get(get_latest_commit::get_latest_commit))

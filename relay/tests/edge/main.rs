@@ -32,6 +32,7 @@ mod operators;
 mod postgres_cluster;
 mod reference;
 mod relay;
+mod sidecar;
 mod sockets;
 mod steering;
 mod upgrade;

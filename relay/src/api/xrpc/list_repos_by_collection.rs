@@ -5,12 +5,15 @@
 //!
 //! The lexicon takes whole NSIDs only, no `*`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use axum::{extract::State, response::Response};
 use data_encoding::BASE64URL_NOPAD;
-use relay_protocol::Nsid;
-use serde::Serialize;
+use relay_protocol::{Did, Nsid};
+use serde::{Serialize, Serializer};
 
 use super::{
     json,
@@ -19,7 +22,7 @@ use super::{
 use crate::{
     api::{ApiState, error::Error, params::Params},
     collections::index::CollectionNo,
-    domain::{Account, AccountNo, effective},
+    domain::{AccountNo, HostId, Standing, effective},
     telemetry::escape,
 };
 
@@ -31,7 +34,12 @@ const ECHO_CHARS_MAX: usize = 80;
 
 #[derive(Debug, Serialize)]
 struct Repo {
-    did: String,
+    #[serde(serialize_with = "as_text")]
+    did: Did,
+}
+
+fn as_text<S: Serializer>(did: &Did, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(did.as_str())
 }
 
 #[derive(Debug, Serialize)]
@@ -55,36 +63,48 @@ impl Source for Listed<'_> {
         let read = move || index.page(collection, Some(AccountNo(after)), count);
         let found = tokio::task::spawn_blocking(read).await.map_err(failed)?.map_err(failed)?;
         let numbers: Arc<[AccountNo]> = found.iter().map(|(account, _)| *account).collect();
-        let mut accounts = accounts(self.state, &numbers).await?;
+        let accounts = standings(self.state, &numbers).await?;
+        let mut away = HashMap::new();
+        let mut accounts = accounts.into_iter().peekable();
         let rows = numbers.iter().map(|number| {
-            let account = accounts.remove(number).filter(|account| is_listed(self.state, account));
-            (number.0, account.map(|account| Repo { did: account.did.to_string() }))
+            let account = accounts.next_if(|account| account.number == *number);
+            let account = account.filter(|account| is_listed(self.state, account, &mut away));
+            (number.0, account.map(|account| Repo { did: account.did }))
         });
         Ok(Rows { rows: rows.collect(), more: found.len() == count })
     }
 }
 
-/// Accounts as shards and store know them together.
-async fn accounts(
-    state: &ApiState,
-    numbers: &Arc<[AccountNo]>,
-) -> Result<HashMap<AccountNo, Account>, Error> {
+/// What decides about these accounts, as shards and store know it together; in order of number.
+async fn standings(state: &ApiState, numbers: &Arc<[AccountNo]>) -> Result<Vec<Standing>, Error> {
     // The shards before the store: a row that a checkpoint moves meanwhile is then seen twice; the
     // other way round it would be seen not at all.
     let dirty = state.ingest.dirty_among(Arc::clone(numbers)).await;
-    let stored = state.store.accounts_numbered(numbers).await?;
-    let joined = stored.into_iter().chain(dirty);
-    Ok(joined.map(|account| (account.number, account)).collect())
+    let stored = state.store.standings(numbers).await?;
+    if dirty.is_empty() {
+        return Ok(stored);
+    }
+    let newer: BTreeMap<AccountNo, Standing> =
+        dirty.into_iter().map(|account| (account.number, account.into())).collect();
+    let older = stored.into_iter().filter(|account| !newer.contains_key(&account.number));
+    let mut joined: Vec<Standing> = older.chain(newer.values().cloned()).collect();
+    joined.sort_by_key(|account| account.number);
+    Ok(joined)
 }
 
 /// Whether the account is served now, here and by its host.
-fn is_listed(state: &ApiState, account: &Account) -> bool {
-    let longest = u64::try_from(state.host_away.as_millis()).unwrap_or(u64::MAX);
-    let host = state.hosts.get(account.host);
-    let is_away = host
-        .and_then(|host| host.away_since_ms())
-        .is_some_and(|since_ms| state.clock.now_ms().saturating_sub(since_ms) >= longest);
+///
+/// * `away` – hosts that were looked at for this page
+fn is_listed(state: &ApiState, account: &Standing, away: &mut HashMap<HostId, bool>) -> bool {
+    let is_away = *away.entry(account.host).or_insert_with(|| is_away(state, account.host));
     effective(&account.upstream, account.local).active && !is_away
+}
+
+/// Whether the host was not reached for longer than its accounts stay in the lists.
+fn is_away(state: &ApiState, host: HostId) -> bool {
+    let longest = u64::try_from(state.host_away.as_millis()).unwrap_or(u64::MAX);
+    let since_ms = state.hosts.get(host).and_then(|host| host.away_since_ms());
+    since_ms.is_some_and(|since_ms| state.clock.now_ms().saturating_sub(since_ms) >= longest)
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {
@@ -121,12 +141,25 @@ pub(super) async fn list_repos_by_collection(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Response, Error> {
+    let limit = params.limit(LIMIT_USUAL, LIMIT_MAX)?;
+    listed(&state, &params, limit).await
+}
+
+/// The handler for the name that the sidecar of the reference relay had for it.
+pub(super) async fn get_dids_for_collection(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Response, Error> {
+    let limit = params.limit_within(LIMIT_USUAL, LIMIT_MAX);
+    listed(&state, &params, limit).await
+}
+
+async fn listed(state: &ApiState, params: &Params, limit: usize) -> Result<Response, Error> {
     let text = params.required("collection")?;
     let collection = Nsid::parse(text).map_err(|why| {
         Error::invalid(format!("collection {} is not valid: {why}", escape(text, ECHO_CHARS_MAX)))
     })?;
     let name = collection.as_str();
-    let limit = params.limit(LIMIT_USUAL, LIMIT_MAX)?;
     let after = match params.text("cursor") {
         None => 0,
         Some(cursor) => unseal(name, cursor).ok_or_else(|| {
@@ -136,7 +169,7 @@ pub(super) async fn list_repos_by_collection(
     let Some(collection) = state.backfill.index().find(name) else {
         return json(&Answer { cursor: None, repos: Vec::new() });
     };
-    let source = Listed { state: &state, collection };
+    let source = Listed { state, collection };
     let (repos, cursor) = page(&source, after, limit).await?;
     let cursor = cursor.and_then(|after| after.parse().ok()).map(|after| seal(name, after));
     json(&Answer { cursor, repos })
