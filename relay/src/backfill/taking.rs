@@ -9,7 +9,7 @@ use relay_protocol::Did;
 
 use crate::{
     checkpoint::Checkpointer,
-    collections::index::{Batch, Change, Doubt, Index, IndexError, PairState, Whole},
+    collections::index::{Batch, Change, Doubt, Index, IndexError, PairState},
     discovery::{Discovery, Introduced},
     domain::AccountNo,
     ingest::Ingest,
@@ -57,11 +57,7 @@ impl Taking {
         let mut changes = Vec::new();
         for (did, collections) in entries {
             let Some(account) = numbers.get(did.as_str()).copied() else { continue };
-            let (whole, _) = self.index.of_account(account).map_err(words)?;
-            if whole == Whole::Unmarked {
-                let whole = Whole::Unsure(Doubt::Imported);
-                changes.push(Change::Mark { account, whole });
-            }
+            changes.push(Change::Doubt { account, doubt: Doubt::Imported });
             for nsid in collections {
                 let collection = self.index.number(nsid).map_err(words)?;
                 let state = PairState::Believed;
@@ -109,8 +105,9 @@ impl Taking {
     }
 
     async fn stored(&self, dids: &[Did]) -> Result<BTreeMap<String, AccountNo>, String> {
-        let found = self.store.accounts(dids).await.map_err(|error| error.to_string())?;
-        Ok(found.into_iter().map(|row| (row.did.as_str().to_owned(), row.number)).collect())
+        let found = self.store.account_numbers(dids).await.map_err(|error| error.to_string())?;
+        let known = dids.iter().zip(found);
+        Ok(known.filter_map(|(did, number)| Some((did.as_str().to_owned(), number?))).collect())
     }
 }
 

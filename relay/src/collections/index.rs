@@ -72,6 +72,14 @@ pub enum Change {
         /// All that it has.
         collections: Vec<CollectionNo>,
     },
+    /// Somebody else's list names the account: it is [`Whole::Unsure`], unless something was said about it
+    /// before.
+    Doubt {
+        /// Who.
+        account: AccountNo,
+        /// Why.
+        doubt: Doubt,
+    },
     /// What is known of the account as a whole. [`Whole::Gone`] removes all its pairs; the others
     /// leave them as they are.
     Mark {
@@ -243,6 +251,10 @@ impl Index {
     /// # Errors
     /// [`IndexError::Limit`] when there are too many collections, or the name is too long.
     pub fn number(&self, nsid: &str) -> Result<CollectionNo, IndexError> {
+        // Nearly always it is known, and readers do not wait for each other.
+        if let Some(known) = self.find(nsid) {
+            return Ok(known);
+        }
         self.0.store.names.write().number(nsid)
     }
 

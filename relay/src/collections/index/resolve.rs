@@ -161,6 +161,12 @@ impl<'a> Wishes<'a> {
                 }
                 self.mark(account, Whole::Complete);
             }
+            Change::Doubt { account, doubt } => {
+                let account = known(*account)?;
+                if self.kind(account) == Kind::Unmarked {
+                    self.mark(account, Whole::Unsure(*doubt));
+                }
+            }
             Change::Mark { account, whole } => {
                 let account = known(*account)?;
                 if *whole == Whole::Gone {

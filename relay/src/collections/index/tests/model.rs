@@ -71,6 +71,11 @@ impl Model {
                 }
                 self.set_mark(*account, Whole::Complete);
             }
+            Change::Doubt { account, doubt } => {
+                if self.mark(*account) == Whole::Unmarked {
+                    self.set_mark(*account, Whole::Unsure(*doubt));
+                }
+            }
             Change::Mark { account, whole } => {
                 if *whole == Whole::Gone {
                     for collection in self.of(*account) {

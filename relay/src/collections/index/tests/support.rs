@@ -83,6 +83,7 @@ fn change(dice: u64) -> Change {
         90..92 => Change::Mark { account, whole: Whole::Gone },
         92..94 => Change::Mark { account, whole: Whole::Complete },
         94..95 => Change::Mark { account, whole: Whole::Unmarked },
+        95..97 => Change::Doubt { account, doubt: Doubt::Imported },
         _ => {
             let number = usize::try_from(dice >> 50).unwrap_or_default();
             let doubt = Doubt::ALL[number % Doubt::ALL.len()];
