@@ -25,7 +25,8 @@ pub struct Fill {
     pub dids: Vec<Did>,
     /// From the lists of these relays.
     pub from: Vec<String>,
-    /// Of these lists only those of these collections; empty for all that are known.
+    /// Of these lists only those of these collections; empty for all that are known. Without a relay:
+    /// from all relays whose lists were read to the end before.
     pub collections: Vec<String>,
 }
 
@@ -58,13 +59,11 @@ pub(super) async fn fill(actions: &Actions, fill: &Fill) -> Result<Done, Refused
             return Err(Refused::Invalid(format!("{what} must name {most} at most, not {count}")));
         }
     }
-    if from.is_empty() && !collections.is_empty() {
-        return Err(Refused::Invalid(
-            "collections are named, but no relay to read their lists from: hosts are asked about \
-             accounts, not about collections"
-                .to_owned(),
-        ));
-    }
+    let from = if from.is_empty() && !collections.is_empty() {
+        read_before(actions)?
+    } else {
+        from.clone()
+    };
     let sources: Result<Vec<_>, _> = from
         .iter()
         .map(|text| {
@@ -102,6 +101,25 @@ pub(super) async fn fill(actions: &Actions, fill: &Fill) -> Result<Done, Refused
         "started": started,
     });
     Ok(Done { after, answer: json!({ "unknown": unknown }), ..Done::default() })
+}
+
+/// Where lists were read to the end: a collection that is named alone is read from there again.
+fn read_before(actions: &Actions) -> Result<Vec<String>, Refused> {
+    let imports = actions.parts().backfill.imports().into_iter().map(|import| import.row);
+    let finished = imports.filter(|row| row.finished_ms.is_some()).map(|row| {
+        let scheme = if row.secure { "https" } else { "http" };
+        format!("{scheme}://{}", row.source)
+    });
+    let from: Vec<String> = finished.take(SOURCES_MAX).collect();
+    if from.is_empty() {
+        return Err(Refused::Invalid(
+            "collections are named, but no relay to read their lists from, and none was read to the end \
+             before: name one (--from RELAY). Hosts are asked about accounts (--dids FILE), not about \
+             collections"
+                .to_owned(),
+        ));
+    }
+    Ok(from)
 }
 
 pub(super) fn verify(actions: &Actions, sample: u64) -> Result<Done, Refused> {

@@ -67,6 +67,15 @@ impl Admin {
         self.ask(self.client.post(format!("{}{path}", self.base)).json(body)).await
     }
 
+    /// The same for what takes longer than an answer may take else.
+    pub(super) async fn post_within(
+        &self,
+        (path, most): (&str, Duration),
+        body: &Value,
+    ) -> Result<Value, NoAnswer> {
+        self.ask(self.client.post(format!("{}{path}", self.base)).timeout(most).json(body)).await
+    }
+
     async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Value, NoAnswer> {
         let base = &self.base;
         let request = request.basic_auth("admin", Some(self.password.expose()));

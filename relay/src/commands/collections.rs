@@ -39,10 +39,13 @@ async fn ask(config: &Config, what: CollectionsCommand, reach: &Reach) -> Result
             }
             let named = dids.as_deref().map(read).transpose()?;
             let named = named.as_deref().map(words);
-            if named.as_ref().is_some_and(Vec::is_empty) {
-                return Err("the file names no accounts: one DID a line is expected"
-                    .to_owned()
-                    .into());
+            if let (Some(file), Some(named)) = (&dids, &named) {
+                if named.is_empty() {
+                    return Err(
+                        format!("{file} names no accounts: one DID a line is expected").into()
+                    );
+                }
+                filling::check_dids(file, named)?;
             }
             let body = json!({ "from": from, "collections": wanted });
             let named = named.unwrap_or_default();

@@ -15,6 +15,7 @@ mod backfill;
 mod candidates;
 mod commands;
 mod directory;
+mod dumps;
 mod exports;
 mod killed;
 mod pace;
@@ -22,6 +23,7 @@ mod pace;
 #[expect(dead_code, reason = "shared with the tests of the store")]
 mod postgres_cluster;
 mod pulls;
+mod served;
 mod stand_in;
 mod takeovers;
 mod walks;

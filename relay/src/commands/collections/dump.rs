@@ -4,14 +4,18 @@
 //! follows; the last line says how many there were, so that a dump that was cut off is known as such.
 //! `docs/collections.md` describes it for other programs.
 
+mod lines;
+
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read as _, Write},
+    io::{self, Write},
+    time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::lines::{Account, Dump, Foot, Head, Line};
 use super::{escaped, get};
 use crate::{
     clock::Clock,
@@ -22,50 +26,20 @@ use crate::{
     },
 };
 
-/// What the first line of every dump says.
-const FORMAT: &str = "atproto-collections";
-
-/// The form of the lines; another number is another form.
-const VERSION: u64 = 1;
-
 /// How hard zstd tries.
 const LEVEL: i32 = 3;
 
-/// Longest line: an account with ten thousand collections has less.
-const LINE_BYTES_MAX: u64 = 8 << 20;
+/// Accounts of a page of a dump that is read: at first, and when the relay knew all of the page before.
+/// Those that it does not know have to be looked up meanwhile; each page costs a request and a sync.
+const PAGES: (usize, usize) = (200, 1_000);
 
-/// Accounts of one page of a dump that is read: those that are new have to be looked up meanwhile.
-const PAGE: usize = 200;
+/// Entries of a page: with the longest names they are within what a request may have.
+const ENTRIES_MAX: usize = 40_000;
+
+/// How long a page may take whose accounts have all to be looked up, beside those of other lists.
+const PAGE_WITHIN: Duration = Duration::from_mins(5);
 
 const PATH: &str = "/admin/v1/collections/dump";
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Head {
-    format: String,
-    version: u64,
-    /// Tells it from other dumps.
-    dump: String,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Account {
-    did: String,
-    /// Those that are proven.
-    #[serde(default)]
-    collections: Vec<String>,
-    /// Those that somebody else's list names.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    believed: Vec<String>,
-    /// Nothing is missing.
-    #[serde(default)]
-    complete: bool,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Foot {
-    accounts: u64,
-    pairs: u64,
-}
 
 /// `relay collections export FILE|-`.
 pub(super) async fn export(admin: &Admin, file: &str) -> Result<bool, Ended> {
@@ -78,8 +52,7 @@ pub(super) async fn export(admin: &Admin, file: &str) -> Result<bool, Ended> {
     let failed = |error: io::Error| format!("the dump {file} cannot be written: {error}");
     let mut out = zstd::Encoder::new(out, LEVEL).map_err(failed)?;
     let dump = format!("{}-{:08x}", Clock::system().now_ms(), rand::random::<u32>());
-    let head = Head { format: FORMAT.to_owned(), version: VERSION, dump };
-    write(&mut out, &head).map_err(failed)?;
+    write(&mut out, &Head::of(dump)).map_err(failed)?;
     let mut foot = Foot { accounts: 0, pairs: 0 };
     let mut cursor = String::new();
     loop {
@@ -119,44 +92,26 @@ fn write(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
 
 /// `relay collections import FILE|-`.
 pub(super) async fn import(admin: &Admin, file: &str, json: bool) -> Result<bool, Ended> {
-    let mut lines = Lines::open(file)?;
-    let head: Head = lines.expect("what it is")?;
-    if head.format != FORMAT || head.version != VERSION {
-        return Err(format!(
-            "{file} is a dump of the form {:?} {}, and this relay reads {FORMAT:?} {VERSION}",
-            head.format, head.version
-        )
-        .into());
-    }
+    let (mut lines, head) = Dump::open(file)?;
     let taken = get(admin, &format!("{PATH}/taken?dump={}", escaped(&head.dump))).await?;
-    let mut reading =
-        Reading { admin, dump: &head.dump, taken: number(&taken, "place"), sum: Sum::default() };
+    let mut reading = Reading {
+        admin,
+        dump: &head.dump,
+        taken: number(&taken, "place"),
+        page: PAGES.0,
+        sum: Sum::default(),
+    };
     if reading.taken > 0 {
         print::note(&format!("{} accounts of it were read before", reading.taken));
     }
-    let mut page = Vec::with_capacity(PAGE);
-    let foot = loop {
-        let line =
-            lines.next()?.ok_or_else(|| format!("{file} is cut off: its last line is missing"))?;
-        match serde_json::from_slice::<Account>(&line) {
-            Ok(account) => page.push(account),
-            Err(error) => {
-                let foot: Result<Foot, _> = serde_json::from_slice(&line);
-                let number = lines.number;
-                break foot.map_err(|_none| format!("line {number} of {file}: {error}"))?;
-            }
-        }
-        if page.len() >= PAGE {
-            reading.take(&mut page).await?;
-        }
-    };
-    reading.take(&mut page).await?;
-    let Sum { read, pairs, new, unknown } = reading.sum;
-    if foot.accounts != read {
-        return Err(
-            format!("{file} says that it has {} accounts, and has {read}", foot.accounts).into()
-        );
+    if let Err(ended) = reading.all(&mut lines).await {
+        print::note(&format!(
+            "{} accounts of it are taken; the import goes on after them when it is typed again",
+            reading.taken
+        ));
+        return Err(ended);
     }
+    let Sum { read, pairs, new, unknown, .. } = reading.sum;
     if json {
         let sum = json!({ "accounts": read, "pairs": pairs, "new": new, "unknown": unknown });
         print::line(&sum.to_string())?;
@@ -170,7 +125,10 @@ pub(super) async fn import(admin: &Admin, file: &str, json: bool) -> Result<bool
 
 #[derive(Debug, Default)]
 struct Sum {
+    /// Accounts of the dump so far, and their entries.
     read: u64,
+    listed: u64,
+    /// Entries that the relay took.
     pairs: u64,
     new: u64,
     unknown: u64,
@@ -179,15 +137,41 @@ struct Sum {
 struct Reading<'a> {
     admin: &'a Admin,
     dump: &'a str,
-    /// Accounts of the dump that the relay took before.
+    /// Accounts of the dump that the relay has taken.
     taken: u64,
+    /// Accounts of the next page.
+    page: usize,
     sum: Sum,
 }
 
 impl Reading<'_> {
+    /// Every line to the last.
+    async fn all(&mut self, lines: &mut Dump) -> Result<(), Ended> {
+        let mut page = Vec::with_capacity(PAGES.1);
+        let mut entries = 0;
+        let foot = loop {
+            match lines.next()? {
+                Line::Account(account) => {
+                    entries += account.collections.len() + account.believed.len();
+                    page.push(account);
+                }
+                Line::Foot(foot) => break foot,
+            }
+            if page.len() >= self.page || entries >= ENTRIES_MAX {
+                self.take(&mut page).await?;
+                entries = 0;
+            }
+        };
+        self.take(&mut page).await?;
+        lines.end()?;
+        Ok(lines.check(&foot, self.sum.read, self.sum.listed)?)
+    }
+
     /// Hands a page over, unless the relay has it.
     async fn take(&mut self, page: &mut Vec<Account>) -> Result<(), Ended> {
         self.sum.read += page.len() as u64;
+        let entries = page.iter().map(|one| one.collections.len() + one.believed.len());
+        self.sum.listed += entries.sum::<usize>() as u64;
         let place = self.sum.read;
         let page = std::mem::take(page);
         if page.is_empty() || place <= self.taken {
@@ -199,54 +183,15 @@ impl Reading<'_> {
         };
         let accounts: Vec<Value> = page.into_iter().map(all).collect();
         let body = json!({ "dump": self.dump, "place": place, "accounts": accounts });
-        let answer = self.admin.post(PATH, &body).await.map_err(String::from)?;
+        let answer =
+            self.admin.post_within((PATH, PAGE_WITHIN), &body).await.map_err(String::from)?;
+        self.taken = place;
         self.sum.pairs += number(&answer, "pairs");
-        self.sum.new += number(&answer, "new");
-        self.sum.unknown += number(&answer, "unknown");
+        let (new, unknown) = (number(&answer, "new"), number(&answer, "unknown"));
+        self.sum.new += new;
+        self.sum.unknown += unknown;
+        self.page = if new + unknown == 0 { PAGES.1 } else { PAGES.0 };
         print::note(&format!("{place} accounts read"));
         Ok(())
-    }
-}
-
-/// The lines of a dump, each of bounded length.
-struct Lines {
-    file: String,
-    from: Box<dyn BufRead>,
-    number: u64,
-}
-
-impl Lines {
-    fn open(file: &str) -> Result<Self, String> {
-        let from: Box<dyn io::Read> = if file == "-" {
-            Box::new(io::stdin().lock())
-        } else {
-            let opened = File::open(file);
-            Box::new(opened.map_err(|error| format!("the file {file} cannot be read: {error}"))?)
-        };
-        let from = zstd::Decoder::new(from)
-            .map_err(|error| format!("the file {file} cannot be read: {error}"))?;
-        Ok(Self { file: file.to_owned(), from: Box::new(BufReader::new(from)), number: 0 })
-    }
-
-    fn next(&mut self) -> Result<Option<Vec<u8>>, String> {
-        let mut line = Vec::new();
-        self.number += 1;
-        let (file, number) = (&self.file, self.number);
-        let read = self.from.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
-        read.map_err(|error| format!("line {number} of {file} cannot be read: {error}"))?;
-        if line.is_empty() {
-            return Ok(None);
-        }
-        if line.pop() != Some(b'\n') {
-            return Err(format!("line {number} of {file} is cut off or too long"));
-        }
-        Ok(Some(line))
-    }
-
-    fn expect<T: serde::de::DeserializeOwned>(&mut self, what: &str) -> Result<T, String> {
-        let line = self.next()?.unwrap_or_default();
-        serde_json::from_slice(&line).map_err(|error| {
-            format!("{} is no dump: its first line should say {what}: {error}", self.file)
-        })
     }
 }

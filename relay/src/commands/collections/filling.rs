@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use relay_protocol::{Did, Nsid};
 use serde_json::{Value, json};
 
 use super::{get, words};
@@ -12,6 +13,7 @@ use crate::{
         hosts::{number, read, text},
         print::{self, Ended},
     },
+    telemetry::escape,
 };
 
 const STATUS: &str = "/admin/v1/collections/backfill";
@@ -22,18 +24,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Accounts in one request: those that are not known have to be looked up meanwhile.
 const DIDS_AT_ONCE: usize = 100;
 
+/// Longest piece of a wrong name that is shown.
+const SHOWN_CHARS_MAX: usize = 100;
+
 /// How long an address with names of collections may take.
 const NAMES_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes that it may answer: more names than any index takes.
+const NAMES_BYTES_MAX: usize = 16 << 20;
 
 /// Names of collections from a file or an address.
 pub(super) async fn names(list: &str) -> Result<Vec<String>, String> {
     let text = if list.starts_with("https://") || list.starts_with("http://") {
         crate::net::install_crypto();
-        let asked = async {
-            let client = reqwest::Client::builder().timeout(NAMES_MAX).build()?;
-            client.get(list).send().await?.error_for_status()?.text().await
-        };
-        asked.await.map_err(|error| format!("the list {list} cannot be read: {error}"))?
+        let asked = fetched(list).await;
+        asked.map_err(|error| format!("the list {list} cannot be read: {error}"))?
     } else {
         read(list)?
     };
@@ -41,7 +46,36 @@ pub(super) async fn names(list: &str) -> Result<Vec<String>, String> {
     if names.is_empty() {
         return Err(format!("{list} names no collections: one name a line is expected"));
     }
+    for name in &names {
+        Nsid::parse(name).map_err(|why| {
+            format!("{list}: {} is no collection: {why}", escape(name, SHOWN_CHARS_MAX))
+        })?;
+    }
     Ok(names)
+}
+
+async fn fetched(url: &str) -> Result<String, String> {
+    let words = |error: reqwest::Error| error.to_string();
+    let client = reqwest::Client::builder().timeout(NAMES_MAX).build().map_err(words)?;
+    let answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status);
+    let mut answer = answer.map_err(words)?;
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(words)? {
+        body.extend_from_slice(&piece);
+        if body.len() > NAMES_BYTES_MAX {
+            return Err(format!("it has more than {NAMES_BYTES_MAX} bytes"));
+        }
+    }
+    String::from_utf8(body).map_err(|_binary| "it is not text in UTF-8".to_owned())
+}
+
+/// Whether every word of a file is a DID; says the first that is none.
+pub(super) fn check_dids(file: &str, words: &[&str]) -> Result<(), String> {
+    for word in words {
+        Did::parse(word)
+            .map_err(|why| format!("{file}: {} is no DID: {why}", escape(word, SHOWN_CHARS_MAX)))?;
+    }
+    Ok(())
 }
 
 /// Asks for it, and says how far it is. Gives whether all that was asked for was done, as far as it was
@@ -53,8 +87,13 @@ pub(super) async fn start(
 ) -> Result<bool, Ended> {
     let mut unknown = 0;
     let mut answer = Value::Null;
-    if dids.is_empty() || body["from"].as_array().is_some_and(|from| !from.is_empty()) {
+    let list = |key: &str| body[key].as_array().cloned().unwrap_or_default();
+    let (mut from, collections) = (list("from"), list("collections"));
+    if dids.is_empty() || !from.is_empty() || !collections.is_empty() {
         answer = admin.post(STATUS, &body).await.map_err(String::from)?;
+    }
+    if from.is_empty() && !collections.is_empty() {
+        from = running(&answer);
     }
     for dids in dids.chunks(DIDS_AT_ONCE) {
         answer = admin.post(STATUS, &json!({ "dids": dids })).await.map_err(String::from)?;
@@ -63,7 +102,6 @@ pub(super) async fn start(
             unknown += 1;
         }
     }
-    let from = body.get("from").and_then(Value::as_array).cloned().unwrap_or_default();
     let ours = |import: &&Value| {
         let named = |name: &Value| {
             let name = name.as_str().unwrap_or_default();
@@ -96,6 +134,13 @@ pub(super) async fn start(
     };
     show(&answer, json)?;
     Ok(ok && unknown == 0)
+}
+
+/// The relays whose lists are being read.
+fn running(answer: &Value) -> Vec<Value> {
+    let imports = answer.get("imports").and_then(Value::as_array);
+    let running = imports.into_iter().flatten().filter(|one| text(one, "status") == "running");
+    running.map(|import| import["from"].clone()).collect()
 }
 
 /// How far everything is.

@@ -164,15 +164,16 @@ fn backfill(command: clap::Command) -> clap::Command {
                 .long("collection")
                 .value_name("NSID")
                 .action(ArgAction::Append)
-                .requires("from")
-                .help("Of these lists only this one; may be repeated"),
+                .help(
+                    "Of these lists only this one; may be repeated. Without --from: from all relays whose \
+                     lists were read before",
+                ),
         )
         .arg(
             Arg::new("nsids")
                 .long("nsids")
                 .value_name("FILE|URL")
-                .requires("from")
-                .help("Of these lists only those that this file names: one a line"),
+                .help("The same for all that this file names: one a line"),
         )
         .arg(
             Arg::new("wait")
