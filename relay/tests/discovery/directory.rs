@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -15,7 +14,9 @@ use axum::{
 };
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::served::Served;
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -28,6 +29,8 @@ struct Inner {
     refused: Vec<String>,
     /// 429 for so many calls.
     busy: u32,
+    /// Whether calls wait before anything is done with them.
+    waiting: watch::Sender<bool>,
     /// Collection and cursor of every call.
     asked: Vec<(String, String)>,
 }
@@ -36,12 +39,10 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Directory {
     inner: Arc<Mutex<Inner>>,
-    address: SocketAddr,
-    server: tokio::task::JoinHandle<()>,
+    server: Served,
 }
 
 impl Directory {
-    #[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
     pub(crate) async fn start(lists: &[(&str, Vec<String>)], page: usize) -> Self {
         let lists = lists.iter().map(|(name, dids)| ((*name).to_owned(), dids.clone())).collect();
         let inner = Arc::new(Mutex::new(Inner { lists, page, ..Inner::default() }));
@@ -49,15 +50,12 @@ impl Directory {
             .route("/xrpc/com.atproto.sync.listReposByCollection", get(list))
             .route("/v1/listCollections", get(names))
             .with_state(Arc::clone(&inner));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { inner, address, server }
+        Self { inner, server: Served::start(router).await }
     }
 
     /// As commands name it.
     pub(crate) fn name(&self) -> String {
-        format!("localhost:{}", self.address.port())
+        self.server.name()
     }
 
     pub(crate) fn refuse(&self, collection: &str) {
@@ -72,6 +70,12 @@ impl Directory {
         self.inner().delay = delay;
     }
 
+    /// Calls for lists wait, and are neither counted nor answered, until this says otherwise. Those whose
+    /// caller is gone meanwhile were never made.
+    pub(crate) fn wait(&self, waiting: bool) {
+        self.inner().waiting.send_replace(waiting);
+    }
+
     /// Collection and cursor of every call, in order; the first page has an empty cursor.
     pub(crate) fn asked(&self) -> Vec<(String, String)> {
         self.inner().asked.clone()
@@ -82,17 +86,13 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
 async fn list(
     State(shared): State<Arc<Mutex<Inner>>>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
     assert_eq!(query["limit"], "1000", "others refuse more");
+    let mut waiting = shared.lock().unwrap().waiting.subscribe();
+    waiting.wait_for(|waiting| !waiting).await.unwrap();
     let (delay, answer) = {
         let mut inner = shared.lock().unwrap();
         let collection = query["collection"].clone();

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -14,7 +13,8 @@ use axum::{
 };
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+
+use crate::served::Served;
 
 /// What goes wrong, once for each time that it is set; `Silence` and `Always` until another is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,7 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct StandIn {
     inner: Arc<Mutex<Inner>>,
-    address: SocketAddr,
-    server: tokio::task::JoinHandle<()>,
+    server: Served,
 }
 
 /// An entry of the list.
@@ -50,20 +49,16 @@ pub(crate) fn host(name: &str, status: &str, (seq, accounts): (i64, u64)) -> Val
 }
 
 impl StandIn {
-    #[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
     pub(crate) async fn start(pages: Vec<Vec<Value>>) -> Self {
         let inner = Arc::new(Mutex::new(Inner { pages, ..Inner::default() }));
         let path = "/xrpc/com.atproto.sync.listHosts";
         let router = Router::new().route(path, get(list)).with_state(Arc::clone(&inner));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { inner, address, server }
+        Self { inner, server: Served::start(router).await }
     }
 
     /// As settings and commands name it.
     pub(crate) fn name(&self) -> String {
-        format!("localhost:{}", self.address.port())
+        self.server.name()
     }
 
     pub(crate) fn fault(&self, page: usize, fault: Option<Fault>) {
@@ -85,12 +80,6 @@ impl StandIn {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
-    }
-}
-
-impl Drop for StandIn {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }
 
