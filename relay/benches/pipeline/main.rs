@@ -19,6 +19,9 @@ mod ground;
 mod machine;
 mod meter;
 mod options;
+#[path = "../../tests/support/postgres.rs"]
+#[expect(dead_code, reason = "shared with the tests of the store")]
+mod postgres;
 #[path = "../../tests/support/process.rs"]
 #[expect(dead_code, reason = "shared with the torture test")]
 mod process;

@@ -57,6 +57,8 @@ pub(crate) struct Size {
     pub(crate) database: (u32, u32, u64),
     /// Pairs in the index of collections.
     pub(crate) pairs: u64,
+    /// Accounts of the relay whose lists by collection are asked for.
+    pub(crate) listed: u32,
     /// Pairs at which it is looked at while it grows.
     pub(crate) growth: &'static [u64],
     pub(crate) wide: WideSize,
@@ -92,6 +94,7 @@ const FULL: Size = Size {
     spoiled: (3, 10_000),
     database: (100_000, 1_000, 245),
     pairs: 5_000_000,
+    listed: 1_000_000,
     growth: &[1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000],
     wide: WideSize {
         extent: EXTENT,
@@ -114,6 +117,7 @@ const SMOKE: Size = Size {
     spoiled: (1, 2_000),
     database: (1_000, 500, 2),
     pairs: 300_000,
+    listed: 20_000,
     growth: &[50_000, 200_000],
     wide: WideSize {
         extent: Extent { hosts: 50, accounts: 2_000, ..EXTENT },

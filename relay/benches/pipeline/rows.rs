@@ -58,6 +58,7 @@ pub(crate) async fn measure(options: &Options, measured: &mut Measured) -> Resul
     }
     if options.wants("collections") {
         collections::measure(options, measured).context("the index of collections")?;
+        Box::pin(collections::lists(options, measured)).await.context("whole lists")?;
     }
     if options.wants("growth") {
         collections::growth(options, measured).context("the index of collections as it grows")?;

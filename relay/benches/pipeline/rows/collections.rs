@@ -2,6 +2,9 @@
 //!
 //! The index runs in this process, alone; its figures are those of the whole process.
 
+mod filled;
+mod listing;
+mod taking;
 mod world;
 
 use std::{fs, path::Path, process};
@@ -26,6 +29,8 @@ use crate::{
 const MEMORY_BYTES: u64 = 256 << 20;
 /// Accounts of a page.
 const PAGE: usize = 2_000;
+/// Pairs that are imported in random order, of all.
+const SHUFFLED_SHARE: u64 = 4;
 /// Pages that are read warm and cold.
 const PAGES: (usize, usize) = (2_000, 40);
 /// Events of one batch, once a second.
@@ -65,6 +70,7 @@ pub(super) fn measure(options: &Wanted, measured: &mut Measured) -> Result<()> {
     let raw = format!("{:.1} s, {:.2} us of CPU each", step.seconds, step.cpu_us());
     let rate = float(step.pairs) / step.seconds;
     measured.add(row.must(Must::AtLeast(500_000.0), 1e6).is(rate, raw));
+    measured.add(shuffled(options.size.pairs / SHUFFLED_SHARE)?);
     let row = Row::new("collections", "disk, in both orders, of a pair", "B");
     let raw = format!("{:.1} MB in all, journal included", float(step.disk_bytes) / 1e6);
     measured.add(row.must(Must::AtMost(12.0), 6.0).is(step.bytes_per_pair(), raw));
@@ -79,6 +85,11 @@ pub(super) fn measure(options: &Wanted, measured: &mut Measured) -> Result<()> {
     let raw = format!("opens in {:.0} ms", step.open_ms);
     measured.add(row.must(Must::AtMost(256.0), 200.0).is(step.memory_mb, raw));
     Ok(())
+}
+
+/// The rows of whole answers of a relay, with its accounts in either database.
+pub(super) async fn lists(options: &Wanted, measured: &mut Measured) -> Result<()> {
+    Box::pin(listing::measure(options, measured)).await
 }
 
 /// The same at ever more pairs, a line each.
@@ -102,6 +113,26 @@ pub(super) fn growth(options: &Wanted, measured: &mut Measured) -> Result<()> {
         measured.add(row.must(Must::AtMost(5.0), 1.0).is(step.warm_ms, raw));
     }
     Ok(())
+}
+
+/// Import as from the lists of another relay, whose accounts have another order than ours: a page of one
+/// collection a batch, each durable.
+fn shuffled(pairs: u64) -> Result<Row> {
+    let mut ground = Ground::new()?;
+    let (begin, cpu) = (Instant::now(), CpuTime::of(process::id())?.all);
+    let pages = ground.world.shuffle(&ground.index, pairs)?;
+    let seconds = begin.elapsed().as_secs_f64();
+    ground.index.rest()?;
+    let cpu = CpuTime::of(process::id())?.all - cpu;
+    let pairs = rows(&ground.index);
+    let what = format!("the same of {:.1} million in random order, by pages", float(pairs) / 1e6);
+    let raw = format!(
+        "{pages} pages of at most {} accounts, each synced; {:.2} us of CPU each pair",
+        world::SHUFFLED_PAGE,
+        cpu * 1e6 / float(pairs)
+    );
+    let row = Row::new("collections", what, "/s").must(Must::AtLeast(500_000.0), 1e6);
+    Ok(row.is(float(pairs) / seconds, raw))
 }
 
 impl Step {
@@ -215,8 +246,11 @@ fn disk_bytes(dir: &Path) -> Result<u64> {
 /// What is on the disk is read from there the next time.
 fn drop_cache(dir: &Path) -> Result<()> {
     for entry in fs::read_dir(dir)? {
-        let file = fs::File::open(entry?.path())?;
-        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            let file = fs::File::open(entry.path())?;
+            rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Accounts and what they have, by chance and yet the same each time.
 
 use relay::{
-    collections::index::{Batch, Change, CollectionNo, Index, IndexError, PairState},
+    collections::index::{Batch, Change, CollectionNo, Doubt, Index, IndexError, PairState},
     domain::AccountNo,
 };
 
@@ -13,6 +13,9 @@ const POPULAR: f64 = 0.93;
 const PAIRS_PER_ACCOUNT: u64 = 6;
 /// Pairs of one batch of an import.
 const BATCH: usize = 50_000;
+
+/// Accounts of a page of somebody else's list.
+pub(crate) const SHUFFLED_PAGE: usize = 1_000;
 
 /// Numbers that look random.
 #[derive(Debug, Clone)]
@@ -53,7 +56,12 @@ impl World {
     /// Adds accounts until there are about so many pairs, as an import does: one collection after the
     /// other, each in the order of the accounts.
     pub(crate) fn grow(&mut self, index: &Index, pairs: u64) -> Result<(), IndexError> {
-        let (first, last) = (self.accounts, pairs / PAIRS_PER_ACCOUNT);
+        self.grow_to(index, pairs / PAIRS_PER_ACCOUNT)
+    }
+
+    /// The same until there are so many accounts.
+    pub(crate) fn grow_to(&mut self, index: &Index, last: u64) -> Result<(), IndexError> {
+        let first = self.accounts;
         let mut dice = Dice::new(last);
         let mut changes = Vec::with_capacity(BATCH);
         for (place, collection) in (1_u32..).zip(&self.collections) {
@@ -76,6 +84,39 @@ impl World {
         }
         self.accounts = last;
         apply(index, &mut changes)
+    }
+
+    /// About so many pairs as they come from the lists of another relay: collection by collection, its
+    /// accounts in the order of that relay, a page a batch. Gives the pages.
+    pub(crate) fn shuffle(&mut self, index: &Index, pairs: u64) -> Result<u64, IndexError> {
+        self.accounts = pairs / PAIRS_PER_ACCOUNT;
+        let mut order: Vec<u64> = (1..=self.accounts).collect();
+        let mut dice = Dice::new(pairs);
+        for place in (1..order.len()).rev() {
+            let other = usize::try_from(dice.below(place as u64 + 1)).unwrap_or_default();
+            order.swap(place, other);
+        }
+        let mut pages = 0;
+        for (place, collection) in (1_u32..).zip(&self.collections) {
+            // So that a share of POPULAR / place has it.
+            let among = whole(f64::from(place) * 1_000_000.0 / POPULAR);
+            let has = order.iter().filter(|_| dice.below(among) < 1_000_000);
+            let mut page = Vec::with_capacity(SHUFFLED_PAGE * 2);
+            let mut listed = 0;
+            for account in has.copied().map(AccountNo) {
+                page.push(Change::Doubt { account, doubt: Doubt::Imported });
+                let state = PairState::Believed;
+                page.push(Change::Present { account, collection: *collection, state });
+                listed += 1;
+                if listed == SHUFFLED_PAGE {
+                    (listed, pages) = (0, pages + 1);
+                    apply(index, &mut page)?;
+                }
+            }
+            pages += 1;
+            apply(index, &mut page)?;
+        }
+        Ok(pages)
     }
 
     /// What a thousand commits of every day come to: most accounts are active ones, most records of a
