@@ -170,6 +170,11 @@ impl Ground {
         Ok(Run { before, after, events: float(play.events()), seconds, v_us, delays })
     }
 
+    /// Waits until no event is made ahead any more: that would count as work of this process.
+    pub(crate) async fn quiet(&mut self) -> Result<()> {
+        self.source.prefetch(0).await
+    }
+
     /// Seq of the newest event.
     pub(crate) async fn head(&self) -> Result<u64> {
         Look::before(&self.relay).await?.head()

@@ -33,6 +33,7 @@ pub(super) async fn measure(options: &Options, measured: &mut Measured) -> Resul
     ground.introduce(options.size.warm_up).await?;
     ground.receive(Play::Fast(options.size.bursts.1)).await?;
     ground.relay.stop().await?;
+    ground.quiet().await?;
     let data = ground.relay.data();
     let store =
         Store::open(&format!("sqlite://{}", data.join("relay.sqlite").display()), 1).await?;
