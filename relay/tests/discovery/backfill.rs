@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     directory::Directory,
     http::{Answer, post},
+    process::until,
     relay::{PASSWORD, Relay},
 };
 
@@ -108,12 +109,8 @@ pub(crate) async fn walked(relay: &Relay, pds: &Pds) {
     let body = json!({ "hostnames": [pds.hostname()] });
     assert_eq!(send(relay, "/admin/v1/resync", body).await.status, 200);
     let path = format!("/admin/v1/resync?host={}", pds.hostname());
-    loop {
-        if relay.admin(&path).await.json()["walks"][0]["status"] == "finished" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let is_read = async || relay.admin(&path).await.json()["walks"][0]["status"] == "finished";
+    until("the list of accounts is read", is_read).await;
     // Rows that only the shards have are found when they are written.
     relay.running.checkpoint().await.unwrap();
 }

@@ -1,12 +1,13 @@
 //! Hosts that do not describe accounts are asked for the repositories themselves.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use relay_simnet::Ipld;
 use serde_json::json;
 
 use crate::{
     backfill::{NOTE, POST, fill, known, known_as, proven, quiet_host, send, status_until, walked},
+    process::until,
     relay::Relay,
 };
 
@@ -49,13 +50,10 @@ async fn a_host_that_describes_no_account_is_asked_for_its_repositories() {
 
     let verify = send(&relay, "/admin/v1/collections/verify", json!({ "sample": 3 })).await;
     assert_eq!(verify.status, 200, "{}", verify.body);
-    let found = loop {
-        let found = relay.admin("/admin/v1/collections/verify").await.json();
-        if found["verification"]["status"] == "finished" {
-            break found["verification"].clone();
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let verified =
+        async || relay.admin("/admin/v1/collections/verify").await.json()["verification"].clone();
+    until("it is compared", async || verified().await["status"] == "finished").await;
+    let found = verified().await;
     assert_eq!((&found["checked"], &found["wrongShare"]), (&json!(3), &json!(0.0)), "{found}");
     assert_eq!(pds.requests(EXPORT), 6);
     relay.stop().await;
